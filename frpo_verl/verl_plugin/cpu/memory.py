@@ -1,0 +1,136 @@
+"""How much memory a run takes on one machine, estimated before it starts."""
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from omegaconf import DictConfig
+
+from frpo_verl.verl_plugin.errors import SettingsError
+
+GIB = 2**30
+
+PROCESSES_BYTES = 4 * GIB
+"""Interpreters with torch, vLLM and verl loaded: driver, task runner, storage, agent and reward worker, vLLM's three
+(measured on the tiny model, proportional set size)."""
+
+PROCESSES_PER_RANK_BYTES = GIB + GIB // 2
+"""One more FSDP worker and one more vLLM replica (measured, as above)."""
+
+TRAINING_BYTES_PER_PARAMETER = 20
+"""float32 weight, gradient, two Adam moments, and the gathered copy that a forward pass uses."""
+
+REFERENCE_BYTES_PER_PARAMETER = 8
+"""float32 weight and its gathered copy."""
+
+LOGITS_COPIES = 6
+"""float32 tensors of the logits' size alive at the peak of a training micro-batch (logits, log-softmax, entropy and
+their gradients)."""
+
+
+class ModelSize(NamedTuple):
+    """What the estimate needs of a model.
+
+    Attributes:
+        parameters: how many there are.
+        vocabulary: the size of the logits' last dimension.
+    """
+
+    parameters: int
+    vocabulary: int
+
+
+def check(config: DictConfig) -> None:
+    """Refuses a model that this machine's memory cannot hold.
+
+    A model that is not a local folder of safetensors is not checked.
+
+    Args:
+        config: verl's whole configuration.
+
+    Raises:
+        SettingsError: the model's path, the estimate, what is available, the fix.
+    """
+    path = Path(str(config.actor_rollout_ref.model.path)).expanduser()
+    size = model_size(path)
+    if size is None:
+        return
+    needed, available = estimate(config, size), available_bytes()
+    if needed > available:
+        raise SettingsError(
+            f"actor_rollout_ref.model.path={path}: this run needs about {needed / GIB:.1f} GiB of memory "
+            f"({size.parameters / 1e6:.0f} M parameters) and {available / GIB:.1f} GiB are available; close other "
+            "programs, choose a smaller model, or lower the micro-batch size and VLLM_CPU_KVCACHE_SPACE"
+        )
+
+
+def estimate(config: DictConfig, size: ModelSize) -> float:
+    """Peak memory of a run on one machine.
+
+    Args:
+        config: verl's whole configuration.
+        size: of the model.
+
+    Returns:
+        Bytes.
+    """
+    section = config.actor_rollout_ref
+    ranks = config.trainer.n_gpus_per_node
+    rollout_bytes = 4 if "32" in str(section.rollout.dtype) else 2
+    micro_batch = section.actor.ppo_micro_batch_size_per_gpu or 1
+    tokens = micro_batch * (config.data.max_prompt_length + config.data.max_response_length)
+    return (
+        PROCESSES_BYTES
+        + ranks * PROCESSES_PER_RANK_BYTES
+        + size.parameters * (TRAINING_BYTES_PER_PARAMETER + REFERENCE_BYTES_PER_PARAMETER + ranks * rollout_bytes)
+        + ranks * float(os.environ.get("VLLM_CPU_KVCACHE_SPACE") or 4) * GIB
+        + ranks * tokens * size.vocabulary * 4 * LOGITS_COPIES
+    )
+
+
+def model_size(path: Path) -> ModelSize | None:
+    """Reads a model's size from its configuration and its safetensors headers.
+
+    Args:
+        path: a Hugging Face model folder.
+
+    Returns:
+        The size, or None when the folder is not there or holds no safetensors.
+    """
+    files = sorted(path.glob("*.safetensors"))
+    if not files or not (path / "config.json").is_file():
+        return None
+    vocabulary = json.loads((path / "config.json").read_text()).get("vocab_size", 0)
+    return ModelSize(parameters=sum(map(_parameters_of, files)), vocabulary=vocabulary)
+
+
+def available_bytes() -> int:
+    """Memory that a new program may take: the machine's, or the control group's when that is less.
+
+    Returns:
+        Bytes.
+    """
+    available = psutil.virtual_memory().available
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):
+        return available
+    return min(available, limit - used)
+
+
+def _parameters_of(file: Path) -> int:
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    total = 0
+    for tensor in header.values():
+        count = 1
+        for extent in tensor["shape"]:
+            count *= extent
+        total += count
+    return total

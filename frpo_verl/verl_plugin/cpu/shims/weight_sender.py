@@ -1,0 +1,63 @@
+"""A weight transfer whose receiver failed ends with the receiver's error, not in a wait without end."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import ModuleType
+
+from frpo_verl.verl_plugin.cpu.shims.shim import Shim
+from frpo_verl.verl_plugin.patching import wrap
+
+POLL_MS = 500
+RECEIVER_METHOD = "update_weights_from_ipc"
+
+_receiver: ContextVar = ContextVar("frpo_verl_weight_receiver", default=None)
+
+
+class WatchedSocket:
+    """A ZMQ request socket whose `recv` also watches the Ray call that has to answer it."""
+
+    def __init__(self, socket, receiver) -> None:
+        self._socket = socket
+        self._receiver = receiver
+
+    def recv(self) -> bytes:
+        import ray
+
+        while not self._socket.poll(POLL_MS):
+            finished, _ = ray.wait([self._receiver], timeout=0)
+            if finished and not self._socket.poll(POLL_MS):
+                ray.get(self._receiver)
+                raise RuntimeError("the rollout server ended the weight transfer before it was complete")
+        return self._socket.recv()
+
+    def __getattr__(self, name: str):
+        return getattr(self._socket, name)
+
+
+async def _remember_receiver(host: Callable, adapter, method: str, *args, **kwargs):
+    future = await host(adapter, method, *args, **kwargs)
+    if method == RECEIVER_METHOD:
+        _receiver.set(future)
+    return future
+
+
+def _watch_socket(host: Callable, sender) -> None:
+    host(sender)
+    if _receiver.get() is not None:
+        sender.socket = WatchedSocket(sender.socket, _receiver.get())
+
+
+def _apply(vllm_rollout: ModuleType) -> None:
+    wrap(vllm_rollout.ServerAdapter, "_execute_method", _remember_receiver)
+    wrap(vllm_rollout.BucketedWeightSender, "_init_socket", _watch_socket)
+
+
+SHIM = Shim(
+    name="watched weight transfer",
+    module="verl.workers.rollout.vllm_rollout.vllm_rollout",
+    hosts=("verl",),
+    versions=("0.9.1",),
+    reason="verl's sender waits for ever on its socket when the receiving server has failed",
+    is_needed=lambda module: True,
+    apply=_apply,
+)

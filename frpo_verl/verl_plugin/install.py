@@ -1,0 +1,25 @@
+"""Puts the hooks in place, once per process."""
+
+import functools
+
+import wrapt
+
+from frpo_verl.verl_plugin import contract, cpu, hooks
+
+_installed = False
+
+
+def install() -> None:
+    """Registers every hook with Python's import system; light, idempotent, and imports no verl module.
+
+    Raises:
+        HostError: verl is missing, or untested and FRPO_VERL_STRICT=1.
+    """
+    global _installed
+    if _installed:
+        return
+    contract.check_version()
+    for module_name, hook in hooks.HOOKS.items():
+        wrapt.register_post_import_hook(functools.partial(hooks.run, hook), module_name)
+    cpu.install()
+    _installed = True

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# FRPO, or a baseline, through verl's own trainer on a machine without a GPU: FSDP2 over gloo, vLLM's CPU build.
+#
+# Purpose:  the run behind `make quickstart` and the end-to-end tests; a starting point for your own CPU runs.
+# Hardware: 2 cores; 6 GiB for the tiny model, 16 GiB for SmolLM2-135M.
+# Needs:    `make setup`; a model folder and parquet files (`python -m frpo_verl.quickstart --help` makes both).
+# verl:     0.9.1
+set -euo pipefail
+
+# What to train: frpo | grpo (no KL) | grpo_kl_loss (the usual token penalty in the loss)
+METHOD=${METHOD:-frpo}
+BETA=${BETA:-0.05}
+MODEL_PATH=${MODEL_PATH:?folder of the model}
+TRAIN_FILE=${TRAIN_FILE:?parquet file with the training prompts}
+VAL_FILE=${VAL_FILE:?parquet file with the held-out prompts}
+REWARD_FILE=${REWARD_FILE:?python file with compute_score}
+RUN_DIR=${RUN_DIR:?folder for metrics and generations}
+
+# How
+STEPS=${STEPS:-10}
+SEED=${SEED:-1}
+LR=${LR:-3e-5}
+PROMPTS=${PROMPTS:-16}
+GROUP_SIZE=${GROUP_SIZE:-8}
+MICRO_BATCH=${MICRO_BATCH:-32}
+MAX_PROMPT=${MAX_PROMPT:-64}
+MAX_RESPONSE=${MAX_RESPONSE:-16}
+VAL_SAMPLES=${VAL_SAMPLES:-8}
+VAL_BEFORE=${VAL_BEFORE:-True}
+VAL_EVERY=${VAL_EVERY:-${STEPS}}
+RANKS=${RANKS:-1}
+DTYPE=${DTYPE:-bfloat16}
+USE_V1=${USE_V1:-True}
+
+export VERL_PLATFORM=cpu
+export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
+export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
+# vLLM: one GiB of key-value cache, both cores, and no busy polling between requests.
+export VLLM_CPU_KVCACHE_SPACE=${VLLM_CPU_KVCACHE_SPACE:-1}
+export VLLM_CPU_OMP_THREADS_BIND=${VLLM_CPU_OMP_THREADS_BIND:-nobind}
+export VLLM_SLEEP_WHEN_IDLE=${VLLM_SLEEP_WHEN_IDLE:-1}
+# Spinning OpenMP threads of several processes starve each other on few cores.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+# Start-up: no C++ compilation in step 1, no idle Ray workers, no usage report.
+export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE:-1}
+export RAY_prestart_worker_first_driver=${RAY_prestart_worker_first_driver:-0}
+export RAY_USAGE_STATS_ENABLED=${RAY_USAGE_STATS_ENABLED:-0}
+
+case ${DTYPE} in
+    float32) FSDP_DTYPE=fp32 ;;
+    bfloat16) FSDP_DTYPE=bf16 ;;
+    *) echo "DTYPE=${DTYPE}: choose float32 or bfloat16" >&2; exit 2 ;;
+esac
+
+ALGORITHM=(
+    algorithm.use_kl_in_reward=False
+    algorithm.kl_ctrl.kl_coef="${BETA}"
+)
+case ${METHOD} in
+    frpo) ALGORITHM+=(algorithm.adv_estimator=frpo actor_rollout_ref.actor.use_kl_loss=False) ;;
+    grpo) ALGORITHM+=(algorithm.adv_estimator=grpo actor_rollout_ref.actor.use_kl_loss=False) ;;
+    grpo_kl_loss)
+        ALGORITHM+=(
+            algorithm.adv_estimator=grpo
+            actor_rollout_ref.actor.use_kl_loss=True
+            actor_rollout_ref.actor.kl_loss_coef="${BETA}"
+            actor_rollout_ref.actor.kl_loss_type=low_var_kl
+        )
+        ;;
+    *) echo "METHOD=${METHOD}: choose frpo, grpo or grpo_kl_loss" >&2; exit 2 ;;
+esac
+
+DATA=(
+    data.train_files="${TRAIN_FILE}"
+    data.val_files="${VAL_FILE}"
+    data.train_batch_size="${PROMPTS}"
+    data.max_prompt_length="${MAX_PROMPT}"
+    data.max_response_length="${MAX_RESPONSE}"
+    data.seed="${SEED}"
+    data.dataloader_num_workers=0
+    data.filter_overlong_prompts=False
+)
+
+MODEL=(
+    actor_rollout_ref.model.path="${MODEL_PATH}"
+    actor_rollout_ref.model.use_remove_padding=False
+    actor_rollout_ref.model.enable_gradient_checkpointing=False
+    +actor_rollout_ref.model.override_config.attn_implementation=sdpa
+)
+
+ACTOR=(
+    actor_rollout_ref.actor.strategy=fsdp2
+    actor_rollout_ref.actor.optim.lr="${LR}"
+    actor_rollout_ref.actor.ppo_mini_batch_size="${PROMPTS}"
+    actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu="${MICRO_BATCH}"
+    actor_rollout_ref.actor.data_loader_seed="${SEED}"
+    actor_rollout_ref.actor.use_torch_compile=False
+    actor_rollout_ref.actor.fsdp_config.use_torch_compile=False
+    actor_rollout_ref.actor.fsdp_config.reshard_after_forward=False
+    +actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
+)
+
+REF=(
+    actor_rollout_ref.ref.strategy=fsdp2
+    actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu="${MICRO_BATCH}"
+    actor_rollout_ref.ref.use_torch_compile=False
+    actor_rollout_ref.ref.fsdp_config.use_torch_compile=False
+    +actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
+)
+
+ROLLOUT=(
+    actor_rollout_ref.rollout.name=vllm
+    actor_rollout_ref.rollout.n="${GROUP_SIZE}"
+    actor_rollout_ref.rollout.dtype="${DTYPE}"
+    actor_rollout_ref.rollout.seed="${SEED}"
+    actor_rollout_ref.rollout.tensor_model_parallel_size=1
+    actor_rollout_ref.rollout.max_model_len=$((MAX_PROMPT + MAX_RESPONSE))
+    actor_rollout_ref.rollout.max_num_seqs=256
+    actor_rollout_ref.rollout.enforce_eager=True
+    actor_rollout_ref.rollout.free_cache_engine=False
+    +actor_rollout_ref.rollout.enable_sleep_mode=False
+    actor_rollout_ref.rollout.calculate_log_probs=True
+    actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=128
+    actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu="${MICRO_BATCH}"
+    actor_rollout_ref.rollout.agent.num_workers=1
+    actor_rollout_ref.rollout.val_kwargs.n="${VAL_SAMPLES}"
+    actor_rollout_ref.rollout.val_kwargs.do_sample=True
+    actor_rollout_ref.rollout.val_kwargs.temperature=1.0
+    actor_rollout_ref.rollout.val_kwargs.top_p=1.0
+)
+
+REWARD=(
+    reward.custom_reward_function.path="${REWARD_FILE}"
+    reward.custom_reward_function.name=compute_score
+    reward.num_workers=1
+)
+
+TRAINER=(
+    trainer.device=cpu
+    trainer.use_v1="${USE_V1}"
+    trainer.nnodes=1
+    trainer.n_gpus_per_node="${RANKS}"
+    trainer.logger='[console,file]'
+    trainer.project_name=frpo
+    trainer.experiment_name="${METHOD}"
+    trainer.total_training_steps="${STEPS}"
+    trainer.val_before_train="${VAL_BEFORE}"
+    trainer.test_freq="${VAL_EVERY}"
+    trainer.validation_data_dir="${RUN_DIR}/validation"
+    trainer.save_freq=-1
+    trainer.resume_mode=disable
+    trainer.default_local_dir="${RUN_DIR}/checkpoints"
+)
+
+RAY=(
+    # Logical places for workers; verl asks Ray for one "GPU" per worker.
+    +ray_kwargs.ray_init.num_gpus="${RANKS}"
+    ray_kwargs.ray_init.num_cpus=$((8 + 4 * RANKS))
+    +ray_kwargs.ray_init.include_dashboard=False
+    transfer_queue.backend.SimpleStorage.num_data_storage_units=1
+    hydra.run.dir="${RUN_DIR}/hydra"
+)
+
+mkdir -p "${RUN_DIR}"
+COMMAND=(
+    python -m verl.trainer.main_ppo
+    "${ALGORITHM[@]}" "${DATA[@]}" "${MODEL[@]}" "${ACTOR[@]}" "${REF[@]}" "${ROLLOUT[@]}" "${REWARD[@]}"
+    "${TRAINER[@]}" "${RAY[@]}"
+    "$@"
+)
+printf '%q ' "${COMMAND[@]}" > "${RUN_DIR}/command.txt"
+exec "${COMMAND[@]}"
