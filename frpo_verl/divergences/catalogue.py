@@ -40,6 +40,6 @@ def by_name(name: str) -> Generator:
     """
     if name in BY_NAME:
         return BY_NAME[name]
-    nearest = difflib.get_close_matches(str(name), BY_NAME, n=1)
+    nearest = difflib.get_close_matches(name, BY_NAME, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise UnknownDivergence(f"unknown divergence {name!r}: {hint}known are {', '.join(sorted(BY_NAME))}")

@@ -31,8 +31,10 @@ def check(config: DictConfig) -> None:
             f"actor_rollout_ref.rollout.n={group_size}: frpo normalises rewards within the group of one prompt's "
             "responses, and a group of one has no spread; set actor_rollout_ref.rollout.n to 2 or more (the paper: 5)"
         )
-    print(f"frpo-verl {__version__}: adv_estimator=frpo, beta={chosen.beta:g} (algorithm.kl_ctrl.kl_coef), "
-          f"divergence to the reference: {chosen.generator.name} (algorithm.kl_penalty)")
+    print(
+        f"frpo-verl {__version__}: adv_estimator=frpo, beta={chosen.beta:g} (algorithm.kl_ctrl.kl_coef), "
+        f"divergence to the reference: {chosen.generator.name} (algorithm.kl_penalty)"
+    )
     if chosen.beta == 0:
         print("frpo-verl: beta=0, so this is verl's grpo, and no reference policy is loaded")
     for warning in _warnings(config):

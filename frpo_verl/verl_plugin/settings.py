@@ -59,7 +59,7 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
             "for instance 0.01 (0 switches the regulariser off)"
         )
     try:
-        generator = by_name(algorithm.get("kl_penalty"))
+        generator = by_name(str(algorithm.get("kl_penalty")))
     except UnknownDivergence as error:
-        raise SettingsError(f"algorithm.kl_penalty={algorithm.get('kl_penalty')}: {error}") from None
+        raise SettingsError(f"algorithm.kl_penalty: {error}") from None
     return Settings(beta=float(beta), generator=generator)

@@ -132,7 +132,9 @@ def _check_temporary_directory(directory: Path) -> None:
             with tempfile.TemporaryFile(dir=ray_directory):
                 pass
     except OSError as error:
-        raise SettingsError(f"Ray's temporary directory {directory}: {error.strerror} ({error.filename}); {fix}") from None
+        raise SettingsError(
+            f"Ray's temporary directory {directory}: {error.strerror} ({error.filename}); {fix}"
+        ) from None
     statistics = os.statvfs(directory)
     free = statistics.f_bavail * statistics.f_frsize
     if free < FREE_DISK_BYTES:

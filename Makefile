@@ -1,0 +1,42 @@
+# Two commands for a new machine with Python 3.11 and nothing else: `make quickstart` and `make test`.
+PYTHON ?= python3.11
+VENV ?= .venv
+MODEL ?= smollm2
+BIN := $(VENV)/bin
+RUN := PATH="$(abspath $(BIN)):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test test-fast lint benchmark clean
+
+help:  ## Show this text
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+
+setup: $(VENV)/.installed  ## Make .venv with pinned versions and this project's wheel in it (about 2 minutes)
+
+$(VENV)/.ready: requirements-cpu.txt requirements-cpu-no-deps.txt recipes/setup_cpu.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) bash recipes/setup_cpu.sh
+
+# The wheel, not the checkout: what is tested is what users install.
+$(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '*.py')
+	@rm -rf build dist && $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/frpo_verl-*.whl
+	@touch $@
+
+quickstart: setup  ## Train with FRPO on this machine's CPU and show what was learned (MODEL=tiny: the small model)
+	@$(RUN) python -P -m frpo_verl.quickstart --model $(MODEL)
+
+test: setup lint  ## Everything that needs no GPU: unit tests, then end-to-end runs of the real trainer
+	@$(RUN) pytest
+	@$(RUN) pytest -m slow
+
+test-fast: setup  ## Unit tests only
+	@$(RUN) pytest
+
+lint: setup  ## Style and docstrings
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/pydoclint -q frpo_verl
+
+benchmark: setup  ## Time of the estimator against verl's grpo and a memory copy
+	@$(RUN) python -P tests/benchmarks/estimator.py
+
+clean:  ## Remove .venv and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,155 @@
+"""Reading what verl writes while it trains: the file logger's metrics and the validation dumps.
+
+Both are JSON lines. A run in progress may have written half of its last line; that half is ignored. Lines are split at
+b"\\n" only, because verl leaves the other separators of Unicode unescaped inside texts.
+"""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class RunLogError(ValueError):
+    """A run's file is missing, empty, or not what verl writes; the message is one sentence for the user."""
+
+
+class Step(NamedTuple):
+    """What verl logged at one training step.
+
+    Attributes:
+        step: the trainer's global step; 0 is the validation before training.
+        metrics: number per metric name, NaN where verl logged one that is not finite.
+    """
+
+    step: int
+    metrics: dict[str, float]
+
+
+def read_metrics(path: Path) -> list[Step]:
+    """Reads the file of verl's file logger (`trainer.logger=[console,file]`, `VERL_FILE_LOGGER_PATH`).
+
+    A line is `{"step": int, "data": {name: number}}` (`FileLogger` in verl/utils/tracking.py). Lines of the same step
+    are merged, a later value wins; anything that is not a number is left out.
+
+    Args:
+        path: the JSON-lines file.
+
+    Returns:
+        The steps in ascending order.
+
+    Raises:
+        RunLogError: the file is missing, holds no whole line, or holds a line of another form.
+    """
+    by_step: dict[int, dict[str, float]] = {}
+    for row in _json_lines(path, ("step", "data"), "trainer.logger=[console,file] and VERL_FILE_LOGGER_PATH"):
+        by_step.setdefault(row["step"], {}).update(_numbers(row["data"]))
+    return [Step(step, by_step[step]) for step in sorted(by_step)]
+
+
+def series(steps: Sequence[Step], name: str) -> list[tuple[int, float]]:
+    """The (step, value) pairs of one metric, at the steps that logged it.
+
+    Args:
+        steps: from `read_metrics`.
+        name: verl's name of the metric, such as `critic/score/mean`.
+
+    Returns:
+        The pairs in the order of `steps`; empty when no step logged the metric.
+    """
+    return [(step.step, step.metrics[name]) for step in steps if name in step.metrics]
+
+
+def read_dump(path: Path, score_key: str = "score") -> dict[str, list[float]]:
+    """Reads one validation dump: the scores of every sample, by the problem's input text.
+
+    A line is `{"input", "output", "gts", "score", "step", "uid", ...}` (`_write_generations` in
+    verl/trainer/ppo/v1/trainer_base.py). A rollout with several outputs has a line for each, all with the score of
+    the whole rollout; only the first counts, the one whose input is the problem itself.
+
+    Args:
+        path: `{trainer.validation_data_dir}/{step}.jsonl`.
+        score_key: the field to read, `score` or a number that the reward function adds, such as `acc`.
+
+    Returns:
+        The scores by input text, in the order of the file. Problems with the same text are one problem.
+
+    Raises:
+        RunLogError: the file is missing, holds no whole line, or holds a line of another form.
+    """
+    scores: dict[str, list[float]] = {}
+    rollouts = set()
+    for number, row in enumerate(_json_lines(path, ("input", score_key), "trainer.validation_data_dir"), start=1):
+        rollout = _rollout(row.get("uid"), number)
+        if rollout in rollouts:
+            continue
+        rollouts.add(rollout)
+        if not isinstance(row[score_key], int | float):
+            raise RunLogError(f"{path}, line {number}: '{score_key}' is {row[score_key]!r}, not a number.")
+        scores.setdefault(row["input"], []).append(float(row[score_key]))
+    return scores
+
+
+def read_validation(directory: Path, score_key: str = "score") -> dict[int, dict[str, list[float]]]:
+    """Reads every validation dump of a run (`trainer.validation_data_dir`).
+
+    A dump that does not end with a whole line is still being written and is left out: a part of the problems is not
+    comparable with all of them.
+
+    Args:
+        directory: holds `{step}.jsonl` of every validated step; other names are ignored.
+        score_key: as in `read_dump`.
+
+    Returns:
+        The scores by input text, by step in ascending order.
+
+    Raises:
+        RunLogError: there is no such directory, or no finished dump in it.
+    """
+    if not directory.is_dir():
+        raise RunLogError(f"{directory} is not a directory: set trainer.validation_data_dir to make verl write it.")
+    paths = {int(path.stem): path for path in directory.glob("*.jsonl") if path.stem.isdecimal()}
+    finished = [step for step in sorted(paths) if _is_finished(paths[step])]
+    if not finished:
+        raise RunLogError(f"{directory} holds no finished validation dump: wait for the first validation.")
+    return {step: read_dump(paths[step], score_key) for step in finished}
+
+
+def _json_lines(path: Path, required: Sequence[str], setting: str) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise RunLogError(f"{path} does not exist: set {setting} to make verl write it.")
+    rows = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                if line.endswith(b"\n"):
+                    raise RunLogError(f"{path}, line {number} is not JSON: {error}.") from error
+                break
+            if not isinstance(row, dict) or any(key not in row for key in required):
+                raise RunLogError(f"{path}, line {number} is no JSON object with {' and '.join(map(repr, required))}.")
+            rows.append(row)
+    if not rows:
+        raise RunLogError(f"{path} is empty: verl has not written a whole line yet.")
+    return rows
+
+
+def _is_finished(path: Path) -> bool:
+    with path.open("rb") as dump:
+        dump.seek(max(dump.seek(0, os.SEEK_END) - 1, 0))
+        return dump.read() == b"\n"
+
+
+def _numbers(data: dict[str, Any]) -> dict[str, float]:
+    # orjson, which verl's file logger uses, writes NaN and infinity as null: dropping them would hide a divergence.
+    numbers = {name: math.nan if value is None else value for name, value in data.items()}
+    return {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
+
+
+def _rollout(uid: object, number: int) -> object:
+    # verl's key of an output is {sample}_{rollout}_{output}; verl's older trainer writes no key: a rollout per line.
+    parts = str(uid).rsplit("_", 2)
+    return (parts[0], parts[1]) if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal() else number

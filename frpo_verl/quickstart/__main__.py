@@ -1,0 +1,116 @@
+"""`make quickstart`: FRPO through verl's real trainer on a small real task, and what it learned."""
+
+import argparse
+import importlib
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from frpo_verl.quickstart import reward, task
+from frpo_verl.quickstart.progress import Clock, follow
+from frpo_verl.quickstart.run import RunError, reasons, running
+
+
+class Model(NamedTuple):
+    """A model of the quickstart and the settings that suit it.
+
+    Attributes:
+        module: where its `build(folder)` is.
+        description: for the user.
+        settings: knobs of the recipe.
+    """
+
+    module: str
+    description: str
+    settings: dict[str, str]
+
+
+MODELS = {
+    "smollm2": Model(
+        "frpo_verl.quickstart.smollm2",
+        "SmolLM2-135M-Instruct, carried by a package of the index",
+        {"STEPS": "10", "LR": "3e-5", "DTYPE": "bfloat16", "MAX_PROMPT": "64", "MAX_RESPONSE": "16"},
+    ),
+    "tiny": Model(
+        "frpo_verl.quickstart.tiny",
+        "a small model, warmed up on the spot",
+        {"STEPS": "20", "LR": "1e-3", "DTYPE": "float32", "MAX_PROMPT": "64", "MAX_RESPONSE": "8"},
+    ),
+}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Reads the command line.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The options.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m frpo_verl.quickstart",
+        description=__doc__,
+        epilog="Knobs of the recipe (METHOD, BETA, STEPS, LR, SEED, …) are read from the environment; what follows -- "
+        "goes to verl as it is.",
+    )
+    models = "; ".join(f"{name}: {model.description}" for name, model in MODELS.items())
+    parser.add_argument("--model", choices=MODELS, default="smollm2", help=f"{models} (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for models, data and results")
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/run_cpu_fsdp2.sh"), help="the script to run")
+    parser.add_argument("overrides", nargs="*", help="further overrides for verl, after --")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Builds model and data, runs the recipe, and shows the result.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The exit status.
+    """
+    options, clock = parse(arguments), Clock()
+    model = MODELS[options.model]
+    clock.say(f"model: {model.description}")
+    model_path = importlib.import_module(model.module).build(options.runs / "models" / options.model)
+    clock.say("task: one-digit sums from reasoning-gym, some problems held out")
+    train_file, val_file = task.write(options.runs / "data")
+    settings = {name: os.environ.get(name, value) for name, value in model.settings.items()} | {
+        "MODEL_PATH": str(model_path.resolve()),
+        "TRAIN_FILE": str(train_file.resolve()),
+        "VAL_FILE": str(val_file.resolve()),
+        "REWARD_FILE": reward.__file__,
+    }
+    directory = options.runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.environ.get('METHOD', 'frpo')}-{options.model}"
+    with running(options.recipe, settings, directory, tuple(options.overrides)) as run:
+        first_step = follow(run, int(settings["STEPS"]), clock)
+        status = run.process.poll()
+    if status != 0 or first_step is None:
+        print(f"\nThe trainer ended with status {status}. Its log, {run.log}, says:", file=sys.stderr)
+        for line in reasons(run.log):
+            print(f"  {line}", file=sys.stderr)
+        return status or 1
+    clock.say(f"done; {first_step:.0f} s from the trainer's start to the end of step 1")
+    _show(directory)
+    return 0
+
+
+def _show(directory: Path) -> None:
+    from frpo_verl.evaluation import report
+
+    print()
+    report.main([str(directory)])
+    command = shlex.join(shlex.split((directory / "command.txt").read_text()))
+    print(f"\nThe command that ran (also in {directory / 'command.txt'}):\n{command}")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except RunError as error:
+        sys.exit(f"frpo-verl: {error}")

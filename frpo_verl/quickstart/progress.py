@@ -1,0 +1,125 @@
+"""What a waiting user sees of a run: its phase while it starts, then a line a step."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from frpo_verl.evaluation.report import DIVERGENCE, ENTROPY, KL_LOSS, REWARD
+from frpo_verl.evaluation.run_log import RunLogError, Step, read_metrics
+from frpo_verl.quickstart.run import Run
+
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 15
+
+
+class Phase(NamedTuple):
+    """A part of the start, recognised by what the log shows when it begins.
+
+    Attributes:
+        sign: text in the trainer's log.
+        name: what is happening from then on.
+    """
+
+    sign: str
+    name: str
+
+
+PHASES = (
+    Phase("", "reading the configuration"),
+    Phase("ray init kwargs", "starting Ray"),
+    Phase("(TaskRunner", "starting the trainer"),
+    Phase("(WorkerDict", "starting the FSDP worker: actor and reference"),
+    Phase("(vLLMHttpServer", "starting the vLLM server"),
+    Phase("(EngineCore", "loading the model into vLLM"),
+    Phase("(AgentLoopWorker", "held-out problems before training"),
+)
+
+
+class Clock:
+    """Prints lines with the time since the start, and says what goes on when nothing else was said for a while."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._last = self._start
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._start
+
+    def say(self, text: str) -> None:
+        """Prints one line.
+
+        Args:
+            text: the line.
+        """
+        self._last = time.monotonic()
+        print(f"{self.seconds:6.0f} s  {text}", flush=True)
+
+    def beat(self, text: str) -> None:
+        """Prints a line if none was printed for a while.
+
+        Args:
+            text: what is going on.
+        """
+        if time.monotonic() - self._last > HEARTBEAT_SECONDS:
+            self.say(f"… {text}")
+
+
+def follow(run: Run, steps: int, clock: Clock) -> float | None:
+    """Shows a run until it ends.
+
+    Args:
+        run: what to follow.
+        steps: how many training steps it will do.
+        clock: prints.
+
+    Returns:
+        Seconds from the start of the run to the end of its first training step, or None if it had none.
+    """
+    began, phase, shown, first_step = clock.seconds, -1, set(), None
+    while True:
+        ended = run.process.poll() is not None
+        for step in _steps_so_far(run.directory / "metrics.jsonl"):
+            if step.step not in shown:
+                shown.add(step.step)
+                phase = len(PHASES)
+                clock.say(_line(step, steps))
+                if step.step == 1:
+                    first_step = clock.seconds - began
+        if ended:
+            return first_step
+        current = _phase(run.log)
+        if phase < current:
+            phase = current
+            clock.say(PHASES[phase].name)
+        clock.beat(PHASES[phase].name if not shown else f"step {max(shown) + 1}" if max(shown) < steps else "ending")
+        time.sleep(POLL_SECONDS)
+
+
+def _steps_so_far(path: Path) -> list[Step]:
+    try:
+        return read_metrics(path)
+    except RunLogError:
+        # Not there yet, or nothing whole in it.
+        return []
+
+
+def _phase(log: Path) -> int:
+    text = log.read_text(errors="replace")
+    return max(index for index, phase in enumerate(PHASES) if phase.sign in text)
+
+
+def _line(step: Step, steps: int) -> str:
+    metrics = step.metrics
+    if step.step == 0:
+        return "held-out problems: done"
+    divergence = metrics.get(DIVERGENCE, metrics.get(KL_LOSS))
+    figures = [
+        f"step {step.step:>2}/{steps}",
+        f"reward {metrics[REWARD]:.2f}",
+        f"divergence {divergence:.3f}" if divergence is not None else "",
+        f"entropy {metrics[ENTROPY]:.2f}",
+        f"{metrics['timing_s/step']:.0f} s",
+    ]
+    return "   ".join(filter(None, figures))

@@ -1,0 +1,135 @@
+"""A run of a recipe as a child process, that leaves nothing behind."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MARK = "FRPO_VERL_RUN"
+"""Environment variable that every process of a run inherits, Ray's and vLLM's too, and that tells them from others."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_RAY_PREFIX = re.compile(r"^\([^)]*pid=\d+[^)]*\) ")
+_ERROR = re.compile(r"^(frpo-verl: (?!warning)|[\w.]*(Error|Exception|Exit)\b.*: )")
+
+
+class RunError(RuntimeError):
+    """A run could not start or failed; the message is one sentence for the user."""
+
+
+class Run(NamedTuple):
+    """A recipe that is running.
+
+    Attributes:
+        process: the recipe's shell, which becomes the trainer's driver.
+        mark: the value of `MARK` in the environment of all its processes.
+        directory: where its log and metrics are.
+    """
+
+    process: subprocess.Popen
+    mark: str
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """Everything that the run prints."""
+        return self.directory / "trainer.log"
+
+
+@contextlib.contextmanager
+def running(recipe: Path, settings: dict[str, str], directory: Path, overrides: tuple[str, ...] = ()) -> Iterator[Run]:
+    """Starts a recipe, and at the end of the `with` block ends every process that it started.
+
+    Args:
+        recipe: the shell script.
+        settings: its upper-case knobs.
+        directory: RUN_DIR of the recipe; made if absent.
+        overrides: further arguments, passed to verl as they are.
+
+    Yields:
+        The run.
+
+    Raises:
+        RunError: the recipe is not there, or the directory already holds a run.
+    """
+    if not recipe.is_file():
+        raise RunError(f"recipe {recipe}: no such file; start from the root of the repository or give --recipe")
+    if (directory / "metrics.jsonl").exists():
+        raise RunError(
+            f"run directory {directory}: it already holds a run, and verl would append to it; choose another"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex
+    environment = {**os.environ, **settings, "RUN_DIR": str(directory.resolve()), MARK: mark}
+    with (directory / "trainer.log").open("w") as log:
+        process = subprocess.Popen(
+            ["bash", str(recipe), *overrides],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            yield Run(process, mark, directory)
+        finally:
+            end(mark)
+            process.wait()
+
+
+def end(mark: str) -> None:
+    """Ends every process of a run: a killed driver leaves Ray and vLLM processes behind, and vLLM's ignore SIGTERM.
+
+    Args:
+        mark: of the run.
+    """
+    import psutil
+
+    for signal_number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        left = processes_of(mark)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal_number)
+        if not psutil.wait_procs(left, timeout=patience)[1] and not processes_of(mark):
+            return
+
+
+def processes_of(mark: str) -> list:
+    """The living processes of a run, found by their environment.
+
+    Args:
+        mark: of the run.
+
+    Returns:
+        psutil processes.
+    """
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def reasons(log: Path, most: int = 3) -> list[str]:
+    """The lines of a log that say why a run failed.
+
+    Args:
+        log: a run's log.
+        most: how many lines at most.
+
+    Returns:
+        The last distinct lines that name an error, without colours and Ray's prefixes; the log's last lines if none do.
+    """
+    lines = [
+        _RAY_PREFIX.sub("", _COLOUR.sub("", line)).strip() for line in log.read_text(errors="replace").splitlines()
+    ]
+    named = list(dict.fromkeys(line for line in lines if _ERROR.match(line)))
+    return (named or [line for line in lines if line])[-most:]

@@ -1,0 +1,93 @@
+"""The quickstart's task: reasoning-gym's `chain_sum` with two one-digit terms, as the parquet files that verl reads."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DATASET = "chain_sum"
+DATA_SOURCE = f"reasoning_gym/{DATASET}"
+HELD_OUT = 40
+SYSTEM_MESSAGE = "Reply with only the number."
+
+# There are 200 problems (two digits, plus or minus); one is missing from 4,000 draws with probability 4e-7.
+_DRAWS = 4_000
+_DRAW_SEED = 0
+_SPLIT_SEED = 0
+
+
+class Problem(NamedTuple):
+    """One sum, as reasoning-gym words it."""
+
+    question: str
+    answer: str
+
+
+class Split(NamedTuple):
+    """All distinct problems, in two parts without a common question."""
+
+    train: tuple[Problem, ...]
+    held_out: tuple[Problem, ...]
+
+
+def split() -> Split:
+    """Divides the distinct problems into train and held-out ones, the same way on every machine."""
+    import reasoning_gym
+
+    draws = reasoning_gym.create_dataset(
+        DATASET, min_terms=2, max_terms=2, min_digits=1, max_digits=1, seed=_DRAW_SEED, size=_DRAWS
+    )
+    problems = sorted({Problem(draw["question"], draw["answer"]) for draw in draws})
+    random.Random(_SPLIT_SEED).shuffle(problems)
+    return Split(train=tuple(problems[HELD_OUT:]), held_out=tuple(problems[:HELD_OUT]))
+
+
+def messages(problem: Problem) -> list[dict[str, str]]:
+    """The chat that asks for the answer to the problem."""
+    return [{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": problem.question}]
+
+
+def write(destination: Path, *, train_rows: int = 1024, seed: int = 11) -> tuple[Path, Path]:
+    """Writes `train.parquet` and `held_out.parquet` in verl's RLHF schema.
+
+    The train file goes through all train problems before it repeats one, each time in a new order; the held-out file
+    has each of its problems once.
+
+    Args:
+        destination: the folder to write into; made if absent. Files of the same name are replaced.
+        train_rows: number of rows of the train file.
+        seed: of the order of the train file. The split does not depend on it.
+
+    Returns:
+        The paths of the train and the held-out file.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    problems = split()
+    destination = Path(destination)
+    destination.mkdir(parents=True, exist_ok=True)
+    files = {"train": _rounds(problems.train, train_rows, random.Random(seed)), "held_out": problems.held_out}
+    paths = []
+    for part, chosen in files.items():
+        paths.append(destination / f"{part}.parquet")
+        rows = [_row(problem, part, index) for index, problem in enumerate(chosen)]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), paths[-1])
+    return paths[0], paths[1]
+
+
+def _rounds(problems: Sequence[Problem], rows: int, order: random.Random) -> list[Problem]:
+    chosen: list[Problem] = []
+    while len(chosen) < rows:
+        chosen += order.sample(problems, len(problems))
+    return chosen[:rows]
+
+
+def _row(problem: Problem, part: str, index: int) -> dict[str, Any]:
+    return {
+        "data_source": DATA_SOURCE,
+        "prompt": messages(problem),
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": problem.answer},
+        "extra_info": {"index": index, "split": part, "question": problem.question, "answer": problem.answer},
+    }

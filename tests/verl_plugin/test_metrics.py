@@ -1,0 +1,51 @@
+"""Our metric names in verl's own V1 aggregation."""
+
+import pytest
+import torch
+
+from frpo_verl.divergences import REVERSE_KL
+from frpo_verl.verl_plugin import metrics
+from frpo_verl.verl_plugin.settings import Settings
+
+pytest.importorskip("verl")
+
+
+def figures(delta: float) -> dict[str, float]:
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    log_ratio = torch.full((2, 3), delta)
+    return metrics.of_step(log_ratio, log_ratio, mask, Settings(0.5, REVERSE_KL))
+
+
+def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
+    from verl.trainer.ppo.v1.utils import MetricsAggregator
+
+    aggregator = MetricsAggregator()
+    aggregator.add_step_metrics(figures(1.0), sample_count=3)
+    aggregator.add_step_metrics(figures(5.0), sample_count=1)
+    expected = {
+        "frpo/beta": 0.5,
+        "frpo/divergence_to_ref/token_mean": 2.0,  # (3·1 + 1·5) / 4
+        "frpo/divergence_to_ref/sequence_mean": 6.0,  # three tokens each
+        "frpo/future_term/mean": 2.0,
+        "frpo/future_term/std": 0.0,
+    }
+    assert aggregator.get_aggregated_metrics() == pytest.approx(expected, abs=1e-6)
+
+
+def test_responses_without_a_valid_token_count_nowhere():
+    mask = torch.tensor([[True, True], [False, False]])
+    log_ratio = torch.tensor([[1.0, 2.0], [float("nan"), 7.0]])
+    figures = metrics.of_step(log_ratio, log_ratio, mask, Settings(0.5, REVERSE_KL))
+    assert figures["frpo/divergence_to_ref/token_mean"] == 1.5
+    assert figures["frpo/divergence_to_ref/sequence_mean"] == 3.0
+    assert figures["frpo/future_term/mean"] == 1.5
+
+
+def test_v1s_step_and_v0s_data_metrics_carry_the_figures():
+    from verl.trainer.ppo import metric_utils
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+    assert PPOTrainer._compute_advantage.__wrapped__ is not PPOTrainer._compute_advantage
+    assert metric_utils.compute_data_metrics.__wrapped__ is not metric_utils.compute_data_metrics
+    metrics.publish({"frpo/beta": 0.25})
+    assert metrics.collect() == {"frpo/beta": 0.25}
