@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,12 +33,12 @@ MODELS = {
     "smollm2": Model(
         "frpo_verl.quickstart.smollm2",
         "SmolLM2-135M-Instruct, carried by a package of the index",
-        {"STEPS": "10", "LR": "3e-5", "DTYPE": "bfloat16", "MAX_PROMPT": "64", "MAX_RESPONSE": "16"},
+        {"STEPS": "10", "LR": "5e-5", "PROMPTS": "8", "DTYPE": "bfloat16", "MAX_PROMPT": "48", "MAX_RESPONSE": "16"},
     ),
     "tiny": Model(
         "frpo_verl.quickstart.tiny",
         "a small model, warmed up on the spot",
-        {"STEPS": "20", "LR": "1e-3", "DTYPE": "float32", "MAX_PROMPT": "64", "MAX_RESPONSE": "8"},
+        {"STEPS": "20", "LR": "1e-3", "PROMPTS": "16", "DTYPE": "float32", "MAX_PROMPT": "48", "MAX_RESPONSE": "8"},
     ),
 }
 
@@ -110,6 +111,8 @@ def _show(directory: Path) -> None:
 
 
 if __name__ == "__main__":
+    # A terminated quickstart must still end what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main(sys.argv[1:]))
     except RunError as error:

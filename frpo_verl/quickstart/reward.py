@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from frpo_verl.quickstart import gym
+
 # A hyphen after a digit is a subtraction ("9-4"), not a sign. Decimals stay whole: "3.5" does not state 5.
 _NUMBER = re.compile(r"(?:(?<![0-9])-)?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 
@@ -44,7 +46,4 @@ def compute_score(
 
 @functools.cache
 def _verifier(name: str) -> Callable[[str, dict[str, Any]], float]:
-    # More than a second, as it imports all of its task families; hence neither at the top nor more than once.
-    import reasoning_gym
-
-    return reasoning_gym.get_score_answer_fn(name)
+    return gym.load().get_score_answer_fn(name)

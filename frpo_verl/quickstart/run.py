@@ -75,35 +75,41 @@ def running(recipe: Path, settings: dict[str, str], directory: Path, overrides: 
             env=environment,
             start_new_session=True,
         )
+        run = Run(process, mark, directory)
         try:
-            yield Run(process, mark, directory)
+            yield run
         finally:
-            end(mark)
+            end(run)
             process.wait()
 
 
-def end(mark: str) -> None:
+def end(run: Run) -> None:
     """Ends every process of a run: a killed driver leaves Ray and vLLM processes behind, and vLLM's ignore SIGTERM.
 
     Args:
-        mark: of the run.
+        run: what to end.
     """
     import psutil
 
     for signal_number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
-        left = processes_of(mark)
+        left = processes_of(run)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal_number)
-        if not psutil.wait_procs(left, timeout=patience)[1] and not processes_of(mark):
+        # Reaps the driver, which would else be waited for as a zombie.
+        run.process.poll()
+        if not psutil.wait_procs(left, timeout=patience)[1] and not processes_of(run):
             return
 
 
-def processes_of(mark: str) -> list:
-    """The living processes of a run, found by their environment.
+def processes_of(run: Run) -> list:
+    """The living processes of a run.
+
+    Found by session or by mark: Ray's processes overwrite their environment with a title but stay in the driver's
+    session, and vLLM's may leave the session but keep their environment.
 
     Args:
-        mark: of the run.
+        run: a run.
 
     Returns:
         psutil processes.
@@ -112,8 +118,10 @@ def processes_of(mark: str) -> list:
 
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            in_session = os.getsid(process.pid) == run.process.pid
+            is_ours = in_session or process.environ().get(MARK) == run.mark
+            if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 

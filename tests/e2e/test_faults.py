@@ -1,0 +1,39 @@
+"""What breaks in a run ends it, with its message, within a minute."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+WITHIN_SECONDS = 60
+
+
+def assert_ended(run, message: str) -> None:
+    assert run.status != 0
+    assert run.fault_seconds is not None, "the fault was not reached"
+    assert run.fault_seconds < WITHIN_SECONDS
+    assert message in run.log
+
+
+def test_a_worker_that_raises_while_the_other_rank_waits(train):
+    run = train("optimizer-raises", fault="optimizer_raises", RANKS="2", MICRO_BATCH="16")
+    assert_ended(run, "RuntimeError: injected: the optimizer step failed")
+
+
+def test_a_worker_that_is_killed(train):
+    assert_ended(train("worker-dies", fault="worker_dies"), "ActorDiedError")
+
+
+def test_a_server_that_cannot_load_the_weights(train):
+    assert_ended(train("weight-load-raises", fault="weight_load_raises"), "injected: the weights do not fit")
+
+
+def test_a_server_that_is_killed(train):
+    assert_ended(train("server-dies", fault="server_dies"), "EngineDeadError")
+
+
+def test_a_reward_function_that_raises(train, inputs):
+    from pathlib import Path
+
+    reward = Path(__file__).parent / "faults" / "raising_reward.py"
+    run = train("reward-raises", fault="raising", REWARD_FILE=str(reward))
+    assert_ended(run, "RuntimeError: injected: the reward function failed")
