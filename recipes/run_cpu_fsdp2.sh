@@ -169,5 +169,10 @@ COMMAND=(
     "${TRAINER[@]}" "${RAY[@]}"
     "$@"
 )
-printf '%q ' "${COMMAND[@]}" > "${RUN_DIR}/command.txt"
+{
+    env | grep -E '^(VERL_|VLLM_|HF_HUB_OFFLINE=|OMP_|TORCH_COMPILE_|RAY_)' | sort | while IFS='=' read -r name value; do
+        printf '%s=%q ' "${name}" "${value}"
+    done
+    printf '%q ' "${COMMAND[@]}"
+} > "${RUN_DIR}/command.txt"
 exec "${COMMAND[@]}"

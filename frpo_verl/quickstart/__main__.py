@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import os
-import shlex
 import signal
 import sys
 import time
@@ -106,8 +105,6 @@ def _show(directory: Path) -> None:
 
     print()
     report.main([str(directory)])
-    command = shlex.join(shlex.split((directory / "command.txt").read_text()))
-    print(f"\nThe command that ran (also in {directory / 'command.txt'}):\n{command}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def messages(problem: Problem) -> list[dict[str, str]]:
 
 
 def write(destination: Path, *, train_rows: int = 1024, seed: int = 11) -> tuple[Path, Path]:
-    """Writes `train.parquet` and `held_out.parquet` in verl's RLHF schema.
+    """Writes `one_digit_sums_train.parquet` and `one_digit_sums_held_out.parquet` in verl's RLHF schema.
 
     The train file goes through all train problems before it repeats one, each time in a new order; the held-out file
     has each of its problems once.
@@ -70,7 +70,7 @@ def write(destination: Path, *, train_rows: int = 1024, seed: int = 11) -> tuple
     files = {"train": _rounds(problems.train, train_rows, random.Random(seed)), "held_out": problems.held_out}
     paths = []
     for part, chosen in files.items():
-        paths.append(destination / f"{part}.parquet")
+        paths.append(destination / f"one_digit_sums_{part}.parquet")
         rows = [_row(problem, part, index) for index, problem in enumerate(chosen)]
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), paths[-1])
     return paths[0], paths[1]

@@ -85,10 +85,8 @@ def train(inputs, tmp_path_factory):
         steps = [step.metrics for step in read_metrics(metrics)] if metrics.exists() and metrics.stat().st_size else []
         marker = directory / "fault"
         fault_seconds = ended - marker.stat().st_mtime if marker.exists() else None
-        print(
-            f"\n{name}: status {status}, {seconds:.0f} s",
-            "" if fault_seconds is None else f"{fault_seconds:.0f} s after",
-        )
+        since_fault = f", {fault_seconds:.0f} s after the fault" if fault_seconds is not None else ""
+        print(f"\n{name}: status {status}, {seconds:.0f} s{since_fault}")
         return Ended(status, steps, log, directory, seconds, fault_seconds, left_behind)
 
     return run
