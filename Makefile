@@ -32,11 +32,17 @@ test: setup lint  ## Everything that needs no GPU: unit tests, then end-to-end r
 test-fast: setup  ## Unit tests only
 	@$(RUN) pytest
 
-lint: setup  ## Style and docstrings
-	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/pydoclint -q frpo_verl
+lint: $(VENV)-lint/.ready  ## Style and docstrings
+	@$(VENV)-lint/bin/ruff check -q . && $(VENV)-lint/bin/ruff format -q --check . && $(VENV)-lint/bin/pydoclint -q frpo_verl
+
+# Its own environment: pydoclint's fork of docstring-parser and the package of that name overwrite each other.
+$(VENV)-lint/.ready: requirements-lint.txt
+	@$(PYTHON) -m venv $(VENV)-lint
+	@$(VENV)-lint/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
 
 benchmark: setup  ## Time of the estimator against verl's grpo and a memory copy
 	@$(RUN) python -P tests/benchmarks/estimator.py
 
 clean:  ## Remove .venv and caches; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lint build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -54,6 +54,9 @@ def build(destination: Path) -> Path:
 def find_gguf() -> Path:
     """The GGUF file inside the installed package, found without importing it: its own requirements may be absent.
 
+    Returns:
+        The file's path.
+
     Raises:
         FileNotFoundError: the package, or the file in it, is missing.
     """

@@ -150,6 +150,11 @@ def encode(tokenizer: "PreTrainedTokenizerFast", problems: Sequence[task.Problem
 def warm_up(model: "Qwen2ForCausalLM", examples: Examples, seed: int = 0) -> None:
     """Trains the model in place on the answers until it solves `LEARNED_ACCURACY` of the examples when sampled.
 
+    Args:
+        model: changed in place.
+        examples: what it learns.
+        seed: of the order of the examples.
+
     Raises:
         RuntimeError: the accuracy was not reached.
     """
@@ -193,6 +198,10 @@ def answer_probabilities(model: "Qwen2ForCausalLM", examples: Examples) -> "Tens
     """Probability that a sample at temperature 1 is the right answer and then ends, p(answer, end | prompt).
 
     Its mean over the problems is pass@1 without sampling noise, the mean of 1 − (1 − p)^k is pass@k.
+
+    Args:
+        model: the policy.
+        examples: the problems.
 
     Returns:
         One probability per example, (problems,).

@@ -1,5 +1,8 @@
 """FRPO on verl's batches: `frpo` is verl's own `grpo`, then the future term."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from tensordict import TensorDict
@@ -14,7 +17,7 @@ def compute_frpo_advantage(
     token_level_rewards: Tensor,
     response_mask: Tensor,
     index: np.ndarray,
-    config,
+    config: Mapping[str, Any],
     batch: TensorDict | None = None,
     non_tensor_batch: dict | None = None,
     reward_baselines: Tensor | None = None,
@@ -51,7 +54,7 @@ def compute_frpo_advantage(
     return _regularised(outcome, batch if batch is not None else {}, response_mask, config), outcome
 
 
-def add_future_term(data, config):
+def add_future_term(data: Any, config: Mapping[str, Any]) -> Any:
     """Turns the grpo advantages of a batch into FRPO's, in place.
 
     Args:
@@ -70,7 +73,7 @@ def add_future_term(data, config):
     return data
 
 
-def _regularised(outcome: Tensor, batch, response_mask: Tensor, config) -> Tensor:
+def _regularised(outcome: Tensor, batch: Any, response_mask: Tensor, config: Mapping[str, Any]) -> Tensor:
     chosen = settings.read(config)
     if chosen.beta == 0:
         metrics.publish({"frpo/beta": 0.0})
@@ -82,7 +85,7 @@ def _regularised(outcome: Tensor, batch, response_mask: Tensor, config) -> Tenso
     return outcome - chosen.beta * future_term
 
 
-def _log_ratio(batch, mask: Tensor) -> Tensor:
+def _log_ratio(batch: Any, mask: Tensor) -> Tensor:
     for key, fix in (
         ("old_log_probs", "let verl recompute them"),
         ("ref_log_prob", "check that every process has loaded frpo-verl, so that verl loads the reference policy"),

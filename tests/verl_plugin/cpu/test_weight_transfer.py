@@ -86,11 +86,12 @@ def test_what_a_bucket_raises_comes_out(transfer):
 class SilentSocket:
     """Nothing ever arrives."""
 
-    def poll(self, timeout):
+    def poll(self, timeout, event):
         return 0
 
 
-def test_a_sender_whose_receiver_failed_raises_the_receivers_error(monkeypatch):
+@pytest.mark.parametrize("call", [lambda socket: socket.recv(), lambda socket: socket.send_pyobj({})])
+def test_a_sender_whose_receiver_failed_raises_the_receivers_error(monkeypatch, call):
     import ray
 
     def failed(reference):
@@ -99,7 +100,7 @@ def test_a_sender_whose_receiver_failed_raises_the_receivers_error(monkeypatch):
     monkeypatch.setattr(ray, "wait", lambda references, timeout: (references, []))
     monkeypatch.setattr(ray, "get", failed)
     with pytest.raises(ValueError, match="the server could not load"):
-        WatchedSocket(SilentSocket(), "receiver").recv()
+        call(WatchedSocket(SilentSocket(), "receiver"))
 
 
 def test_a_receiver_that_ended_too_early_is_an_error_too(monkeypatch):
@@ -111,13 +112,25 @@ def test_a_receiver_that_ended_too_early_is_an_error_too(monkeypatch):
         WatchedSocket(SilentSocket(), "receiver").recv()
 
 
+def test_a_real_socket_without_a_peer_would_block_in_send_and_does_not(monkeypatch):
+    import ray
+    import zmq
+
+    monkeypatch.setattr(ray, "wait", lambda references, timeout: (references, []))
+    monkeypatch.setattr(ray, "get", lambda reference: None)
+    with zmq.Context() as context, context.socket(zmq.REQ) as alone:
+        alone.bind(f"ipc:///tmp/frpo-test-{uuid.uuid4().hex}.sock")
+        with pytest.raises(RuntimeError, match="ended the weight transfer"):
+            WatchedSocket(alone, "receiver").send_pyobj({})
+
+
 def test_an_answer_is_passed_on_while_the_receiver_still_runs(monkeypatch):
     import ray
 
     class Socket:
         polls = 0
 
-        def poll(self, timeout):
+        def poll(self, timeout, event):
             self.polls += 1
             return self.polls > 2
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
+from typing import Any
 
 from frpo_verl.verl_plugin.cpu.shims.shim import Shim
 from frpo_verl.verl_plugin.patching import wrap
@@ -14,21 +15,35 @@ _receiver: ContextVar = ContextVar("frpo_verl_weight_receiver", default=None)
 
 
 class WatchedSocket:
-    """A ZMQ request socket whose `recv` also watches the Ray call that has to answer it."""
+    """A ZMQ request socket that, while it waits for its peer, also watches the Ray call in which the peer runs.
 
-    def __init__(self, socket, receiver) -> None:
+    Both directions wait: a request socket without a peer blocks in `send`, one with a silent peer in `recv`.
+    """
+
+    def __init__(self, socket: Any, receiver: Any) -> None:
         self._socket = socket
         self._receiver = receiver
 
+    def send_pyobj(self, message: Any) -> None:
+        import zmq
+
+        self._wait(zmq.POLLOUT)
+        self._socket.send_pyobj(message)
+
     def recv(self) -> bytes:
+        import zmq
+
+        self._wait(zmq.POLLIN)
+        return self._socket.recv()
+
+    def _wait(self, event: int) -> None:
         import ray
 
-        while not self._socket.poll(POLL_MS):
+        while not self._socket.poll(POLL_MS, event):
             finished, _ = ray.wait([self._receiver], timeout=0)
-            if finished and not self._socket.poll(POLL_MS):
+            if finished and not self._socket.poll(POLL_MS, event):
                 ray.get(self._receiver)
                 raise RuntimeError("the rollout server ended the weight transfer before it was complete")
-        return self._socket.recv()
 
     def __getattr__(self, name: str):
         return getattr(self._socket, name)
