@@ -1,5 +1,5 @@
 # Two commands for a new machine with Python 3.11 and nothing else: `make quickstart` and `make test`.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 MODEL ?= smollm2
 BIN := $(VENV)/bin
@@ -26,11 +26,11 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 	@$(RUN) python -P -m frpo_verl.quickstart --model $(MODEL)
 
 test: setup lint  ## Everything that needs no GPU: unit tests, then end-to-end runs of the real trainer
-	@$(RUN) pytest
-	@$(RUN) pytest -m slow
+	@$(RUN) pytest -n 2
+	@$(RUN) pytest -m slow --durations=0
 
 test-fast: setup  ## Unit tests only
-	@$(RUN) pytest
+	@$(RUN) pytest -n 2
 
 lint: $(VENV)-lint/.ready  ## Style and docstrings
 	@$(VENV)-lint/bin/ruff check -q . && $(VENV)-lint/bin/ruff format -q --check . && $(VENV)-lint/bin/pydoclint -q frpo_verl

@@ -47,6 +47,15 @@ export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE:-1}
 export RAY_prestart_worker_first_driver=${RAY_prestart_worker_first_driver:-0}
 export RAY_USAGE_STATS_ENABLED=${RAY_USAGE_STATS_ENABLED:-0}
 
+# A Ray of its own, whatever else runs on this machine.
+export RAY_ADDRESS=${RAY_ADDRESS:-local}
+
+ENVIRONMENT=(
+    VERL_PLATFORM VERL_FILE_LOGGER_PATH HF_HUB_OFFLINE VLLM_CPU_KVCACHE_SPACE VLLM_CPU_OMP_THREADS_BIND
+    VLLM_SLEEP_WHEN_IDLE OMP_WAIT_POLICY OMP_NUM_THREADS TORCH_COMPILE_DISABLE RAY_prestart_worker_first_driver
+    RAY_USAGE_STATS_ENABLED RAY_ADDRESS
+)
+
 case ${DTYPE} in
     float32) FSDP_DTYPE=fp32 ;;
     bfloat16) FSDP_DTYPE=bf16 ;;
@@ -170,8 +179,8 @@ COMMAND=(
     "$@"
 )
 {
-    env | grep -E '^(VERL_|VLLM_|HF_HUB_OFFLINE=|OMP_|TORCH_COMPILE_|RAY_)' | sort | while IFS='=' read -r name value; do
-        printf '%s=%q ' "${name}" "${value}"
+    for name in "${ENVIRONMENT[@]}"; do
+        printf '%s=%q ' "${name}" "${!name}"
     done
     printf '%q ' "${COMMAND[@]}"
 } > "${RUN_DIR}/command.txt"

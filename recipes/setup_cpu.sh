@@ -28,6 +28,9 @@ install() {
     then
         echo "pip could not install ${label}; the end of ${VENV}/setup.log:" >&2
         tail -n 15 "${VENV}/setup.log" >&2
+        if grep -q "No matching distribution found for torch==" "${VENV}/setup.log"; then
+            echo "pip's index has no CPU build of torch: set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels and repeat" >&2
+        fi
         exit 1
     fi
 }

@@ -1,5 +1,6 @@
 """The README names what is there: every file, shim, metric and setting."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,3 +45,10 @@ def test_every_metric_is_documented():
 
 def test_every_divergence_is_documented():
     assert [name for name in BY_NAME if f"`{name}`" not in README] == []
+
+
+def test_no_placeholder_is_left_and_every_link_into_the_repository_leads_somewhere():
+    assert re.findall(r"@[A-Z_]+@", README) == []
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

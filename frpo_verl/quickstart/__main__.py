@@ -87,8 +87,9 @@ def main(arguments: list[str]) -> int:
         "REWARD_FILE": reward.__file__,
     }
     directory = options.runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.environ.get('METHOD', 'frpo')}-{options.model}"
+    steps = _whole_number("STEPS", settings["STEPS"])
     with running(options.recipe, settings, directory, tuple(options.overrides)) as run:
-        first_step = follow(run, int(settings["STEPS"]), clock)
+        first_step = follow(run, steps, clock)
         status = run.process.poll()
     if status != 0 or first_step is None:
         print(f"\nThe trainer ended with status {status}. Its log, {run.log}, says:", file=sys.stderr)
@@ -100,6 +101,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _whole_number(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise RunError(f"{name}={value}: not a positive whole number; set it to one")
+    return int(value)
+
+
 def _show(directory: Path) -> None:
     from frpo_verl.evaluation import report
 
@@ -108,8 +115,9 @@ def _show(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    # A terminated quickstart must still end what it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # However it is stopped, a quickstart ends what it started.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(main(sys.argv[1:]))
     except RunError as error:

@@ -117,9 +117,9 @@ def _line(step: Step, steps: int) -> str:
     divergence = metrics.get(DIVERGENCE, metrics.get(KL_LOSS))
     figures = [
         f"step {step.step:>2}/{steps}",
-        f"reward {metrics[REWARD]:.2f}",
+        f"reward {metrics[REWARD]:.2f}" if REWARD in metrics else "",
         f"divergence {divergence:.3f}" if divergence is not None else "",
-        f"entropy {metrics[ENTROPY]:.2f}",
-        f"{metrics['timing_s/step']:.0f} s",
+        f"entropy {metrics[ENTROPY]:.2f}" if ENTROPY in metrics else "",
+        f"{metrics['timing_s/step']:.0f} s" if "timing_s/step" in metrics else "",
     ]
     return "   ".join(filter(None, figures))

@@ -8,14 +8,15 @@ moment, so nothing here imports a verl module: every hook waits for its module (
 import sys
 import traceback
 
-from frpo_verl.verl_plugin.errors import HostError
-from frpo_verl.verl_plugin.install import install
-
 try:
+    from frpo_verl.verl_plugin.errors import HostError
+    from frpo_verl.verl_plugin.install import install
+
     install()
 except Exception as error:
     # verl reports a failing plugin at debug level only, and then an unknown estimator much later.
-    if not isinstance(error, HostError):
+    # An ImportError may be that of HostError itself.
+    if isinstance(error, ImportError) or not isinstance(error, HostError):
         traceback.print_exc()
     print(f"frpo-verl: the plugin did not load: {error}", file=sys.stderr)
     raise

@@ -79,6 +79,20 @@ CONTRACT = (
 )
 
 
+problems: list[str] = []
+"""What kept a hook from its module in this process."""
+
+
+def refuse_if_changed() -> None:
+    """Ends a frpo run in a process whose verl differs from the table.
+
+    Raises:
+        HostError: the first difference found.
+    """
+    if problems:
+        raise HostError(problems[0])
+
+
 def mismatch(symbol: Symbol, module: ModuleType) -> str | None:
     """What is wrong with a symbol of the host.
 

@@ -9,7 +9,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from frpo_verl.advantage import return_to_go
-from frpo_verl.verl_plugin import metrics, settings
+from frpo_verl.verl_plugin import contract, metrics, settings
 from frpo_verl.verl_plugin.errors import BatchError
 
 
@@ -74,6 +74,7 @@ def add_future_term(data: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _regularised(outcome: Tensor, batch: Any, response_mask: Tensor, config: Mapping[str, Any]) -> Tensor:
+    contract.refuse_if_changed()
     chosen = settings.read(config)
     if chosen.beta == 0:
         metrics.publish({"frpo/beta": 0.0})

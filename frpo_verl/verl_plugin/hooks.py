@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from frpo_verl.verl_plugin import contract, cpu, preflight, settings
+from frpo_verl.verl_plugin import contract, cpu, settings
 from frpo_verl.verl_plugin.errors import HostError, SettingsError
 from frpo_verl.verl_plugin.metrics import collect
 from frpo_verl.verl_plugin.patching import wrap
@@ -65,8 +65,9 @@ def _report_metrics_v0(metric_utils: ModuleType) -> None:
 
 
 def _or_needed_by_frpo(host: Callable, config) -> bool:
+    # main_ppo asks before it validates: whether the coefficient is a number is the preflight's question.
     algorithm = config.algorithm
-    return host(config) or (settings.asks_for_frpo(algorithm) and settings.read(algorithm).beta != 0)
+    return host(config) or (settings.asks_for_frpo(algorithm) and algorithm.kl_ctrl.kl_coef != 0)
 
 
 def _wrap_need_reference_policy(ppo_utils: ModuleType) -> None:
@@ -74,17 +75,28 @@ def _wrap_need_reference_policy(ppo_utils: ModuleType) -> None:
 
 
 def _after_preflight(host: Callable, config, *args, **kwargs):
-    try:
-        if settings.asks_for_frpo(config.algorithm):
-            if problems:
-                raise HostError(problems[0])
-            preflight.check(config)
-        if cpu.is_asked_for():
-            cpu.check(config)
-    except (SettingsError, HostError) as error:
-        # Only drivers call this, and a traceback through Hydra would bury the sentence.
-        raise SystemExit(f"frpo-verl: {error}") from None
+    import ray
+
+    if ray.is_initialized():
+        # V0 validates once more inside an actor, where Ray already holds the ports and the memory.
+        _check_settings(config)
+    else:
+        try:
+            _check_settings(config)
+            if cpu.is_asked_for():
+                cpu.check(config)
+        except (SettingsError, HostError) as error:
+            # The driver, before Ray starts: a traceback through Hydra would bury the sentence.
+            raise SystemExit(f"frpo-verl: {error}") from None
     return host(config, *args, **kwargs)
+
+
+def _check_settings(config) -> None:
+    from frpo_verl.verl_plugin import preflight
+
+    if settings.asks_for_frpo(config.algorithm):
+        contract.refuse_if_changed()
+        preflight.check(config)
 
 
 def _wrap_validate_config(verl_config: ModuleType) -> None:
@@ -103,15 +115,11 @@ HOOKS: dict[str, Callable[[ModuleType], None]] = {
 """Module of verl -> what to do with it."""
 
 
-problems: list[str] = []
-"""What kept a hook from its module in this process."""
-
-
 def run(hook: Callable[[ModuleType], None], module: ModuleType) -> None:
     """Checks a freshly imported module against the contract, then changes it.
 
-    A module that does not fit is left as it is and named on stderr: runs that do not use frpo must not break, and those
-    that do are refused by the preflight.
+    A module that does not fit is left as it is and named on stderr: runs that do not use frpo must not break. Those
+    that do are refused, before Ray starts if the driver imports the module, else at the first advantage.
 
     Args:
         hook: a value of `HOOKS`.
@@ -125,7 +133,7 @@ def run(hook: Callable[[ModuleType], None], module: ModuleType) -> None:
     except HostError as error:
         if contract.is_strict():
             raise
-        problems.append(str(error))
+        contract.problems.append(str(error))
         print(f"frpo-verl: {error}", file=sys.stderr)
     else:
         hook(module)

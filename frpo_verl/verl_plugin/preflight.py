@@ -1,15 +1,14 @@
 """What can be known before Ray starts is said before Ray starts."""
 
 import sys
-
-from omegaconf import DictConfig
+from typing import Any
 
 from frpo_verl import __version__
 from frpo_verl.verl_plugin import settings
 from frpo_verl.verl_plugin.errors import SettingsError
 
 
-def check(config: DictConfig) -> None:
+def check(config: Any) -> None:
     """Refuses contradictory settings of a frpo run and says what will run.
 
     Args:
@@ -19,29 +18,36 @@ def check(config: DictConfig) -> None:
         SettingsError: what, the value, the fix.
     """
     chosen = settings.read(config.algorithm)
-    if config.algorithm.get("use_kl_in_reward", False):
-        raise SettingsError(
-            "algorithm.use_kl_in_reward=True: with adv_estimator=frpo the KL must stay out of the reward, since the "
-            "group normalisation would then no longer aim at ℓ(E r) − β·KL (arXiv 2601.10201, Proposition 3.2); set "
-            "algorithm.use_kl_in_reward=False"
-        )
     group_size = config.actor_rollout_ref.rollout.n
     if group_size < 2:
         raise SettingsError(
             f"actor_rollout_ref.rollout.n={group_size}: frpo normalises rewards within the group of one prompt's "
             "responses, and a group of one has no spread; set actor_rollout_ref.rollout.n to 2 or more (the paper: 5)"
         )
+    _check_reference(config, chosen.beta)
     print(
         f"frpo-verl {__version__}: adv_estimator=frpo, beta={chosen.beta:g} (algorithm.kl_ctrl.kl_coef), "
         f"divergence to the reference: {chosen.generator.name} (algorithm.kl_penalty)"
     )
     if chosen.beta == 0:
-        print("frpo-verl: beta=0, so this is verl's grpo, and no reference policy is loaded")
+        print(f"frpo-verl {__version__}: beta=0, so this is verl's grpo, and no reference policy is loaded")
     for warning in _warnings(config):
         print(f"frpo-verl: warning: {warning}", file=sys.stderr)
 
 
-def _warnings(config: DictConfig) -> list[str]:
+def _check_reference(config: Any, beta: float) -> None:
+    # verl asks for this too, by another name and without saying who needs a reference.
+    section = config.actor_rollout_ref
+    sizes = section.ref.log_prob_micro_batch_size, section.ref.log_prob_micro_batch_size_per_gpu
+    if beta != 0 and not section.actor.use_dynamic_bsz and sizes == (None, None):
+        raise SettingsError(
+            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=None: frpo loads the reference policy, which "
+            "needs a micro-batch size; set it, for instance to the rollout's, or set "
+            "actor_rollout_ref.actor.use_dynamic_bsz=True"
+        )
+
+
+def _warnings(config: Any) -> list[str]:
     found = []
     actor = config.actor_rollout_ref.actor
     if actor.use_kl_loss and actor.kl_loss_coef != 0:

@@ -36,7 +36,7 @@ def asks_for_frpo(algorithm: Mapping[str, Any]) -> bool:
 
 
 def read(algorithm: Mapping[str, Any]) -> Settings:
-    """Reads β and the divergence.
+    """Reads β and the divergence, and refuses what contradicts them.
 
     Args:
         algorithm: verl's `algorithm` section (DictConfig or AlgoConfig).
@@ -47,6 +47,12 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: a value that cannot run; the message has the key, the value and the fix.
     """
+    if algorithm.get("use_kl_in_reward", False):
+        raise SettingsError(
+            "algorithm.use_kl_in_reward=True: with adv_estimator=frpo the KL must stay out of the reward, since the "
+            "group normalisation would then no longer aim at ℓ(E r) − β·KL (arXiv 2601.10201, Proposition 3.2); set "
+            "algorithm.use_kl_in_reward=False"
+        )
     control = algorithm.get("kl_ctrl")
     kind, beta = control.get("type", "fixed"), control.get("kl_coef")
     if kind != "fixed":

@@ -108,7 +108,10 @@ def test_frpo_with_beta_zero_has_grpos_advantages_and_loads_no_reference(train, 
             name for name in theirs if name.startswith(("critic/", "response_length/", "actor/pg_", "actor/grad"))
         ]
         assert {"critic/advantages/max", "critic/advantages/mean", "actor/pg_loss", "actor/grad_norm"} <= set(compared)
-        assert {name: ours[name] for name in compared} == {name: theirs[name] for name in compared}
+        # The cache gives the rows back in another order, and float32 means over them differ in the last place; bitwise
+        # equality on one batch is in tests/verl_plugin/test_estimator.py.
+        expected = {name: pytest.approx(theirs[name], rel=1e-6, abs=1e-7) for name in compared}
+        assert {name: ours[name] for name in compared} == expected
         assert ours["critic/advantages/max"] > 0
         assert ours["frpo/beta"] == 0
         assert "timing_s/ref" not in ours

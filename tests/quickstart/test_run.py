@@ -46,7 +46,7 @@ def test_other_processes_are_not_touched(tmp_path, monkeypatch):
 def test_a_directory_that_holds_a_run_is_refused_and_kept(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("{}")
-    with pytest.raises(RunError, match="it already holds a run; choose another|already holds a run"):
+    with pytest.raises(RunError, match="it already holds a run"):
         with running(recipe(tmp_path, "true"), {}, tmp_path):
             pytest.fail("it started")
     assert metrics.read_text() == "{}"

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from oracles import frpo as frpo_oracle
 
 from frpo_verl.verl_plugin import metrics
-from frpo_verl.verl_plugin.errors import BatchError
+from frpo_verl.verl_plugin.errors import BatchError, SettingsError
 
 pytest.importorskip("verl")
 
@@ -129,12 +129,36 @@ def test_padding_rows_change_nothing_and_get_zero():
     assert metrics.collect() == pytest.approx(figures, abs=1e-6)
 
 
+def test_v1s_padding_rows_share_one_group_and_change_nothing():
+    data = batch()
+    keys = [f"{uid}_{row % 3}_0" for row, uid in enumerate(data.non_tensor_batch["uid"])]
+    padding = batch(rows=2)
+    padding.batch["response_mask"].zero_()
+    padding.batch["token_level_rewards"].zero_()
+    padding.non_tensor_batch["uid"] = np.array(["pad0", "pad0"], dtype=object)
+
+    def v1(rows: DataProto, names: list[str]) -> torch.Tensor:
+        return compute_advantage_for_multi_trajectories(
+            rows, batch_keys=names, adv_estimator="frpo", norm_adv_by_std_in_grpo=True, config=algorithm(0.3)
+        ).batch["advantages"]
+
+    expected = v1(deepcopy(data), keys)
+    padded = v1(DataProto.concat([data, padding]), [*keys, "pad0_0_0", "pad0_1_0"])
+    assert torch.equal(padded[:-2], expected)
+    assert not padded[-2:].any()
+
+
 def test_the_order_of_the_batch_does_not_matter():
     data = batch()
     expected = run(deepcopy(data), 0.3).batch["advantages"]
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     shuffled = run(data.select_idxs(order), 0.3).batch["advantages"]
     assert torch.allclose(shuffled, expected[order], rtol=0, atol=1e-12)
+
+
+def test_a_divergence_in_the_reward_too_is_refused_even_where_nobody_validated():
+    with pytest.raises(SettingsError, match="Proposition 3.2"):
+        run(batch(), 0.3, use_kl_in_reward=True)
 
 
 @pytest.mark.parametrize("key", ["old_log_probs", "ref_log_prob"])

@@ -57,6 +57,27 @@ def test_a_plugin_that_does_not_load_says_so_on_stderr():
     assert "frpo-verl: the plugin did not load: verl 0.8.0 is not tested with this frpo-verl; install" in ended.stderr
 
 
+def test_a_missing_dependency_says_so_on_stderr():
+    ended = python("import sys; sys.modules['jaxtyping'] = None; import verl")
+    assert ended.returncode == 0
+    assert "frpo-verl: the plugin did not load: " in ended.stderr
+
+
+def test_without_verl_and_all_that_comes_with_it_there_is_one_sentence():
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['verl', 'omegaconf', 'hydra', 'ray', 'psutil', 'zmq'])); "
+        "import importlib.metadata as m; real = m.version\n"
+        "def version(name):\n"
+        "    if name == 'verl': raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.version = version\n"
+        "import frpo_verl.verl_plugin"
+    )
+    ended = python(program)
+    assert "frpo-verl: the plugin did not load: verl is not installed; pip install 'verl==0.9.1'" in ended.stderr
+    assert ended.stderr.strip().splitlines()[-1].startswith("frpo_verl.verl_plugin.errors.HostError: verl is not")
+
+
 def test_an_untested_verl_is_named_once_and_runs():
     program = (
         "import importlib.metadata as m; real = m.version; "
@@ -72,11 +93,13 @@ def test_a_changed_host_function_is_named_and_left_alone_and_frpo_is_refused():
 import verl.trainer.ppo.utils as utils
 utils.need_reference_policy = changed = lambda everything: False
 import frpo_verl.verl_plugin
-from frpo_verl.verl_plugin import hooks
-print(utils.need_reference_policy is changed, len(hooks.problems))
+from frpo_verl.verl_plugin import contract
+print(utils.need_reference_policy is changed, len(contract.problems))
+contract.refuse_if_changed()
 """
     ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
     assert ended.stdout.strip() == "True 1"
+    assert ended.stderr.strip().splitlines()[-1].startswith("frpo_verl.verl_plugin.errors.HostError: verl")
     assert "verl.trainer.ppo.utils.need_reference_policy has no parameter config; install verl" in ended.stderr
 
 

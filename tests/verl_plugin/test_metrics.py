@@ -41,11 +41,23 @@ def test_responses_without_a_valid_token_count_nowhere():
     assert figures["frpo/future_term/mean"] == 1.5
 
 
-def test_v1s_step_and_v0s_data_metrics_carry_the_figures():
+def test_v1s_step_and_v0s_data_metrics_carry_the_figures_once():
     from verl.trainer.ppo import metric_utils
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-    assert PPOTrainer._compute_advantage.__wrapped__ is not PPOTrainer._compute_advantage
-    assert metric_utils.compute_data_metrics.__wrapped__ is not metric_utils.compute_data_metrics
-    metrics.publish({"frpo/beta": 0.25})
-    assert metrics.collect() == {"frpo/beta": 0.25}
+    from frpo_verl.verl_plugin import hooks
+
+    assert PPOTrainer._compute_advantage._frpo_verl_wrapper is hooks._add_published_metrics
+    assert metric_utils.compute_data_metrics._frpo_verl_wrapper is hooks._plus_published_metrics
+
+    def host(trainer, batch, metrics_of_step):
+        metrics.publish({"frpo/beta": 0.25})
+        metrics_of_step["host"] = 1.0
+        return "batch"
+
+    step: dict[str, float] = {}
+    assert hooks._add_published_metrics(host, None, None, step) == "batch"
+    assert step == {"host": 1.0, "frpo/beta": 0.25}
+    metrics.publish({"frpo/beta": 0.5})
+    assert hooks._plus_published_metrics(lambda batch: {"host": 2.0}, None) == {"host": 2.0, "frpo/beta": 0.5}
+    assert hooks._plus_published_metrics(lambda batch: {"host": 2.0}, None) == {"host": 2.0}

@@ -18,7 +18,13 @@ def compose():
 
     with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
         yield lambda *overrides: compose(
-            "ppo_trainer", ["algorithm.adv_estimator=frpo", "actor_rollout_ref.rollout.n=5", *overrides]
+            "ppo_trainer",
+            [
+                "algorithm.adv_estimator=frpo",
+                "actor_rollout_ref.rollout.n=5",
+                "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
+                *overrides,
+            ],
         )
 
 
@@ -43,6 +49,10 @@ def test_beta_zero_is_said_to_be_grpo(compose, capsys):
         ("algorithm.use_kl_in_reward=True", r"algorithm\.use_kl_in_reward=True: .*Proposition 3\.2.*set algorithm"),
         ("actor_rollout_ref.rollout.n=1", r"actor_rollout_ref\.rollout\.n=1: .*a group of one has no spread; set"),
         ("algorithm.kl_penalty=wasserstein", r"algorithm\.kl_penalty: unknown divergence 'wasserstein'"),
+        (
+            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=null",
+            r"actor_rollout_ref\.ref\.log_prob_micro_batch_size_per_gpu=None: frpo loads the reference policy",
+        ),
         ("algorithm.kl_ctrl.kl_coef=-1", r"algorithm\.kl_ctrl\.kl_coef=-1: frpo needs a finite number"),
     ],
 )
@@ -53,18 +63,14 @@ def test_what_cannot_run_is_refused_in_one_sentence(compose, override, sentence)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "sentence"),
+    ("override", "sentence"),
     [
-        (["actor_rollout_ref.actor.use_kl_loss=True"], "counts the divergence to the reference a second time"),
-        (["+algorithm.rollout_correction.bypass_mode=True"], "adds their mismatch up over the whole response"),
+        ("actor_rollout_ref.actor.use_kl_loss=True", "counts the divergence to the reference a second time"),
+        ("algorithm.rollout_correction.bypass_mode=True", "adds their mismatch up over the whole response"),
     ],
 )
-def test_what_is_doubtful_is_warned_about(compose, capsys, overrides, sentence):
-    try:
-        config = compose(*overrides)
-    except Exception:
-        config = compose(*(override.lstrip("+") for override in overrides))
-    preflight.check(config)
+def test_what_is_doubtful_is_warned_about(compose, capsys, override, sentence):
+    preflight.check(compose(override))
     assert sentence in capsys.readouterr().err
 
 
@@ -89,10 +95,18 @@ def test_other_estimators_load_no_reference_for_us(compose):
     assert not need_reference_policy(compose("algorithm.adv_estimator=grpo"))
 
 
-def test_main_ppo_ends_with_the_sentence_alone_before_ray_starts(tmp_path):
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", "algorithm.adv_estimator=frpo"]
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([], "frpo-verl: actor_rollout_ref.rollout.n=1: "),
+        (["actor_rollout_ref.rollout.n=5", "algorithm.kl_penalty=kl1"], "frpo-verl: algorithm.kl_penalty: unknown"),
+    ],
+    ids=["first seen by validate_config", "first seen by need_reference_policy"],
+)
+def test_main_ppo_ends_with_the_sentence_alone_before_ray_starts(tmp_path, overrides, sentence):
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", "algorithm.adv_estimator=frpo", *overrides]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.strip().splitlines()[-1].startswith("frpo-verl: actor_rollout_ref.rollout.n=1: ")
+    assert ended.stderr.strip().splitlines()[-1].startswith(sentence)
     assert "Traceback" not in ended.stderr
     assert "ray init kwargs" not in ended.stdout

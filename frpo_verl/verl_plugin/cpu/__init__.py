@@ -6,9 +6,9 @@ driver and CPU-only actors often sit on a node without a GPU, and there this pla
 
 import os
 from types import ModuleType
+from typing import Any
 
 import wrapt
-from omegaconf import DictConfig
 
 from frpo_verl.verl_plugin.cpu.shims import SHIMS
 from frpo_verl.verl_plugin.cpu.shims.shim import schedule
@@ -31,7 +31,7 @@ def install() -> None:
             schedule(shim)
 
 
-def check(config: DictConfig) -> None:
+def check(config: Any) -> None:
     """Refuses a configuration or a machine that the platform cannot run.
 
     Args:

@@ -4,21 +4,21 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
-from omegaconf import DictConfig
 
 from frpo_verl.verl_plugin.errors import SettingsError
 
 GIB = 2**30
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
-PROCESSES_BYTES = 4 * GIB
-"""Interpreters with torch, vLLM and verl loaded: driver, task runner, storage, agent and reward worker, vLLM's three
-(measured on the tiny model, proportional set size)."""
+PROCESSES_BYTES = 3.5 * GIB
+"""Interpreters with torch and verl loaded: driver, task runner, storage, agent and reward worker (proportional set
+sizes of a run of the tiny model on two ranks, which peaked at 9.4 GiB in all)."""
 
-PROCESSES_PER_RANK_BYTES = GIB + GIB // 2
-"""One more FSDP worker and one more vLLM replica (measured, as above)."""
+PROCESSES_PER_RANK_BYTES = 2.25 * GIB
+"""An FSDP worker and the three processes of a vLLM replica, without model and cache (the same run)."""
 
 TRAINING_BYTES_PER_PARAMETER = 20
 """float32 weight, gradient, two Adam moments, and the gathered copy that a forward pass uses."""
@@ -43,7 +43,7 @@ class ModelSize(NamedTuple):
     vocabulary: int
 
 
-def check(config: DictConfig) -> None:
+def check(config: Any) -> None:
     """Refuses a model that this machine's memory cannot hold.
 
     A model that is not a local folder of safetensors is not checked.
@@ -67,7 +67,7 @@ def check(config: DictConfig) -> None:
         )
 
 
-def estimate(config: DictConfig, size: ModelSize) -> float:
+def estimate(config: Any, size: ModelSize) -> float:
     """Peak memory of a run on one machine.
 
     Args:
@@ -114,12 +114,14 @@ def available_bytes() -> int:
         Bytes.
     """
     available = psutil.virtual_memory().available
-    group = Path("/sys/fs/cgroup")
     try:
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        statistics = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
+        # No limit ("max"), or no such file: the machine's figure is all there is.
         return available
-    return min(available, limit - used)
+    # Cached file pages count as used but are given back on demand.
+    return min(available, limit - used + int(statistics.get("inactive_file", 0)))
 
 
 def _parameters_of(file: Path) -> int:

@@ -1,5 +1,6 @@
 """What the CPU platform asks of a configuration and of the machine, said before Ray starts."""
 
+import fcntl
 import os
 import socket
 import tempfile
@@ -61,6 +62,12 @@ REQUIREMENTS = (
         "+actor_rollout_ref.rollout.enable_sleep_mode=False",
     ),
     Requirement(
+        "actor_rollout_ref.rollout.tensor_model_parallel_size",
+        1,
+        "the CPU platform serves each rank by a vLLM worker of its own",
+        "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+    ),
+    Requirement(
         "actor_rollout_ref.model.use_remove_padding",
         False,
         "packed sequences need flash-attn, which has no CPU build",
@@ -68,9 +75,12 @@ REQUIREMENTS = (
     ),
 )
 
-RAY_SOCKET_SUFFIX = "/ray/session_2000-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+RAY_SOCKET_SUFFIX = "/session_2000-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 UNIX_SOCKET_PATH_MAX = 107
 FREE_DISK_BYTES = 2 << 30
+LOCK = Path("/tmp/frpo-verl-cpu.lock")
+
+_held_lock: int | None = None
 
 
 def check(config: DictConfig) -> None:
@@ -84,6 +94,8 @@ def check(config: DictConfig) -> None:
     """
     _check_requirements(config)
     _check_ray(config)
+    _check_shared_memory(config)
+    _be_the_only_run()
     memory.check(config)
 
 
@@ -96,7 +108,13 @@ def _check_requirements(config: DictConfig) -> None:
 
 def _check_ray(config: DictConfig) -> None:
     options = config.ray_kwargs.get("ray_init", {})
-    if os.environ.get("RAY_ADDRESS") or options.get("address"):
+    address = options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
+    if address != "local" and (options.get("num_gpus") or options.get("num_cpus")):
+        raise SettingsError(
+            f"RAY_ADDRESS={address}: a running Ray cluster has its own places, and Ray refuses ray_init.num_gpus and "
+            "num_cpus there; set RAY_ADDRESS=local, or leave both out and start the cluster with them"
+        )
+    if address != "local":
         return
     wanted = config.trainer.n_gpus_per_node * config.trainer.nnodes
     if (options.get("num_gpus") or 0) < wanted:
@@ -107,7 +125,39 @@ def _check_ray(config: DictConfig) -> None:
     for key in ("dashboard_port", "_metrics_export_port"):
         if options.get(key):
             _check_port(f"ray_kwargs.ray_init.{key}", options[key])
-    _check_temporary_directory(Path(options.get("_temp_dir") or os.environ.get("RAY_TMPDIR") or "/tmp"))
+    parent = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    _check_temporary_directory(Path(options.get("_temp_dir") or f"{parent}/ray"))
+
+
+def _check_shared_memory(config: DictConfig) -> None:
+    bucket = config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes
+    statistics = os.statvfs("/dev/shm")
+    free = statistics.f_bavail * statistics.f_frsize >> 20
+    needed = bucket * config.trainer.n_gpus_per_node
+    if free < needed:
+        raise SettingsError(
+            f"/dev/shm: {free} MiB are free, and weights travel through {needed} MiB of it; make it larger (docker run "
+            "--shm-size=2g) or lower actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
+        )
+
+
+def _be_the_only_run() -> None:
+    """Holds a lock until this driver ends.
+
+    verl names the socket that weights travel through by Ray's job id, which every local Ray counts from the same start:
+    two runs on a machine would exchange weights.
+    """
+    global _held_lock
+    if _held_lock is not None:
+        return
+    try:
+        lock = os.open(LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise SettingsError(
+            f"{LOCK}: another run holds this machine's CPU platform ({error.strerror}); wait for it or end it"
+        ) from None
+    _held_lock = lock
 
 
 def _check_port(key: str, port: int) -> None:
@@ -115,8 +165,8 @@ def _check_port(key: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SettingsError(f"{key}={port}: the port cannot be used ({error.strerror}); choose another") from None
+        except (OSError, OverflowError) as error:
+            raise SettingsError(f"{key}={port}: the port cannot be used ({error}); choose another") from None
 
 
 def _check_temporary_directory(directory: Path) -> None:
@@ -127,14 +177,8 @@ def _check_temporary_directory(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
-        ray_directory = directory / "ray"
-        if ray_directory.exists():
-            with tempfile.TemporaryFile(dir=ray_directory):
-                pass
     except OSError as error:
-        raise SettingsError(
-            f"Ray's temporary directory {directory}: {error.strerror} ({error.filename}); {fix}"
-        ) from None
+        raise SettingsError(f"Ray's temporary directory {directory}: {error.strerror}; {fix}") from None
     statistics = os.statvfs(directory)
     free = statistics.f_bavail * statistics.f_frsize
     if free < FREE_DISK_BYTES:

@@ -34,10 +34,16 @@ def test_verls_detection_never_picks_it_even_when_asked_first():
     program = """
 from verl.plugin.platform.platform_manager import PlatformRegistry
 cpu = PlatformRegistry.get("cpu")()
-print(cpu.is_available(), cpu.is_platform_available(), cpu.is_platform_available(use_smi_check=True))
+from verl.plugin.platform import platform_manager
+import os
+asked = cpu.is_available()
+os.environ.pop("VERL_PLATFORM", None)
+# first in line, it is still passed over
+PlatformRegistry._platforms = {"cpu": type(cpu), **PlatformRegistry._platforms}
+print(asked, cpu.is_platform_available(use_smi_check=True), platform_manager._detect_platform_name())
 """
-    assert python(program, None) == "False False False"
-    assert python(program, "cpu") == "True False False"
+    assert python(program, None) == "False False nvidia"
+    assert python(program, "cpu") == "True False nvidia"
 
 
 def test_asked_for_it_is_verls_platform():
@@ -68,7 +74,8 @@ from verl.workers.engine.base import EngineRegistry
 import verl.workers.engine.fsdp
 print(EngineRegistry.get_engine_cls("language_model", "fsdp2").__name__, version("vllm"))
 """
-    assert python(program, "cpu").splitlines()[-1] == "FSDPEngineWithLMHead 0.28.0+cpu"
+    said = python(program, "cpu").splitlines()
+    assert said[-1] == "FSDPEngineWithLMHead 0.28.0+cpu"
 
 
 def test_verls_process_group_comes_up_on_gloo():

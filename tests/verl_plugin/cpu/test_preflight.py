@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import tempfile
 
 import pytest
 from omegaconf import OmegaConf
@@ -17,16 +18,31 @@ GOOD = {
         "model": {"path": "/nowhere", "use_remove_padding": False},
         "actor": {"strategy": "fsdp2", "ppo_micro_batch_size_per_gpu": 32},
         "ref": {"strategy": "fsdp2"},
-        "rollout": {"name": "vllm", "dtype": "bfloat16", "free_cache_engine": False, "enable_sleep_mode": False},
+        "rollout": {
+            "name": "vllm",
+            "dtype": "bfloat16",
+            "free_cache_engine": False,
+            "enable_sleep_mode": False,
+            "tensor_model_parallel_size": 1,
+            "checkpoint_engine": {"update_weights_bucket_megabytes": 128},
+        },
     },
     "ray_kwargs": {"ray_init": {"num_gpus": 1, "num_cpus": 12}},
 }
 
 
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    """No lock of this test session may stand in the way of a run, nor a run in the way of these tests."""
+    monkeypatch.setattr(preflight, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(preflight, "_held_lock", None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
 def config(**changes):
     merged = OmegaConf.create(GOOD)
     for key, value in changes.items():
-        OmegaConf.update(merged, key.replace("__", "."), value, force_add=True)
+        OmegaConf.update(merged, key.replace("__", "."), value, merge=False, force_add=True)
     return merged
 
 
@@ -53,9 +69,31 @@ def test_too_few_logical_places_are_named():
     assert said.endswith("set +ray_kwargs.ray_init.num_gpus=2 (no GPU is used)")
 
 
+def test_a_running_cluster_and_places_of_our_own_contradict(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    assert refused().startswith("RAY_ADDRESS=127.0.0.1:6379: a running Ray cluster has its own places")
+
+
 def test_a_running_cluster_decides_its_own_places(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-    preflight.check(config(trainer__n_gpus_per_node=2))
+    preflight.check(
+        config(trainer__n_gpus_per_node=2, ray_kwargs__ray_init__num_gpus=None, ray_kwargs__ray_init__num_cpus=None)
+    )
+
+
+def test_a_second_run_on_the_machine_is_refused_while_the_first_lasts():
+    preflight.check(config())
+    preflight.check(config())
+    held, preflight._held_lock = preflight._held_lock, None
+    assert refused().startswith(f"{preflight.LOCK}: another run holds this machine's CPU platform")
+    preflight.os.close(held)
+    preflight.check(config())
+
+
+def test_too_little_shared_memory_is_named():
+    said = refused(actor_rollout_ref__rollout__checkpoint_engine__update_weights_bucket_megabytes=10**9)
+    assert said.startswith("/dev/shm: ")
+    assert "--shm-size" in said
 
 
 def test_a_port_that_is_taken_is_named():
@@ -67,17 +105,38 @@ def test_a_port_that_is_taken_is_named():
     assert said.startswith(f"ray_kwargs.ray_init.dashboard_port={port}: the port cannot be used (")
 
 
-def test_a_temporary_directory_that_is_a_file_is_named(tmp_path):
-    taken = tmp_path / "taken"
+FIX = "set RAY_TMPDIR to a directory with a short path that you can write to"
+
+
+@pytest.fixture
+def short_path():
+    """pytest's own temporary directories have paths too long for Ray's sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="f") as folder:
+        yield preflight.Path(folder)
+
+
+def test_a_temporary_directory_that_is_a_file_is_named(short_path):
+    taken = short_path / "t"
     taken.write_text("in use")
-    said = refused(ray_kwargs__ray_init___temp_dir=str(taken))
-    assert said.startswith(f"Ray's temporary directory {taken}: ") or "too long a path" in said
-    assert said.endswith("set RAY_TMPDIR to a directory with a short path that you can write to")
+    assert refused(ray_kwargs__ray_init___temp_dir=str(taken)) == (
+        f"Ray's temporary directory {taken}: File exists; {FIX}"
+    )
 
 
-def test_a_path_too_long_for_sockets_is_named(tmp_path):
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_rays_own_order_of_variables_is_followed(monkeypatch, short_path, variable):
+    (short_path / "ray").write_text("in use")
+    monkeypatch.setenv(variable, str(short_path))
+    assert refused() == f"Ray's temporary directory {short_path}/ray: File exists; {FIX}"
+
+
+def test_a_path_too_long_for_sockets_is_named():
     said = refused(ray_kwargs__ray_init___temp_dir="/tmp/" + "deep/" * 20)
     assert "too long a path for its sockets" in said
+
+
+def test_a_port_that_is_no_port_is_named():
+    assert refused(ray_kwargs__ray_init__dashboard_port=70000).startswith("ray_kwargs.ray_init.dashboard_port=70000: ")
 
 
 def test_a_full_disk_is_named(monkeypatch):
@@ -113,6 +172,16 @@ def test_the_estimate_grows_with_the_model_the_ranks_and_the_micro_batch():
     assert memory.estimate(config(), memory.ModelSize(2 * 10**8, 50_000)) > base
     assert memory.estimate(config(trainer__n_gpus_per_node=2), size) > base
     assert memory.estimate(config(actor_rollout_ref__actor__ppo_micro_batch_size_per_gpu=64), size) > base
+
+
+def test_a_control_groups_limit_counts_less_its_reclaimable_cache(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 600\n")
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    assert memory.available_bytes() == 700
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available_bytes() > 1000
 
 
 def test_the_available_memory_is_positive_and_at_most_the_machines():

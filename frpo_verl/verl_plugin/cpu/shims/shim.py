@@ -56,12 +56,12 @@ def apply(shim: Shim, module: ModuleType) -> None:
     host, version = installed(shim.hosts)
     if version.split("+")[0] not in shim.versions:
         _say(f"CPU platform: shim {shim.name!r} was written for {host} {', '.join(shim.versions)}, this is {version}")
-    if not shim.is_needed(module):
-        _say(f"CPU platform: {host} {version} no longer needs the shim {shim.name!r}; it was left out")
-        return
     try:
+        if not shim.is_needed(module):
+            _say(f"CPU platform: {host} {version} no longer needs the shim {shim.name!r}; it was left out")
+            return
         shim.apply(module)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, OSError) as error:
         raise HostError(
             f"the CPU platform cannot run on {host} {version}: its shim {shim.name!r} ({shim.reason}) no longer fits "
             f"({error}); install {host} {shim.versions[-1]}"

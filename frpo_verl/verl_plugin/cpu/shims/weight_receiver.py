@@ -24,8 +24,9 @@ def _receive_copies(host: Callable, receiver, on_bucket_received: Callable) -> N
 
 
 def _is_needed(transfer: ModuleType) -> bool:
-    # `.to(device)` copies off an accelerator's staging buffer, but on the CPU it returns the view itself.
-    return "tensor.to(self.device)" in inspect.getsource(transfer.BucketedWeightReceiver.receive_weights)
+    # Its `.to(device)` copies off an accelerator's staging buffer, but on the CPU it returns the view itself. In doubt
+    # the shim stays: a second copy costs little, a view that is reused corrupts weights.
+    return ".clone()" not in inspect.getsource(transfer.BucketedWeightReceiver.receive_weights)
 
 
 def _apply(transfer: ModuleType) -> None:
