@@ -151,7 +151,8 @@ def _be_the_only_run() -> None:
     if _held_lock is not None:
         return
     try:
-        lock = os.open(LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
+        # Where the file is another user's, the kernel forbids opening it with O_CREAT in a shared directory.
+        lock = os.open(LOCK, os.O_RDONLY | (0 if LOCK.exists() else os.O_CREAT), 0o644)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise SettingsError(
