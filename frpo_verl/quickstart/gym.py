@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import warnings
 from types import ModuleType
 
 
@@ -14,6 +15,9 @@ def load() -> ModuleType:
     if importlib.util.find_spec("pycosat") is None:
         # Only its SAT puzzles call pycosat, which has no wheel: without this every user would need a C compiler.
         sys.modules.setdefault("pycosat", ModuleType("pycosat"))
-    import reasoning_gym
+    with warnings.catch_warnings():
+        # Its dependencies' own, shown once, when Python compiles them.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import reasoning_gym
 
     return reasoning_gym
