@@ -42,6 +42,10 @@ MODELS = {
 }
 
 
+FAILED_ROLLOUT = "Error in _run_prompt"
+"""What verl logs when a rollout or its reward raised; it carries on with those that are left."""
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line.
 
@@ -96,6 +100,9 @@ def main(arguments: list[str]) -> int:
         for line in reasons(run.log):
             print(f"  {line}", file=sys.stderr)
         return status or 1
+    failed = run.log.read_text(errors="replace").count(FAILED_ROLLOUT)
+    if failed:
+        clock.say(f"warning: rollouts of {failed} prompts failed and are missing below; {reasons(run.log, most=1)[0]}")
     clock.say(f"done; {first_step:.0f} s from the trainer's start to the end of step 1")
     _show(directory)
     return 0

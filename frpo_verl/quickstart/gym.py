@@ -1,23 +1,35 @@
 """reasoning-gym, imported."""
 
+import importlib.machinery
 import importlib.util
 import sys
+import threading
 import warnings
 from types import ModuleType
+
+_lock = threading.Lock()
 
 
 def load() -> ModuleType:
     """Imports reasoning-gym, which takes a second or more, as it imports all of its task families.
 
+    Safe from several threads at once: verl's reward workers call their function so.
+
     Returns:
         The package.
     """
-    if importlib.util.find_spec("pycosat") is None:
-        # Only its SAT puzzles call pycosat, which has no wheel: without this every user would need a C compiler.
-        sys.modules.setdefault("pycosat", ModuleType("pycosat"))
-    with warnings.catch_warnings():
+    with _lock, warnings.catch_warnings():
         # Its dependencies' own, shown once, when Python compiles them.
         warnings.simplefilter("ignore", SyntaxWarning)
+        if "pycosat" not in sys.modules and importlib.util.find_spec("pycosat") is None:
+            # Only its SAT puzzles call pycosat, which has no wheel: without this every user would need a C compiler.
+            sys.modules["pycosat"] = _placeholder("pycosat")
         import reasoning_gym
 
     return reasoning_gym
+
+
+def _placeholder(name: str) -> ModuleType:
+    module = ModuleType(name)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, loader=None)
+    return module
