@@ -22,7 +22,7 @@ install() {
         | awk -v label="${label}" -v total="${total}" '
             function show(text) { printf "%s%s%s", (tty ? "\r\033[K" : ""), text, (tty ? "" : "\n"); fflush() }
             BEGIN { tty = system("test -t 2") == 0 }
-            /^Collecting/ { n++; if (tty || n % 50 == 0) show(sprintf("  %s: %d of %d fetched", label, n, total)) }
+            /^(Collecting|Processing)/ { n++; if (tty || n % 50 == 0) show(sprintf("  %s: %d of %d fetched", label, n, total)) }
             /^Installing collected/ { show(sprintf("  %s: %d fetched, unpacking", label, n)) }
             /^Successfully installed/ { show(sprintf("  %s: done", label)); if (tty) print "" }'
     then
