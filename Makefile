@@ -18,8 +18,8 @@ $(VENV)/.ready: requirements-cpu.txt requirements-cpu-no-deps.txt recipes/setup_
 
 # The wheel, not the checkout: what is tested is what users install.
 $(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '*.py')
-	@rm -rf build dist && $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/frpo_verl-*.whl
+	@rm -rf build dist && $(BIN)/pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/frpo_verl-*.whl
 	@touch $@
 
 quickstart: setup  ## Train with FRPO on this machine's CPU and show what was learned (MODEL=tiny: the small model)
@@ -38,7 +38,7 @@ lint: $(VENV)-lint/.ready  ## Style and docstrings
 # Its own environment: pydoclint's fork of docstring-parser and the package of that name overwrite each other.
 $(VENV)-lint/.ready: requirements-lint.txt
 	@$(PYTHON) -m venv $(VENV)-lint
-	@$(VENV)-lint/bin/pip install -q --disable-pip-version-check -r $<
+	@$(VENV)-lint/bin/pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 benchmark: setup  ## Time of the estimator against verl's grpo and a memory copy

@@ -2,7 +2,7 @@
 # FRPO, or a baseline, through verl's own trainer on a machine without a GPU: FSDP2 over gloo, vLLM's CPU build.
 #
 # Purpose:  the run behind `make quickstart` and the end-to-end tests; a starting point for your own CPU runs.
-# Hardware: 2 cores; 6 GiB for the tiny model, 16 GiB for SmolLM2-135M.
+# Hardware: 2 cores; 7 GiB of memory for the tiny model, 13 GiB for SmolLM2-135M.
 # Needs:    `make setup`; a model folder and parquet files (`python -m frpo_verl.quickstart --help` makes both).
 # verl:     0.9.1
 set -euo pipefail

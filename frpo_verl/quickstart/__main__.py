@@ -80,6 +80,7 @@ def main(arguments: list[str]) -> int:
     """
     options, clock = parse(arguments), Clock()
     model = MODELS[options.model]
+    steps = _whole_number("STEPS", os.environ.get("STEPS", model.settings["STEPS"]))
     clock.say(f"model: {model.description}")
     model_path = importlib.import_module(model.module).build(options.runs / "models" / options.model)
     clock.say("task: one-digit sums from reasoning-gym, some problems held out")
@@ -91,7 +92,6 @@ def main(arguments: list[str]) -> int:
         "REWARD_FILE": reward.__file__,
     }
     directory = options.runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.environ.get('METHOD', 'frpo')}-{options.model}"
-    steps = _whole_number("STEPS", settings["STEPS"])
     with running(options.recipe, settings, directory, tuple(options.overrides)) as run:
         first_step = follow(run, steps, clock)
         status = run.process.poll()
@@ -119,6 +119,7 @@ def _show(directory: Path) -> None:
 
     print()
     report.main([str(directory)])
+    print(f"\nfigure: {directory / 'learned.png'}\neverything else of this run: {directory}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from frpo_verl.evaluation.report import DIVERGENCE, ENTROPY, KL_LOSS, REWARD
+from frpo_verl.evaluation.learned import DIVERGENCE, ENTROPY, KL_LOSS, REWARD
 from frpo_verl.evaluation.run_log import RunLogError, Step, read_metrics
 from frpo_verl.quickstart.run import Run
 

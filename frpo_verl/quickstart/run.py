@@ -68,7 +68,9 @@ def running(recipe: Path, settings: dict[str, str], directory: Path, overrides: 
     environment = {**os.environ, **settings, "RUN_DIR": str(directory.resolve()), MARK: mark}
     with (directory / "trainer.log").open("w") as log:
         process = subprocess.Popen(
-            ["bash", str(recipe), *overrides],
+            ["bash", str(recipe.resolve()), *overrides],
+            # Ray's workers import from the driver's directory first: in a checkout, they would not use the wheel.
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from frpo_verl.evaluation.report import Point, figure, learned, main, parse_command, read_run, table
+from frpo_verl.evaluation.figure import figure
+from frpo_verl.evaluation.learned import Point, learned, parse_command, read_run
+from frpo_verl.evaluation.report import main, table
 from frpo_verl.evaluation.run_log import RunLogError, Step
 
 COMMAND = (
@@ -210,6 +212,13 @@ def test_a_figure_is_drawn_whatever_is_missing(tmp_path, steps, dumps):
     pytest.importorskip("matplotlib")
     figure(run_of(steps, dumps), tmp_path / "learned.png")
     assert size_of_png(tmp_path / "learned.png")[0] == 1200
+
+
+def test_a_first_validation_with_too_few_samples_leaves_before_empty_and_keeps_after():
+    dumps = {0: {"p": [1.0] * 7}, 2: {"p": [1.0] * 8}}
+    run = run_of(dumps=dumps)
+    assert (run.pass_at_8.before, run.pass_at_8.after) == (None, Point(2, 1.0))
+    assert run.pass_at_1.before == Point(0, 1.0)
 
 
 def test_dollars_in_a_command_are_no_mathematics(tmp_path):

@@ -1,8 +1,9 @@
 """verl's real weight transfer over shared memory, with the CPU platform's two shims around it."""
 
+import itertools
 import sys
+import tempfile
 import threading
-import uuid
 
 import pytest
 import torch
@@ -19,6 +20,15 @@ WEIGHTS = [
     ("b", torch.full((300_000,), 2.0)),
     ("c", torch.full((300_000,), 3.0)),
 ]
+
+
+# The path of pytest's own temporary directories can be too long for a socket.
+SOCKETS = tempfile.TemporaryDirectory(prefix="frpo-test-")
+NUMBERS = itertools.count()
+
+
+def ipc_address() -> str:
+    return f"ipc://{SOCKETS.name}/{next(NUMBERS)}"
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ def send_and_receive(transfer, on_bucket) -> None:
     """One transfer in buckets of 2 MiB; raises what the receiver raised."""
     import asyncio
 
-    handle = f"ipc:///tmp/frpo-test-{uuid.uuid4().hex}.sock"
+    handle = ipc_address()
     sender = transfer.BucketedWeightSender(handle, bucket_size_mb=2, use_shm=True)
     sending = threading.Thread(target=lambda: asyncio.run(sender.async_send_weights(iter(WEIGHTS))), daemon=True)
     sending.start()
@@ -69,7 +79,7 @@ def test_what_a_bucket_raises_comes_out(transfer):
     def refuse(weights, is_last):
         raise ValueError("the weights do not fit")
 
-    handle = f"ipc:///tmp/frpo-test-{uuid.uuid4().hex}.sock"
+    handle = ipc_address()
     sender = transfer.BucketedWeightSender(handle, bucket_size_mb=2, use_shm=True)
 
     def send():
@@ -119,7 +129,7 @@ def test_a_real_socket_without_a_peer_would_block_in_send_and_does_not(monkeypat
     monkeypatch.setattr(ray, "wait", lambda references, timeout: (references, []))
     monkeypatch.setattr(ray, "get", lambda reference: None)
     with zmq.Context() as context, context.socket(zmq.REQ) as alone:
-        alone.bind(f"ipc:///tmp/frpo-test-{uuid.uuid4().hex}.sock")
+        alone.bind(ipc_address())
         with pytest.raises(RuntimeError, match="ended the weight transfer"):
             WatchedSocket(alone, "receiver").send_pyobj({})
 
