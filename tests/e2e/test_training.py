@@ -38,6 +38,12 @@ def assert_server_follows(run) -> None:
     assert min(moved[1:]) > 100 * SAME_WEIGHTS
 
 
+# The cache of rollouts gives the rows back in another order. What does not depend on it is compared to the bit; float32
+# sums over rows differ in the last places, and from step 2 on so do the weights behind the gradient (measured: 4e-6).
+# Bitwise equality on one batch is in tests/verl_plugin/test_estimator.py.
+EXACT = ("critic/advantages/max", "critic/advantages/min", "critic/score/", "critic/rewards/", "response_length/")
+
+
 @pytest.fixture(scope="module")
 def frpo(train):
     return train("frpo", METHOD="frpo", BETA="0.05")
@@ -106,14 +112,11 @@ def test_frpo_with_beta_zero_has_grpos_advantages_and_loads_no_reference(train, 
     assert_trained(frpo)
     assert_trained(grpo)
     for ours, theirs in zip(frpo.steps, grpo.steps, strict=True):
-        compared = [
-            name for name in theirs if name.startswith(("critic/", "response_length/", "actor/pg_", "actor/grad"))
-        ]
-        assert {"critic/advantages/max", "critic/advantages/mean", "actor/pg_loss", "actor/grad_norm"} <= set(compared)
-        # The cache gives the rows back in another order, and float32 means over them differ in the last place; bitwise
-        # equality on one batch is in tests/verl_plugin/test_estimator.py.
-        expected = {name: pytest.approx(theirs[name], rel=1e-6, abs=1e-7) for name in compared}
-        assert {name: ours[name] for name in compared} == expected
+        exact = [name for name in theirs if name.startswith(EXACT)]
+        assert {"critic/advantages/max", "critic/advantages/min", "critic/score/mean"} <= set(exact)
+        assert {name: ours[name] for name in exact} == {name: theirs[name] for name in exact}
+        for name in ("critic/advantages/mean", "actor/pg_loss", "actor/grad_norm"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-6)
         assert ours["critic/advantages/max"] > 0
         assert ours["frpo/beta"] == 0
         assert "timing_s/ref" not in ours
