@@ -1,6 +1,26 @@
-"""Shared by all tests: reproducible randomness."""
+"""Shared by all tests: reproducible randomness, and every divergence under the same proofs."""
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--divergence",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also prove this divergence: a name that frpo_verl.divergences.by_name knows, "
+        "for instance my_package.my_module:MY_GENERATOR (repeatable)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "generator" in metafunc.fixturenames:
+        from frpo_verl.divergences import CATALOGUE, alpha, by_name
+
+        orders = (-1.5, 0.3, 0.5, 1.7, 3)
+        generators = [*CATALOGUE, *map(alpha, orders), *map(by_name, metafunc.config.getoption("--divergence"))]
+        metafunc.parametrize("generator", generators, ids=lambda generator: generator.name.replace(" ", "-"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,65 @@
+"""From the name in a configuration to the divergence."""
+
+import difflib
+import pkgutil
+
+from frpo_verl.divergences.catalogue import CATALOGUE, alpha
+from frpo_verl.divergences.generator import Generator
+
+BY_NAME: dict[str, Generator] = {alias: generator for generator in CATALOGUE for alias in generator.aliases}
+"""verl's names (`algorithm.kl_penalty`) and those of the literature."""
+
+_LOSS_ONLY = {
+    "abs": "|δ| is no f-divergence; 'total_variation' is the one with an absolute value",
+    "full": "it needs the whole vocabulary, and the weights are of sampled tokens; 'kl' has the same gradient",
+    "k1+": "straight-through estimators mend the gradient of a loss; the weight here is the gradient: use 'k1'",
+    "k3+": "straight-through estimators mend the gradient of a loss; the weight here is the gradient: use 'k3'",
+    "low_var_kl+": "straight-through estimators mend the gradient of a loss; the weight here is the gradient: use 'k3'",
+}
+
+
+class UnknownDivergence(ValueError):
+    """A divergence was asked for by a name that leads nowhere."""
+
+
+def by_name(name: str) -> Generator:
+    """Looks a divergence up.
+
+    Args:
+        name: a key of `BY_NAME`, for instance `kl`; `alpha:<order>`, for instance `alpha:0.5`; or
+            `<module>:<attribute>`, a `Generator` of the user's own that can be imported in every process.
+
+    Returns:
+        The generator of that name.
+
+    Raises:
+        UnknownDivergence: there is none; the message shows the names and the nearest one.
+    """
+    if name in BY_NAME:
+        return BY_NAME[name]
+    family, colon, rest = name.partition(":")
+    if colon:
+        return _alpha(rest) if family == "alpha" else _imported(name)
+    known = f"known are {', '.join(sorted(BY_NAME))}, alpha:<order> and <module>:<attribute>"
+    if name in _LOSS_ONLY:
+        raise UnknownDivergence(f"divergence {name!r} is a loss of verl's only: {_LOSS_ONLY[name]}; {known}")
+    nearest = difflib.get_close_matches(name, BY_NAME, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    raise UnknownDivergence(f"unknown divergence {name!r}: {hint}{known}")
+
+
+def _alpha(order: str) -> Generator:
+    try:
+        return alpha(float(order))
+    except ValueError as error:
+        raise UnknownDivergence(f"divergence 'alpha:{order}': {error}") from None
+
+
+def _imported(name: str) -> Generator:
+    try:
+        found = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownDivergence(f"divergence {name!r} cannot be imported: {error}") from None
+    if not isinstance(found, Generator):
+        raise UnknownDivergence(f"divergence {name!r} is a {type(found).__name__}, not a frpo_verl Generator")
+    return found
