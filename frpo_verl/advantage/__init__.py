@@ -1,5 +1,25 @@
-"""Advantages: group statistics, the return-to-go of a divergence, and FRPO as their composition."""
+"""Advantages: group statistics, the return-to-go of a divergence, and FRPO as their composition.
 
+`frpo_advantage` is the whole. Its variants are made by passing functions (`later`, `outcome`, another generator) or by
+writing the composition out: `return_to_go`, then an adjustment, then `regularise`.
+"""
+
+from frpo_verl.advantage.adjustments import centre_in_group as centre_in_group
+from frpo_verl.advantage.adjustments import divide_by_length as divide_by_length
+from frpo_verl.advantage.adjustments import minus_length_baseline as minus_length_baseline
 from frpo_verl.advantage.frpo import frpo_advantage as frpo_advantage
+from frpo_verl.advantage.frpo import regularise as regularise
 from frpo_verl.advantage.future import return_to_go as return_to_go
+from frpo_verl.advantage.groups import centre_by_group as centre_by_group
+from frpo_verl.advantage.groups import drop_score as drop_score
+from frpo_verl.advantage.groups import keep_score as keep_score
 from frpo_verl.advantage.groups import normalise_by_group as normalise_by_group
+from frpo_verl.advantage.groups import normalise_by_group_population as normalise_by_group_population
+from frpo_verl.advantage.later import discounted as discounted
+from frpo_verl.advantage.later import undiscounted as undiscounted
+from frpo_verl.advantage.later import within as within
+from frpo_verl.advantage.shuffled import shuffle_tokens as shuffle_tokens
+from frpo_verl.advantage.steps import ends_by_length as ends_by_length
+from frpo_verl.advantage.steps import ends_by_separator as ends_by_separator
+from frpo_verl.advantage.steps import value_at_step_end as value_at_step_end
+from frpo_verl.advantage.steps import value_at_step_start as value_at_step_start

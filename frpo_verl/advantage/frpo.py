@@ -1,21 +1,56 @@
 """FRPO: GRPO's advantage from the reward alone, then the future divergence."""
 
-from jaxtyping import Bool, Float, Int
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from frpo_verl.advantage.future import return_to_go
+from frpo_verl import checks
+from frpo_verl.advantage import compiled
+from frpo_verl.advantage.future import return_to_go_of_rows
 from frpo_verl.advantage.groups import normalise_by_group
+from frpo_verl.advantage.later import Later, undiscounted
 from frpo_verl.divergences import REVERSE_KL, Generator
+from frpo_verl.divergences.generator import refuse_cost_at_the_reference
 from frpo_verl.masking import zero_where_masked
+from frpo_verl.rows import over_rows
+
+Outcome = Callable[[Tensor, Tensor], Tensor]
+"""(scores, group) → the outcome advantage of each response."""
+
+
+def regularise(
+    outcome: Float[Tensor, " bs"],
+    divergence_to_go: Float[Tensor, "bs length"],
+    response_mask: Bool[Tensor, "bs length"],
+    beta: float,
+) -> Float[Tensor, "bs length"]:
+    """Spreads the outcome over the tokens of a response and subtracts the divergence: Â_i − β·reg_{i,t}.
+
+    See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), eq. 5.1.
+
+    Args:
+        outcome: Â, one number per response.
+        divergence_to_go: reg per token, in nats, as it comes from `return_to_go` and whatever was done to it since.
+        response_mask: True for the tokens that the policy produced.
+        beta: the regularisation strength, in reward units (after normalisation) per nat.
+
+    Returns:
+        The advantage per token; 0 in masked slots.
+    """
+    return zero_where_masked(torch.sub(outcome[:, None], divergence_to_go, alpha=beta), response_mask)
 
 
 def frpo_advantage(
     scores: Float[Tensor, " bs"],
     group: Int[Tensor, " bs"],
     log_ratio: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     beta: float,
     generator: Generator = REVERSE_KL,
+    later: Later = undiscounted,
+    outcome: Outcome = normalise_by_group,
 ) -> Float[Tensor, "bs length"]:
     """The FRPO advantage of every token.
 
@@ -29,13 +64,33 @@ def frpo_advantage(
     Args:
         scores: one reward per response.
         group: the group (prompt) of each response, any integers.
-        log_ratio: δ = log π_θ − log π_ref per token, in nats.
-        response_mask: True for the tokens that the policy produced.
+        log_ratio: δ = log π_θ − log π_ref per token, in nats, dense or jagged.
+        response_mask: nonzero for the tokens that the policy produced, in the layout of `log_ratio`.
         beta: the regularisation strength, in reward units (after normalisation) per nat.
         generator: the divergence.
+        later: which later tokens count, and how much; all of them in the theorem.
+        outcome: how rewards become Â; verl's grpo by default.
 
     Returns:
-        The advantage per token; 0 in masked slots.
+        The advantage per token, float32 or better, in the layout of `log_ratio`; 0 in masked slots.
+
+    Raises:
+        InvalidInput: shapes, dtypes, devices or β do not fit, or a valid token or a score is not finite.
     """
-    outcome = normalise_by_group(scores, group)[:, None].expand(response_mask.shape)
-    return zero_where_masked(outcome - beta * return_to_go(log_ratio, response_mask, generator), response_mask)
+    checks.coefficient(beta)
+    checks.scores_and_groups(scores, group)
+    checks.row_tensor("scores", scores, response_mask)
+    checks.token_tensors(response_mask, log_ratio=log_ratio)
+    refuse_cost_at_the_reference(generator)
+    log_ratio = log_ratio.detach()
+    per_response = outcome(scores.detach(), group)
+    if later is undiscounted and compiled.can_take(log_ratio):
+        return compiled.advantage(per_response, log_ratio, response_mask, float(beta), generator)
+
+    def of_rows(log_ratio: Tensor, response_mask: Tensor, per_response: Tensor) -> Tensor:
+        divergence_to_go = return_to_go_of_rows(log_ratio, response_mask, generator, later)
+        return regularise(per_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
+
+    result = over_rows(of_rows, log_ratio, response_mask, per_response)
+    checks.result_is_finite(result, log_ratio, response_mask, generator.name)
+    return result

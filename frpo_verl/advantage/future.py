@@ -1,17 +1,25 @@
 """What a token costs from here on: the return-to-go of a divergence."""
 
+from functools import partial
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from frpo_verl import checks
+from frpo_verl.advantage import compiled
+from frpo_verl.advantage.later import Later, undiscounted
 from frpo_verl.divergences import Generator
+from frpo_verl.divergences.generator import refuse_cost_at_the_reference
 from frpo_verl.masking import zero_where_masked
+from frpo_verl.rows import over_rows
 
 
 def return_to_go(
     log_ratio: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     generator: Generator,
+    later: Later = undiscounted,
 ) -> Float[Tensor, "bs length"]:
     """The weight of each token in the gradient of E_{a~π_θ} Σ_j f(u_j).
 
@@ -24,16 +32,48 @@ def return_to_go(
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Theorem 4.1 and eq. 4.5.
 
     Args:
-        log_ratio: δ = log π_θ − log π_ref per token, in nats; masked slots may hold anything, NaN included.
-        response_mask: True for the tokens that the policy produced.
+        log_ratio: δ = log π_θ − log π_ref per token, in nats, dense or jagged; masked slots may hold anything, NaN
+            included.
+        response_mask: nonzero for the tokens that the policy produced, in the layout of `log_ratio`.
         generator: the divergence.
+        later: which later tokens count, and how much; all of them in the theorem.
 
     Returns:
-        reg per token, detached, float32 or better.
+        reg per token, detached, float32 or better, in the layout of `log_ratio`.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    dtype = torch.promote_types(log_ratio.dtype, torch.float32)
-    delta = zero_where_masked(log_ratio.detach().to(dtype), response_mask)
-    future = zero_where_masked(generator.future(delta), response_mask)
-    strictly_later = torch.zeros_like(future)
-    strictly_later[:, :-1] = future.flip(-1).cumsum(-1).flip(-1)[:, 1:]
-    return zero_where_masked(generator.local(delta) + strictly_later, response_mask)
+    checks.token_tensors(response_mask, log_ratio=log_ratio)
+    refuse_cost_at_the_reference(generator)
+    log_ratio = log_ratio.detach()
+    if later is undiscounted and compiled.can_take(log_ratio):
+        return compiled.advantage(torch.zeros(log_ratio.size(0)), log_ratio, response_mask, -1.0, generator)
+    of_rows = partial(return_to_go_of_rows, generator=generator, later=later)
+    result = over_rows(of_rows, log_ratio, response_mask)
+    checks.result_is_finite(result, log_ratio, response_mask, generator.name)
+    return result
+
+
+def return_to_go_of_rows(
+    log_ratio: Float[Tensor, "rows length"],
+    response_mask: Shaped[Tensor, "rows length"],
+    generator: Generator,
+    later: Later,
+) -> Float[Tensor, "rows length"]:
+    """`return_to_go` as it is defined, for dense rows, unchecked: NaN where a valid δ is not finite.
+
+    Args:
+        log_ratio: δ per token.
+        response_mask: nonzero for the tokens that the policy produced.
+        generator: the divergence.
+        later: which later tokens count, and how much.
+
+    Returns:
+        reg per token, float32 or better; 0 in masked slots.
+    """
+    mask = response_mask.bool()
+    delta = zero_where_masked(log_ratio.to(torch.promote_types(log_ratio.dtype, torch.float32)), mask)
+    divergence_to_go = generator.local(delta) + later(generator.future(delta), mask)
+    # δ − δ is 0, and NaN where δ is not finite: a bounded generator would hide that.
+    return zero_where_masked(divergence_to_go + (delta - delta), mask)

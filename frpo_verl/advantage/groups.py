@@ -1,21 +1,55 @@
 """Statistics over the responses to one prompt."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from frpo_verl import checks
+
+EPSILON = 1e-6
+"""verl's, added to the standard deviation."""
+
+
+def keep_score(scores: Float[Tensor, " alone"]) -> Float[Tensor, " alone"]:
+    """A group of one keeps its raw score, as in verl's `grpo` (mean 0, standard deviation 1).
+
+    Args:
+        scores: the scores of responses that are alone in their group.
+
+    Returns:
+        What is normalised in place of their deviation: the scores.
+    """
+    return scores
+
+
+def drop_score(scores: Float[Tensor, " alone"]) -> Float[Tensor, " alone"]:
+    """A group of one has no deviation from its mean and gets 0, as the formula says and in "Dr. GRPO" (2503.20783).
+
+    Args:
+        scores: the scores of responses that are alone in their group.
+
+    Returns:
+        Zeros.
+    """
+    return torch.zeros_like(scores)
+
+
+Alone = Callable[[Tensor], Tensor]
+"""What becomes of the scores of groups of one: `keep_score` or `drop_score`."""
 
 
 def normalise_by_group(
     scores: Float[Tensor, " bs"],
     group: Int[Tensor, " bs"],
-    epsilon: float = 1e-6,
+    epsilon: float = EPSILON,
+    alone: Alone = keep_score,
 ) -> Float[Tensor, " bs"]:
-    """GRPO's outcome advantage: each score, centred and scaled within its group.
+    """GRPO's outcome advantage with the sample standard deviation (1/(G−1)), as verl's `grpo` has it.
 
         Âᵢ = (rᵢ − mean(r_G)) / (std(r_G) + ε)
-
-    with the sample standard deviation (1/(G−1)), as verl's `grpo` has it; the paper's Algorithm 1 writes 1/G. A group
-    of one keeps its raw score (mean 0, std 1), as in verl.
 
     See "DeepSeekMath" (https://arxiv.org/abs/2402.03300), section 4.1.2.
 
@@ -23,14 +57,94 @@ def normalise_by_group(
         scores: one reward per response.
         group: the group of each response, any integers.
         epsilon: added to the standard deviation.
+        alone: what becomes of a group of one.
 
     Returns:
-        The outcome advantage Â of each response.
+        The outcome advantage Â of each response, float32 or better.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit, or a score is not finite.
     """
+    of = _statistics(scores, group, alone)
+    return of.deviation / ((of.square_sum / (of.size - 1).clamp(min=1)).sqrt() + epsilon)
+
+
+def normalise_by_group_population(
+    scores: Float[Tensor, " bs"],
+    group: Int[Tensor, " bs"],
+    epsilon: float = EPSILON,
+    alone: Alone = keep_score,
+) -> Float[Tensor, " bs"]:
+    """GRPO's outcome advantage with the population standard deviation (1/G), as the paper's Algorithm 1 writes it.
+
+        Âᵢ = (rᵢ − mean(r_G)) / (√(1/G Σ (r − mean)²) + ε)
+
+    √(G/(G−1)) times `normalise_by_group`, 1.118 at G = 5: with it β weighs 12 % less against the reward.
+
+    See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Algorithm 1.
+
+    Args:
+        scores: one reward per response.
+        group: the group of each response, any integers.
+        epsilon: added to the standard deviation.
+        alone: what becomes of a group of one.
+
+    Returns:
+        The outcome advantage Â of each response, float32 or better.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit, or a score is not finite.
+    """
+    of = _statistics(scores, group, alone)
+    return of.deviation / ((of.square_sum / of.size).sqrt() + epsilon)
+
+
+def centre_by_group(
+    scores: Float[Tensor, " bs"],
+    group: Int[Tensor, " bs"],
+    alone: Alone = keep_score,
+) -> Float[Tensor, " bs"]:
+    """The outcome advantage without scaling, verl's `norm_adv_by_std_in_grpo=False`: Âᵢ = rᵢ − mean(r_G).
+
+    The hidden utility is then ℓ(p) = (1 − 1/G)·p, so that β means the same for easy and hard prompts.
+
+    See "Understanding R1-Zero-Like Training" (https://arxiv.org/abs/2503.20783).
+
+    Args:
+        scores: one reward per response.
+        group: the group of each response, any integers.
+        alone: what becomes of a group of one.
+
+    Returns:
+        The centred scores, float32 or better.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit, or a score is not finite.
+    """
+    return _statistics(scores, group, alone).deviation
+
+
+class _Statistics(NamedTuple):
+    size: Tensor
+    deviation: Tensor
+    square_sum: Tensor
+
+
+def _statistics(scores: Tensor, group: Tensor, alone: Alone) -> _Statistics:
+    """Of each response's group; a group of one counts with a standard deviation of 1."""
+    checks.scores_and_groups(scores, group)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     _, group = torch.unique(group, return_inverse=True)
-    size = torch.bincount(group)
-    mean = torch.zeros_like(scores[: len(size)]).index_add_(0, group, scores) / size
-    deviation = scores - mean[group]
-    square_sum = torch.zeros_like(mean).index_add_(0, group, deviation.square())
-    std = (square_sum / (size - 1).clamp(min=1)).sqrt()
-    return torch.where(size[group] > 1, deviation / (std[group] + epsilon), scores / (1 + epsilon))
+    size = torch.bincount(group)[group]
+    deviation = scores - _sum_by_group(scores, group) / size
+    square_sum = _sum_by_group(deviation.square(), group)
+    single = size == 1
+    return _Statistics(
+        size=size,
+        deviation=torch.where(single, alone(scores), deviation),
+        square_sum=torch.where(single, torch.ones_like(square_sum), square_sum),
+    )
+
+
+def _sum_by_group(values: Tensor, group: Tensor) -> Tensor:
+    return torch.zeros_like(values).index_add_(0, group, values)[group]

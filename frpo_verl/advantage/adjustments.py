@@ -1,0 +1,101 @@
+"""What the literature does to a return-to-go before it is subtracted: baselines and scales, each reg → reg."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from frpo_verl import checks
+from frpo_verl.advantage.later import undiscounted
+from frpo_verl.divergences import Generator
+from frpo_verl.masking import masked_mean, zero_where_masked
+
+
+def minus_length_baseline(
+    divergence_to_go: Float[Tensor, "bs length"],
+    log_ratio: Float[Tensor, "bs length"],
+    response_mask: Bool[Tensor, "bs length"],
+    generator: Generator,
+) -> Float[Tensor, "bs length"]:
+    """Subtracts what one-sided generators such as k3 make of length alone: reg_t − (T − t)·mean(f).
+
+    T − t is the number of valid tokens still to come, mean(f) the mean of future(δ) over the valid tokens of the
+    batch. Not a baseline in the strict sense: T depends on the action at t, so the expected gradient moves. The
+    authors report that it did not help.
+
+    See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), section 6.2.2.
+
+    Args:
+        divergence_to_go: reg per token, from `return_to_go` with the same generator.
+        log_ratio: δ per token, in nats.
+        response_mask: True for the tokens that the policy produced.
+        generator: the divergence.
+
+    Returns:
+        reg per token; 0 in masked slots.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit.
+    """
+    checks.token_tensors(response_mask, divergence_to_go=divergence_to_go, log_ratio=log_ratio)
+    delta = zero_where_masked(log_ratio.detach().to(divergence_to_go.dtype), response_mask)
+    remaining = undiscounted(response_mask.to(divergence_to_go.dtype), response_mask)
+    baseline = remaining * masked_mean(generator.future(delta), response_mask)
+    return zero_where_masked(divergence_to_go - baseline, response_mask)
+
+
+def centre_in_group(
+    divergence_to_go: Float[Tensor, "bs length"],
+    response_mask: Bool[Tensor, "bs length"],
+    group: Int[Tensor, " bs"],
+) -> Float[Tensor, "bs length"]:
+    """Subtracts from each response the mean of reg over the valid tokens of the OTHER responses of its group.
+
+        reg_{i,t} − ( Σ_{k∈G(i), k≠i} Σ_t m reg_{k,t} ) / ( Σ_{k≠i} Σ_t m )
+
+    The others were drawn independently, so this is a baseline and the expected gradient stays exact; the mean over
+    the whole group, one's own response included, would scale it. A response without others keeps its reg. Group
+    centring of the future KL is a knob of the authors' ablation; AReaL's `mean_leave1out` leaves out single tokens.
+
+    Args:
+        divergence_to_go: reg per token, in nats.
+        response_mask: True for the tokens that the policy produced.
+        group: the group of each response, any integers.
+
+    Returns:
+        reg per token; 0 in masked slots.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit.
+    """
+    checks.token_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.row_tensor("group", group, response_mask)
+    _, group = torch.unique(group, return_inverse=True)
+    own_sum = zero_where_masked(divergence_to_go, response_mask).sum(-1)
+    own_count = response_mask.sum(-1)
+    others_sum = torch.zeros_like(own_sum).index_add_(0, group, own_sum)[group] - own_sum
+    others_count = torch.zeros_like(own_count).index_add_(0, group, own_count)[group] - own_count
+    baseline = torch.where(others_count > 0, others_sum / others_count.clamp(min=1), torch.zeros_like(others_sum))
+    return zero_where_masked(divergence_to_go - baseline[:, None], response_mask)
+
+
+def divide_by_length(
+    divergence_to_go: Float[Tensor, "bs length"],
+    response_mask: Bool[Tensor, "bs length"],
+) -> Float[Tensor, "bs length"]:
+    """Length normalisation: reg_t / T, T the number of valid tokens of the response.
+
+    Regularises the mean divergence per token, roughly: T depends on the actions, so it is no exact gradient. A knob of
+    the authors' ablation, and a line that PRL's code carries commented out.
+
+    Args:
+        divergence_to_go: reg per token, in nats.
+        response_mask: True for the tokens that the policy produced.
+
+    Returns:
+        reg per token, in nats per token; 0 in masked slots.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit.
+    """
+    checks.token_tensors(response_mask, divergence_to_go=divergence_to_go)
+    return zero_where_masked(divergence_to_go / response_mask.sum(-1, keepdim=True).clamp(min=1), response_mask)

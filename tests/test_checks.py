@@ -1,0 +1,108 @@
+"""Bad input gets one sentence. The type checker of the tests would speak first, so the sentences come from outside."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CASES = {
+    "another length": (
+        "return_to_go(torch.zeros(2, 3), torch.ones(2, 4), REVERSE_KL)",
+        "log_ratio has shape (2, 3) and response_mask (2, 4)",
+    ),
+    "one dimension": (
+        "return_to_go(torch.zeros(3), torch.ones(3), REVERSE_KL)",
+        "response_mask has shape (3,): it must be (batch, tokens)",
+    ),
+    "integers": (
+        "return_to_go(torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, 3), REVERSE_KL)",
+        "log_ratio is torch.int64: it must be a floating dtype, for instance torch.float32",
+    ),
+    "a complex mask": (
+        "return_to_go(torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.complex64), REVERSE_KL)",
+        "response_mask is torch.complex64: it must be boolean, or a number that is 0 or 1",
+    ),
+    "two devices": (
+        "return_to_go(torch.zeros(2, 3), torch.ones(2, 3, device='meta'), REVERSE_KL)",
+        "log_ratio is on cpu and response_mask on meta: put them on one device",
+    ),
+    "two layouts": (
+        "return_to_go(jagged([2, 1]), torch.ones(2, 2), REVERSE_KL)",
+        "one of log_ratio and response_mask is jagged and the other is padded: make both the same, for instance with "
+        "torch.nested.nested_tensor_from_jagged",
+    ),
+    "other jagged lengths": (
+        "return_to_go(jagged([2, 1]), jagged([1, 2]), REVERSE_KL)",
+        "log_ratio has shape offsets [0, 2, 3] and response_mask offsets [0, 1, 3]",
+    ),
+    "a negative beta": (
+        "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), -0.1)",
+        "beta is -0.1: it must be a finite number that is not negative, for instance 0.01",
+    ),
+    "a beta that is no number": (
+        "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), float('nan'))",
+        "beta is nan: it must be a finite number that is not negative, for instance 0.01",
+    ),
+    "more scores than rows": (
+        "frpo_advantage(torch.zeros(3), torch.zeros(3).long(), torch.zeros(2, 3), torch.ones(2, 3), 0.1)",
+        "scores has shape (3,): it must hold one value for each of the 2 rows of response_mask",
+    ),
+    "more groups than scores": (
+        "normalise_by_group(torch.zeros(3), torch.zeros(2).long())",
+        "scores have shape (3,) and group (2,): both must be (batch,)",
+    ),
+    "groups that are no integers": (
+        "normalise_by_group(torch.zeros(3), torch.zeros(3))",
+        "group is torch.float32: it must hold integers, one number for each prompt",
+    ),
+    "scores that are integers": (
+        "normalise_by_group(torch.zeros(3).long(), torch.zeros(3).long())",
+        "scores are torch.int64: they must be a floating dtype, for instance torch.float32",
+    ),
+    "scores elsewhere": (
+        "normalise_by_group(torch.zeros(3, device='meta'), torch.zeros(3).long())",
+        "scores are on meta and group on cpu: put them on one device",
+    ),
+    "groups for other rows": (
+        "centre_in_group(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.zeros(3).long())",
+        "group has shape (3,): it must hold one value for each of the 2 rows of response_mask",
+    ),
+    "responses of another shape": (
+        "ends_by_separator(torch.zeros(2, 2).long(), torch.ones(2, 3).bool(), 5)",
+        "responses have shape (2, 2) and response_mask (2, 3)",
+    ),
+    "half a horizon": ("within(1.5)", "horizon 1.5: it must be a number of tokens, 0 or more"),
+}
+
+PROGRAM = """
+import json, sys, torch
+from frpo_verl.advantage import *
+from frpo_verl.advantage import (  # names without __all__
+    centre_in_group, ends_by_separator, frpo_advantage, normalise_by_group, return_to_go, within)
+from frpo_verl.divergences import REVERSE_KL
+
+def jagged(lengths):
+    return torch.nested.nested_tensor_from_jagged(torch.zeros(sum(lengths)), torch.tensor([0, *lengths]).cumsum(0))
+
+said = {}
+for name, call in json.load(sys.stdin).items():
+    try:
+        eval(call)
+        said[name] = "nothing"
+    except ValueError as error:
+        said[name] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, str]:
+    calls = json.dumps({name: call for name, (call, _) in CASES.items()})
+    done = subprocess.run([sys.executable, "-c", PROGRAM], input=calls, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_sentence_says_what_the_value_and_the_fix(said, name):
+    assert said[name] == CASES[name][1]
