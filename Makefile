@@ -41,8 +41,8 @@ $(VENV)-lint/.ready: requirements-lint.txt
 	@$(VENV)-lint/bin/pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
-benchmark: setup  ## Time of the estimator against verl's grpo and a memory copy
-	@$(RUN) python -P tests/benchmarks/estimator.py
+benchmark: setup  ## Time and memory of the advantage against verl's grpo and memory copies
+	@$(RUN) python -P tests/benchmarks/advantage.py
 
 clean:  ## Remove .venv and caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-lint build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

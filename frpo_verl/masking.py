@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from frpo_verl.rows import row_blocks
+
 
 def zero_where_masked(
     values: Float[Tensor, "bs length"],
@@ -37,22 +39,5 @@ def masked_mean(
     Returns:
         A scalar in the dtype of `values`.
     """
-    return zero_where_masked(values, mask).sum() / mask.sum().clamp(min=1)
-
-
-def masked_std(
-    values: Float[Tensor, "bs length"],
-    mask: Bool[Tensor, "bs length"],
-) -> Float[Tensor, ""]:
-    """Population standard deviation over the valid slots of the whole batch, and 0 when no slot is valid.
-
-    Two passes (mean, then squared deviations), so that a large common offset does not cancel the spread.
-
-    Args:
-        values: one number per token.
-        mask: True for the tokens that count.
-
-    Returns:
-        A scalar in the dtype of `values`.
-    """
-    return masked_mean((values - masked_mean(values, mask)).square(), mask).sqrt()
+    total = sum(zero_where_masked(values[rows], mask[rows]).sum(dtype=torch.float64) for rows in row_blocks(mask))
+    return (total / mask.sum().clamp(min=1)).to(values.dtype)

@@ -10,18 +10,20 @@ import pytest
 import frpo_verl
 
 PACKAGE = Path(frpo_verl.__file__).parent
-THIRD_PARTY_OF_THE_CORE = {"torch", "jaxtyping"}
+THIRD_PARTY_OF_THE_CORE = {"torch", "jaxtyping", "numpy", "numba"}
 
 # Each layer and the layers of this package that it may import, beside itself.
 LAYERS = {
-    "masking": set(),
-    "divergences": {"masking"},
-    "advantage": {"divergences", "masking"},
+    "checks": set(),
+    "rows": set(),
+    "masking": {"rows"},
+    "divergences": {"checks", "masking"},
+    "advantage": {"checks", "divergences", "masking", "rows"},
     "evaluation": {"advantage", "divergences", "masking"},
     "quickstart": {"evaluation"},
-    "verl_plugin": {"advantage", "divergences", "masking", "__version__"},
+    "verl_plugin": {"advantage", "checks", "divergences", "__version__"},
 }
-CORE = {"masking", "divergences", "advantage"}
+CORE = {"checks", "rows", "masking", "divergences", "advantage"}
 
 
 def _layer(file: Path) -> str:
@@ -63,6 +65,11 @@ def test_only_the_plugin_knows_verl_vllm_and_ray(file):
 def test_the_core_needs_torch_and_the_standard_library_only(file):
     foreign = {name.split(".")[0] for name in _imported(file)} - {"frpo_verl"} - set(sys.stdlib_module_names)
     assert foreign <= THIRD_PARTY_OF_THE_CORE
+
+
+def test_the_core_imports_numba_when_it_is_used_and_not_before():
+    program = "import sys, frpo_verl.advantage; print('numba' in sys.modules)"
+    assert _python(program) == "False"
 
 
 def test_importing_the_package_imports_neither_torch_nor_verl():

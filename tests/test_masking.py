@@ -1,9 +1,8 @@
 import math
 
-import pytest
 import torch
 
-from frpo_verl.masking import masked_mean, masked_std, zero_where_masked
+from frpo_verl.masking import masked_mean, zero_where_masked
 
 NAN, INF = math.nan, math.inf
 VALUES = torch.tensor([[1.0, NAN, 3.0], [INF, 8.0, -INF]], dtype=torch.float64)
@@ -19,20 +18,14 @@ def test_the_mean_counts_valid_slots_only():
     assert masked_mean(VALUES, MASK).item() == 4.0
 
 
-def test_the_standard_deviation_counts_valid_slots_only():
-    # deviations from 4 are -3, -1, 4; (9 + 1 + 16) / 3
-    assert masked_std(VALUES, MASK).item() == pytest.approx(math.sqrt(26 / 3), abs=1e-15)
-
-
 def test_no_valid_slot_gives_zero():
     nothing = torch.zeros_like(MASK)
     assert masked_mean(VALUES, nothing).item() == 0.0
-    assert masked_std(VALUES, nothing).item() == 0.0
 
 
-def test_a_large_common_offset_does_not_cancel_the_spread():
-    values = torch.tensor([[4096.0, 4097.0]], dtype=torch.float32) * 1024
-    assert masked_std(values, torch.ones(1, 2, dtype=torch.bool)).item() == 512.0
+def test_the_mean_of_many_blocks_is_summed_in_double_precision():
+    values, mask = torch.full((3000, 400), 0.1), torch.rand(3000, 400) > 0.5
+    assert masked_mean(values, mask).item() == torch.tensor(0.1).item()
 
 
 def test_a_nan_in_a_masked_slot_leaves_the_gradient_finite():

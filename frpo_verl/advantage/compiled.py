@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.divergences import Generator
+from frpo_verl.rows import empty
 
 BLOCK = 2**18
 """Tokens in a block where f has to be computed: 1 MB of float32, so that f and its local part stay in the cache."""
@@ -56,56 +58,112 @@ def advantage(outcome: Tensor, log_ratio: Tensor, response_mask: Tensor, beta: f
     Raises:
         InvalidInput: a valid token is not finite, or its sum leaves the dtype.
     """
-    delta, mask, offsets = _flat(log_ratio), _flat(response_mask), _offsets(log_ratio)
-    dtype = torch.promote_types(delta.dtype, torch.float32)
-    if mask.dtype not in (torch.bool, torch.int64):
-        mask = mask.bool()
-    # numpy asks for huge pages, torch does not: the first touch of new memory then costs a third.
-    result = torch.from_numpy(np.empty(delta.numel(), dtype=str(dtype).removeprefix("torch.")))
-    outcome = outcome.to(torch.float64)
-    whole = _is_identity(generator) and dtype == delta.dtype
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for first, last in _blocks(offsets, delta.numel() if whole else BLOCK):
-            tokens = slice(offsets[first], offsets[last])
-            block = delta[tokens].to(dtype)
-            parts = (block, block) if whole else (generator.local(block), generator.future(block))
-            operands = (None if whole else block, *parts, mask[tokens], result[tokens], outcome[first:last])
-            if not _scan(pool, operands, offsets[first : last + 1] - offsets[first], beta):
-                checks.tokens_are_finite(log_ratio, response_mask)
-                checks.nothing_overflowed(result[tokens], generator.name)
+    result = empty((_flat(log_ratio).numel(),), _dtype(log_ratio), log_ratio.device)
+    scan(Operands(log_ratio, None, response_mask, result, None, None, outcome), beta, generator)
     return _like(result, log_ratio)
 
 
-def _scan(pool: ThreadPoolExecutor, operands: tuple[Tensor | None, ...], rows: np.ndarray, beta: float) -> bool:
+class Operands(NamedTuple):
+    """What a pass reads and writes; `None` is neither read nor written.
+
+    Attributes:
+        log_prob: (bs, length), dense or jagged: log π_θ, or δ itself where there is no reference.
+        reference: (bs, length), log π_ref.
+        response_mask: (bs, length), nonzero for valid tokens.
+        advantages: (tokens,), written: Â − β·reg.
+        outcomes: (tokens,), written: Â in valid slots.
+        sums: (bs, 3), float64, written: of each response Σ future(δ), Σ reg and Σ reg².
+        outcome: (bs,), Â.
+    """
+
+    log_prob: Tensor
+    reference: Tensor | None
+    response_mask: Tensor
+    advantages: Tensor
+    outcomes: Tensor | None
+    sums: Tensor | None
+    outcome: Tensor
+
+
+def scan(operands: Operands, beta: float, generator: Generator) -> None:
+    """One pass over a batch.
+
+    Args:
+        operands: what is read and written.
+        beta: β.
+        generator: the divergence.
+
+    Raises:
+        InvalidInput: a valid token is not finite, or its sum leaves the dtype.
+    """
+    log_prob, reference, mask = (_flat(tensor) for tensor in operands[:3])
+    offsets, dtype = _offsets(operands.log_prob), operands.advantages.dtype
+    outcome = operands.outcome.to(torch.float64)
+    if mask.dtype not in (torch.bool, torch.int64):
+        mask = mask.bool()
+    whole = _is_identity(generator) and log_prob.dtype == dtype and (reference is None or reference.dtype == dtype)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for first, last in _blocks(offsets, log_prob.numel() if whole else BLOCK):
+            tokens, rows = slice(offsets[first], offsets[last]), slice(first, last)
+            read = log_prob[tokens], _part(reference, tokens), None, None
+            if not whole:
+                delta = read[0].to(dtype)
+                delta = delta if reference is None else delta - read[1].to(dtype)
+                read = delta, None, generator.local(delta), generator.future(delta)
+            written = (_part(tensor, tokens) for tensor in (operands.advantages, operands.outcomes))
+            arrays = *read, mask[tokens], *written, _part(operands.sums, rows), outcome[rows]
+            if not _run(pool, arrays, offsets[first : last + 1] - offsets[first], beta):
+                _explain(operands, tokens, generator)
+
+
+def _run(pool: ThreadPoolExecutor, arrays: tuple[Tensor | None, ...], offsets: np.ndarray, beta: float) -> bool:
     """Shares the rows of a block out to the threads, and says whether nothing looked suspicious."""
-    *tokens, outcome = [tensor if tensor is None else tensor.numpy() for tensor in operands]
+    *tokens, sums, outcome = [array if array is None else array.numpy() for array in arrays]
     shares = np.linspace(0, len(outcome), 2 * torch.get_num_threads() + 1).astype(int)
     tasks = [
-        pool.submit(_kernel(), *tokens, outcome[low:high], rows[low : high + 1], beta)
-        for low, high in zip(shares[:-1], shares[1:], strict=True)
-        if high > low
+        pool.submit(_kernel(), *tokens, _part(sums, rows), outcome[rows], offsets[rows.start : rows.stop + 1], beta)
+        for rows in (slice(low, high) for low, high in zip(shares[:-1], shares[1:], strict=True) if high > low)
     ]
     return all([task.result() for task in tasks])
+
+
+def _explain(operands: Operands, tokens: slice, generator: Generator) -> None:
+    log_prob, reference, mask = operands[:3]
+    checks.tokens_are_finite(log_prob if reference is None else log_prob - reference, mask)
+    checks.nothing_overflowed(operands.advantages[tokens], generator.name)
 
 
 @functools.cache
 def _kernel() -> Callable:
     import numba
 
-    def scan(delta, local, future, mask, out, outcome, rows, beta):
+    # What is None is known when this is compiled, and the branches on it are gone then.
+    def scan(log_prob, reference, local, future, mask, advantages, outcomes, sums, outcome, offsets, beta):
         fine = True
         for row in range(len(outcome)):
-            advantage = outcome[row]
-            later = witness = 0.0
-            for t in range(rows[row + 1] - 1, rows[row] - 1, -1):
+            of_response = outcome[row]
+            later = witness = total = squares = 0.0
+            for t in range(offsets[row + 1] - 1, offsets[row] - 1, -1):
                 if mask[t]:
-                    out[t] = advantage - beta * (local[t] + later)
-                    later += future[t]
-                    # Only where future(δ) is not δ itself; decided when this is compiled.
-                    if delta is not None:
-                        witness += delta[t]
+                    if local is None:
+                        own = following = log_prob[t] if reference is None else log_prob[t] - reference[t]
+                    else:
+                        own, following = local[t], future[t]
+                        witness += log_prob[t]
+                    to_go = own + later
+                    later += following
+                    advantages[t] = of_response - beta * to_go
+                    if outcomes is not None:
+                        outcomes[t] = of_response
+                    if sums is not None:
+                        total += to_go
+                        squares += to_go * to_go
                 else:
-                    out[t] = 0.0
+                    advantages[t] = 0.0
+                    if outcomes is not None:
+                        outcomes[t] = 0.0
+            if sums is not None:
+                sums[row, 0], sums[row, 1], sums[row, 2] = later, total, squares
             # NaN and infinity stay in a sum: one look at its end instead of one at each token.
             fine &= abs(later) < LARGEST_SUM and np.isfinite(witness)
         return fine
@@ -125,8 +183,18 @@ def _numba_is_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def _flat(tensor: Tensor) -> Tensor:
+def _dtype(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def _flat(tensor: Tensor | None) -> Tensor | None:
+    if tensor is None:
+        return None
     return tensor.values() if tensor.is_nested else tensor.reshape(-1)
+
+
+def _part(array: Tensor | np.ndarray | None, of: slice) -> Tensor | np.ndarray | None:
+    return None if array is None else array[of]
 
 
 def _offsets(tensor: Tensor) -> np.ndarray:

@@ -82,15 +82,14 @@ def frpo_advantage(
     checks.row_tensor("scores", scores, response_mask)
     checks.token_tensors(response_mask, log_ratio=log_ratio)
     refuse_cost_at_the_reference(generator)
-    log_ratio = log_ratio.detach()
-    per_response = outcome(scores.detach(), group)
+    log_ratio, of_response = log_ratio.detach(), outcome(scores.detach(), group)
     if later is undiscounted and compiled.can_take(log_ratio):
-        return compiled.advantage(per_response, log_ratio, response_mask, float(beta), generator)
+        return compiled.advantage(of_response, log_ratio, response_mask, float(beta), generator)
 
-    def of_rows(log_ratio: Tensor, response_mask: Tensor, per_response: Tensor) -> Tensor:
+    def of_rows(log_ratio: Tensor, response_mask: Tensor, of_response: Tensor) -> Tensor:
         divergence_to_go = return_to_go_of_rows(log_ratio, response_mask, generator, later)
-        return regularise(per_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
+        return regularise(of_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
 
-    result = over_rows(of_rows, log_ratio, response_mask, per_response)
+    result = over_rows(of_rows, log_ratio, response_mask, of_response)
     checks.result_is_finite(result, log_ratio, response_mask, generator.name)
     return result

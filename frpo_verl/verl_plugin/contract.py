@@ -50,6 +50,7 @@ CONTRACT = (
         ("token_level_rewards", "response_mask", "index", "norm_adv_by_std_in_grpo"),
         "the outcome advantage",
     ),
+    Symbol("verl.trainer.ppo.ray_trainer", "compute_response_mask", ("data",), "where the host has not computed it"),
     Symbol("verl.trainer.ppo.ray_trainer", "compute_advantage", _ADVANTAGE_PARAMETERS, "adds the future term"),
     Symbol(
         "verl.trainer.ppo.v1.utils",

@@ -1,14 +1,15 @@
-"""FRPO on verl's batches: `frpo` is verl's own `grpo`, then the future term."""
+"""FRPO on verl's batches: the outcome advantage is verl's own `grpo`, and the future divergence is subtracted."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from frpo_verl.advantage import return_to_go
+from frpo_verl.advantage import regularise_batch
+from frpo_verl.checks import NonFiniteToken
 from frpo_verl.verl_plugin import contract, metrics, settings
 from frpo_verl.verl_plugin.errors import BatchError
 
@@ -26,7 +27,7 @@ def compute_frpo_advantage(
 
         Â^FRPO_{i,t} = Â^GRPO_i − β · reg_{i,t}                     (arXiv 2601.10201, eq. 5.1)
 
-    Released verl passes no batch; there the plugin calls `add_future_term` behind `compute_advantage` instead.
+    Released verl passes no batch; there the plugin runs `compute_as_grpo_plus_future` instead.
 
     Args:
         token_level_rewards: (bs, response_length).
@@ -45,62 +46,88 @@ def compute_frpo_advantage(
     """
     from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
-    outcome, _ = compute_grpo_outcome_advantage(
-        token_level_rewards=token_level_rewards,
-        response_mask=response_mask,
-        index=index,
-        norm_adv_by_std_in_grpo=config.get("norm_adv_by_std_in_grpo", True),
-    )
-    return _regularised(outcome, batch if batch is not None else {}, response_mask, config), outcome
+    def grpo(rewards: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        norm = config.get("norm_adv_by_std_in_grpo", True)
+        return compute_grpo_outcome_advantage(
+            token_level_rewards=rewards, response_mask=mask, index=index, norm_adv_by_std_in_grpo=norm
+        )
+
+    if _beta(config) == 0:
+        return grpo(token_level_rewards, response_mask)
+    lengths = response_mask.sum(-1)
+    outcome, _ = grpo(*_one_column(token_level_rewards, lengths))
+    return _regularised(outcome[:, 0], batch if batch is not None else {}, response_mask, lengths, config)
 
 
-def add_future_term(data: Any, config: Mapping[str, Any]) -> Any:
-    """Turns the grpo advantages of a batch into FRPO's, in place.
+def compute_as_grpo_plus_future(host: Callable, call: inspect.BoundArguments) -> Any:
+    """Runs one of verl's `compute_advantage` functions for frpo.
+
+    verl computes the outcome advantage under the name `grpo`, which also groups rollouts with several outputs as grpo
+    does, on one column: the sum of a response's rewards. So grouping and normalisation are verl's to the bit, and
+    nothing of the batch's size is computed that is not needed.
 
     Args:
-        data: a DataProto whose batch holds `advantages` (from grpo), `response_mask`, and, unless β is 0,
-            `old_log_probs` and `ref_log_prob`, each (bs, response_length).
-        config: verl's `algorithm` section.
+        host: `compute_advantage` or `compute_advantage_for_multi_trajectories`.
+        call: its arguments. `data` is a DataProto whose batch holds `token_level_rewards`, `response_mask`, and, unless
+            β is 0, `old_log_probs` and `ref_log_prob`, each (bs, response_length); `config` is verl's `algorithm`
+            section.
 
     Returns:
-        The same DataProto.
+        The same DataProto, with `advantages`, and as `returns` the outcome advantages without the divergence.
 
     Raises:
         BatchError: β is not 0 and the log-probs are missing or not finite.
     """
-    batch = data.batch
-    batch["advantages"] = _regularised(batch["advantages"], batch, batch["response_mask"], config)
+    data, config = call.arguments["data"], call.arguments["config"]
+    call.arguments["adv_estimator"] = "grpo"
+    if _beta(config) == 0:
+        return host(*call.args, **call.kwargs)
+    if "response_mask" not in data.batch:
+        from verl.trainer.ppo.ray_trainer import compute_response_mask
+
+        data.batch["response_mask"] = compute_response_mask(data)
+    mask = data.batch["response_mask"]
+    lengths = mask.sum(-1)
+    rewards, any_valid = _one_column(data.batch["token_level_rewards"], lengths)
+    column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(mask))
+    call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
+    outcome = host(*call.args, **call.kwargs).batch["advantages"][:, 0]
+    data.batch["advantages"], data.batch["returns"] = _regularised(outcome, data.batch, mask, lengths, config)
     return data
 
 
-def _regularised(outcome: Tensor, batch: Any, response_mask: Tensor, config: Mapping[str, Any]) -> Tensor:
+def _beta(config: Mapping[str, Any]) -> float:
     contract.refuse_if_changed()
-    chosen = settings.read(config)
-    if chosen.beta == 0:
+    beta = settings.read(config).beta
+    if beta == 0:
         metrics.publish({"frpo/beta": 0.0})
-        return outcome
-    mask = response_mask.bool()
-    log_ratio = _log_ratio(batch, mask)
-    future_term = return_to_go(log_ratio, mask, chosen.generator)
-    metrics.publish(metrics.of_step(log_ratio, future_term, mask, chosen))
-    return outcome - chosen.beta * future_term
+    return beta
 
 
-def _log_ratio(batch: Any, mask: Tensor) -> Tensor:
+def _one_column(token_level_rewards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    return token_level_rewards.sum(-1, keepdim=True), (lengths > 0).long()[:, None]
+
+
+def _regularised(
+    outcome: Tensor, batch: Any, response_mask: Tensor, lengths: Tensor, config: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
     for key, fix in (
         ("old_log_probs", "let verl recompute them"),
         ("ref_log_prob", "check that every process has loaded frpo-verl, so that verl loads the reference policy"),
     ):
         if key not in batch:
             raise BatchError(f"frpo needs {key!r} in the batch, which holds {sorted(batch.keys())}: {fix}")
-    log_ratio = batch["old_log_probs"] - batch["ref_log_prob"]
-    bad = (mask & ~torch.isfinite(log_ratio)).nonzero()
-    if len(bad):
-        row, token = bad[0].tolist()
+    chosen = settings.read(config)
+    old, reference = batch["old_log_probs"], batch["ref_log_prob"]
+    try:
+        done = regularise_batch(outcome, old, reference, response_mask, chosen.beta, chosen.generator)
+    except NonFiniteToken as error:
+        row, token = error.sample, error.token
         raise BatchError(
-            f"{len(bad)} of {int(mask.sum())} response tokens have a log-ratio to the reference that is not finite, "
-            f"the first in row {row} at token {token} (old_log_probs {batch['old_log_probs'][row, token]:g}, "
-            f"ref_log_prob {batch['ref_log_prob'][row, token]:g}): the policy has diverged or the two models differ "
-            "in vocabulary; lower the learning rate or check the reference's path"
-        )
-    return log_ratio
+            f"{error.count} of {int(lengths.sum())} response tokens have a log-ratio to the reference that is "
+            f"not finite, the first in row {row} at token {token} (old_log_probs {old[row, token]:g}, ref_log_prob "
+            f"{reference[row, token]:g}): the policy has diverged or the two models differ in vocabulary; lower the "
+            "learning rate or check the reference's path"
+        ) from None
+    metrics.publish(metrics.of_step(done.sums, lengths, chosen.beta))
+    return done.advantages, done.outcomes

@@ -28,14 +28,12 @@ def _is_ours(estimator: str) -> bool:
 
 
 def _as_grpo_plus_future(host: Callable, *args, **kwargs):
-    """verl's function under the name `grpo`, which also groups rollouts as grpo does, then the future term."""
     call = inspect.signature(host).bind(*args, **kwargs)
     if not _is_ours(call.arguments["adv_estimator"]):
         return host(*args, **kwargs)
-    from frpo_verl.verl_plugin.estimator import add_future_term
+    from frpo_verl.verl_plugin.estimator import compute_as_grpo_plus_future
 
-    call.arguments["adv_estimator"] = "grpo"
-    return add_future_term(host(*call.args, **call.kwargs), call.arguments["config"])
+    return compute_as_grpo_plus_future(host, call)
 
 
 def _wrap_compute_advantage(ray_trainer: ModuleType) -> None:

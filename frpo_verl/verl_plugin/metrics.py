@@ -5,10 +5,9 @@ trainer's next metrics call collects it. Names are chosen with verl's V1 aggrega
 from substrings (`sum`, `min`, `max`, …): these all reduce by the sample-weighted mean.
 """
 
-from torch import Tensor
+import math
 
-from frpo_verl.masking import masked_mean, masked_std, zero_where_masked
-from frpo_verl.verl_plugin.settings import Settings
+from torch import Tensor
 
 _published: dict[str, float] = {}
 
@@ -34,7 +33,7 @@ def collect() -> dict[str, float]:
     return values
 
 
-def of_step(log_ratio: Tensor, future_term: Tensor, mask: Tensor, chosen: Settings) -> dict[str, float]:
+def of_step(sums: Tensor, lengths: Tensor, beta: float) -> dict[str, float]:
     """The figures of one batch, over valid tokens only.
 
     - `frpo/beta`: β.
@@ -43,20 +42,20 @@ def of_step(log_ratio: Tensor, future_term: Tensor, mask: Tensor, chosen: Settin
     - `frpo/future_term/mean`, `frpo/future_term/std`: of reg_{i,t} over valid tokens, in nats, before β.
 
     Args:
-        log_ratio: (bs, length), δ.
-        future_term: (bs, length), reg.
-        mask: (bs, length), True for valid tokens.
-        chosen: the run's settings.
+        sums: (bs, 3), float64: of each response Σ future(δ), Σ reg and Σ reg².
+        lengths: (bs,), the valid tokens of each response.
+        beta: β.
 
     Returns:
         Name to number.
     """
-    divergence = zero_where_masked(chosen.generator.future(zero_where_masked(log_ratio, mask).float()), mask)
-    responses = mask.any(-1).sum().clamp(min=1)
+    tokens, responses = max(1, int(lengths.sum())), max(1, int((lengths > 0).sum()))
+    divergence, term, square = sums.sum(0).tolist()
+    mean = term / tokens
     return {
-        "frpo/beta": chosen.beta,
-        "frpo/divergence_to_ref/token_mean": masked_mean(divergence, mask).item(),
-        "frpo/divergence_to_ref/sequence_mean": (divergence.sum() / responses).item(),
-        "frpo/future_term/mean": masked_mean(future_term, mask).item(),
-        "frpo/future_term/std": masked_std(future_term, mask).item(),
+        "frpo/beta": beta,
+        "frpo/divergence_to_ref/token_mean": divergence / tokens,
+        "frpo/divergence_to_ref/sequence_mean": divergence / responses,
+        "frpo/future_term/mean": mean,
+        "frpo/future_term/std": math.sqrt(max(0.0, square / tokens - mean**2)),
     }

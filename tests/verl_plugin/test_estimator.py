@@ -9,6 +9,8 @@ import torch
 from omegaconf import OmegaConf
 from oracles import frpo as frpo_oracle
 
+from frpo_verl.advantage import return_to_go
+from frpo_verl.divergences import by_name
 from frpo_verl.verl_plugin import metrics
 from frpo_verl.verl_plugin.errors import BatchError, SettingsError
 
@@ -240,6 +242,41 @@ def test_rollouts_with_several_outputs_are_grouped_as_grpo_groups_them():
     plain = run(deepcopy(data), 0.0).batch["advantages"]
     assert torch.equal(multi(data, 0.0).batch["advantages"], grpo)
     assert not torch.equal(grpo, plain)
+
+
+def test_a_rollout_whose_last_output_has_no_valid_token_is_treated_as_grpo_treats_it():
+    data = multi_output_batch()
+    data.batch["response_mask"][MULTI_OUTPUT_KEYS.index("b_0_1")] = 0
+    grpo = multi(deepcopy(data), 0.0, "grpo").batch["advantages"]
+    # a coefficient that moves nothing, and still takes our way
+    assert torch.allclose(multi(data, 1e-300).batch["advantages"], grpo, rtol=0, atol=1e-298)
+
+
+@pytest.mark.parametrize("name", ["k3", "forward_kl", "js", "tv", "alpha:0.5"])
+def test_every_divergence_can_be_chosen_by_verls_key(name):
+    data = batch()
+    grpo = run(deepcopy(data), 0.0, "grpo").batch["advantages"]
+    log_ratio = data.batch["old_log_probs"] - data.batch["ref_log_prob"]
+    term = return_to_go(log_ratio, data.batch["response_mask"], by_name(name))
+    result = run(data, 0.3, kl_penalty=name).batch["advantages"]
+    assert torch.allclose(result, grpo - 0.3 * term, rtol=0, atol=1e-12)
+
+
+def test_the_name_of_an_order_survives_hydras_command_line():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides(["algorithm.kl_penalty=alpha:0.5"])
+    assert override.value() == "alpha:0.5"
+
+
+def test_half_precision_log_probs_are_subtracted_in_single_precision():
+    data = batch(dtype=torch.float32)
+    for key in ("old_log_probs", "ref_log_prob"):
+        data.batch[key] = data.batch[key].bfloat16()
+    exact = deepcopy(data)
+    for key in ("old_log_probs", "ref_log_prob"):
+        exact.batch[key] = exact.batch[key].float()
+    assert torch.equal(run(data, 0.3).batch["advantages"], run(exact, 0.3).batch["advantages"])
 
 
 def test_every_output_of_a_rollout_gets_its_own_return_to_go():

@@ -3,17 +3,15 @@
 import pytest
 import torch
 
-from frpo_verl.divergences import REVERSE_KL
 from frpo_verl.verl_plugin import metrics
-from frpo_verl.verl_plugin.settings import Settings
 
 pytest.importorskip("verl")
 
 
 def figures(delta: float) -> dict[str, float]:
-    mask = torch.ones(2, 3, dtype=torch.bool)
-    log_ratio = torch.full((2, 3), delta)
-    return metrics.of_step(log_ratio, log_ratio, mask, Settings(0.5, REVERSE_KL))
+    """Two responses of three tokens with the same δ and, as if nothing came later, reg = δ."""
+    sums = torch.tensor([[3 * delta, 3 * delta, 3 * delta**2]] * 2, dtype=torch.float64)
+    return metrics.of_step(sums, torch.tensor([3, 3]), 0.5)
 
 
 def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
@@ -33,12 +31,17 @@ def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
 
 
 def test_responses_without_a_valid_token_count_nowhere():
-    mask = torch.tensor([[True, True], [False, False]])
-    log_ratio = torch.tensor([[1.0, 2.0], [float("nan"), 7.0]])
-    figures = metrics.of_step(log_ratio, log_ratio, mask, Settings(0.5, REVERSE_KL))
+    sums = torch.tensor([[3.0, 4.0, 10.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    figures = metrics.of_step(sums, torch.tensor([2, 0]), 0.5)
     assert figures["frpo/divergence_to_ref/token_mean"] == 1.5
     assert figures["frpo/divergence_to_ref/sequence_mean"] == 3.0
-    assert figures["frpo/future_term/mean"] == 1.5
+    assert figures["frpo/future_term/mean"] == 2.0
+    assert figures["frpo/future_term/std"] == 1.0
+
+
+def test_a_batch_without_a_valid_token_has_no_divergence():
+    figures = metrics.of_step(torch.zeros(2, 3, dtype=torch.float64), torch.tensor([0, 0]), 0.5)
+    assert list(figures.values()) == [0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_v1s_step_and_v0s_data_metrics_carry_the_figures_once():

@@ -1,0 +1,246 @@
+"""Time and memory of the frpo advantage against verl's own grpo and against copies of the same bytes.
+
+`make benchmark`, or `python tests/benchmarks/advantage.py --help`. All is measured in one process, one case after the
+other, round by round, so that a noisy minute hits all of them. Ratios and medians are what to read.
+
+The batch is 256 prompts × 5 responses × 8192 tokens, float32, lengths uniform in 512..8192, as the issue of the KL
+estimators states it; `verl grpo` is verl's `compute_grpo_outcome_advantage`. `copy` moves as many bytes as the case
+named in front of it reads and writes (half of them from one place to another): into new memory, as every function that
+returns a new tensor must, and into memory that was written before.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frpo_verl.advantage import compiled, frpo_advantage, normalise_by_group
+from frpo_verl.divergences import CATALOGUE
+
+SHORTEST = 512
+BETA = 0.01
+
+
+class Batch(NamedTuple):
+    """What an advantage is computed from, as the core takes it."""
+
+    scores: Tensor
+    group: Tensor
+    log_ratio: Tensor
+    mask: Tensor
+
+
+def make_batch(prompts: int, group_size: int, length: int, device: str = "cpu") -> Batch:
+    rows = prompts * group_size
+    random = torch.Generator().manual_seed(0)
+    lengths = torch.randint(min(SHORTEST, length), length + 1, (rows, 1), generator=random)
+    return Batch(
+        scores=torch.rand(rows, generator=random).round().to(device),
+        group=torch.arange(rows, device=device) // group_size,
+        log_ratio=(torch.randn(rows, length, generator=random) * 0.1).to(device),
+        mask=(torch.arange(length) < lengths).to(device),
+    )
+
+
+def jagged(batch: Batch) -> Batch:
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), batch.mask.sum(-1).cumsum(0)])
+    values = torch.nested.nested_tensor_from_jagged(batch.log_ratio[batch.mask], offsets)
+    mask = torch.nested.nested_tensor_from_jagged(torch.ones(len(values.values()), dtype=torch.bool), offsets)
+    return batch._replace(log_ratio=values, mask=mask)
+
+
+def ours(batch: Batch, generator=CATALOGUE[0]) -> Tensor:
+    return frpo_advantage(*batch, BETA, generator)
+
+
+def as_defined(batch: Batch, generator=CATALOGUE[0]) -> Tensor:
+    """The torch code that runs on accelerators and without numba."""
+    fused, compiled.can_take = compiled.can_take, lambda tensor: False
+    try:
+        return ours(batch, generator)
+    finally:
+        compiled.can_take = fused
+
+
+def plain(batch: Batch) -> Tensor:
+    """The three lines that one would write: mask, flip-cumsum-flip, subtract."""
+    delta = batch.log_ratio * batch.mask
+    to_go = delta.flip(-1).cumsum(-1).flip(-1)
+    return (normalise_by_group(batch.scores, batch.group)[:, None] - BETA * to_go) * batch.mask
+
+
+def copies(total_bytes: int, device: str) -> dict[str, Callable[[], object]]:
+    source = torch.rand(total_bytes // 8, device=device)
+    target = torch.rand(total_bytes // 8, device=device)
+    return {"new memory": source.clone, "warm memory": lambda: target.copy_(source)}
+
+
+def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
+    """verl's functions, and ours through verl's `compute_advantage`, on the batch as a trainer holds it."""
+    from omegaconf import OmegaConf
+    from tensordict import TensorDict
+    from verl import DataProto
+    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
+    from verl.trainer.ppo.ray_trainer import compute_advantage
+
+    last = batch.mask.sum(-1, keepdim=True) - 1
+    rewards = torch.zeros_like(batch.log_ratio).scatter_(1, last, batch.scores[:, None])
+    reference = -torch.rand_like(batch.log_ratio)
+    tensors = {
+        "token_level_rewards": rewards,
+        "response_mask": batch.mask.long(),
+        "old_log_probs": reference + batch.log_ratio,
+        "ref_log_prob": reference,
+    }
+    uid = np.array([f"prompt-{group}" for group in batch.group.tolist()], dtype=object)
+    data = DataProto(batch=TensorDict(tensors, batch_size=len(uid)), non_tensor_batch={"uid": uid})
+
+    def advantage(estimator: str) -> Callable[[], object]:
+        algorithm = {"adv_estimator": estimator, "kl_penalty": "kl", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}}
+        config = OmegaConf.create(algorithm)
+
+        def case() -> DataProto:
+            # Not copy.copy(data): that serialises the whole batch, which would be most of what is measured.
+            again = DataProto(batch=data.batch.clone(recurse=False), non_tensor_batch=data.non_tensor_batch)
+            return compute_advantage(again, adv_estimator=estimator, config=config)
+
+        return case
+
+    cases = {
+        "verl grpo": lambda: compute_grpo_outcome_advantage(rewards, tensors["response_mask"], uid),
+        "verl compute_advantage, grpo": advantage("grpo"),
+        "verl compute_advantage, frpo": advantage("frpo"),
+    }
+    read = sum(tensor.nbytes for tensor in tensors.values())
+    return cases, read + 2 * rewards.nbytes
+
+
+def seconds(cases: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
+    """Wall times of each case, round by round, after one round that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repeats + 1):
+        for name, case in cases.items():
+            _synchronise(device)
+            began = time.perf_counter()
+            case()
+            _synchronise(device)
+            times[name].append(time.perf_counter() - began)
+    return {name: values[1:] for name, values in times.items()}
+
+
+def _synchronise(device: str) -> None:
+    if device != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def extra_memory(case: Callable[[], object], output_bytes: int, device: str) -> float | None:
+    """Peak memory of a case beyond what was there before, in tensors of the output's size; None where unknown."""
+    if device != "cpu":
+        module = torch.get_device_module(device)
+        module.reset_peak_memory_stats()
+        before = module.memory_allocated()
+        case()
+        return (module.max_memory_allocated() - before) / output_bytes
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    before = _status("VmRSS")
+    kept = case()
+    peak = _status("VmHWM")
+    del kept
+    return (peak - before) / output_bytes
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+def table(measured: dict[str, list[float]], references: dict[str, str]) -> str:
+    """A Markdown table: medians, spread, and ratios of medians to the named reference cases."""
+    medians = {name: statistics.median(times) for name, times in measured.items()}
+    rows = [["case", "median ms", "fastest", "slowest", *references]]
+    for name, times in measured.items():
+        figures = [f"{1e3 * value:.1f}" for value in (medians[name], min(times), max(times))]
+        rows.append([name, *figures, *(f"{medians[name] / medians[case]:.2f}×" for case in references.values())])
+    rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def machine() -> str:
+    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return (
+        f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads; "
+        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
+    )
+
+
+def _cpu_lines() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--group-size", type=int, default=5)
+    parser.add_argument("--length", type=int, default=8192)
+    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; on cuda the core alone is measured")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device, repeats = options.device, options.repeats
+    batch = make_batch(options.prompts, options.group_size, options.length, device)
+    output_bytes = batch.log_ratio.nbytes
+    core_bytes = 2 * output_bytes + batch.mask.nbytes
+    print(
+        f"{len(batch.scores)} × {options.length}, {int(batch.mask.sum())} of {batch.mask.numel()} slots valid, float32"
+    )
+    print(f"{machine()}\n")
+
+    cases: dict[str, Callable[[], object]] = {}
+    if device == "cpu":
+        cases, host_bytes = hosts(batch)
+        cases |= {f"copy, bytes of verl's frpo, {name}": case for name, case in copies(host_bytes, device).items()}
+    cases["core frpo"] = lambda: ours(batch)
+    if device == "cpu":
+        ragged = jagged(batch)
+        cases["core frpo, jagged"] = lambda: ours(ragged)
+        cases["core frpo, as defined (torch)"] = lambda: as_defined(batch)
+    cases["flip-cumsum-flip"] = lambda: plain(batch)
+    cases |= {f"copy, bytes of core frpo, {name}": case for name, case in copies(core_bytes, device).items()}
+    references = {"to its copy": "copy, bytes of core frpo, new memory"}
+    if device == "cpu":
+        references = {"to verl's grpo": "verl grpo", "to copy (core)": "copy, bytes of core frpo, new memory"}
+        references |= {"to copy (verl)": "copy, bytes of verl's frpo, new memory"}
+    print(table(seconds(cases, repeats, device), references), "\n")
+
+    for name in ("core frpo", "verl compute_advantage, frpo", "flip-cumsum-flip"):
+        if name in cases and (extra := extra_memory(cases[name], output_bytes, device)) is not None:
+            print(f"peak memory of {name}, result included: {extra:.2f} tensors of the output's size")
+    print()
+
+    generators = {generator.name: (lambda generator=generator: ours(batch, generator)) for generator in CATALOGUE}
+    print(table(seconds(generators, max(3, repeats // 2), device), {"to k1": CATALOGUE[0].name}), "\n")
+
+    lengths = {}
+    for length in (8192, 32768, 131072):
+        rows = max(options.group_size, options.prompts * options.group_size * 8192 // length)
+        longer = make_batch(rows // options.group_size, options.group_size, length, device)
+        lengths[f"{len(longer.scores)} × {length}"] = lambda longer=longer: ours(longer)
+    print(table(seconds(lengths, repeats, device), {"to the first": next(iter(lengths))}))
+
+
+if __name__ == "__main__":
+    main()

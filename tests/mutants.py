@@ -1,0 +1,261 @@
+"""Does a test notice? Every line of `MUTANTS` is a plausible mistake in the mathematics; each must turn the tests red.
+
+`python tests/mutants.py` makes copies of the package with one mistake each and runs the core's tests on them, after the
+same tests were green on a copy without a mistake. A mutant that survives, or whose text is no longer in the code, ends
+it with an error. `--only TEXT` runs those whose name contains TEXT.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ("advantage", "divergences", "test_masking.py", "test_rows.py")
+FIRST = {
+    "advantage/compiled.py": ("advantage/test_batch.py", "advantage/test_future.py"),
+    "divergences/catalogue.py": ("divergences/test_catalogue.py",),
+    "checks.py": ("advantage/test_future.py", "advantage/test_groups.py"),
+}
+"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+
+
+class Mutant(NamedTuple):
+    """One mistake: in `file` of the package, the only place where `right` stands says `wrong`."""
+
+    file: str
+    right: str
+    wrong: str
+
+
+MUTANTS = (
+    # the return-to-go, as defined
+    Mutant("advantage/later.py", "values[:, 1:].flip(-1).cumsum(-1).flip(-1)", "values[:, :-1].cumsum(-1)"),
+    Mutant("advantage/later.py", "later[:, :-1] = values[:, 1:]", "later[:, 1:] = values[:, 1:]"),
+    Mutant("advantage/later.py", "if steps & width:", "if width:"),
+    Mutant("advantage/later.py", "discount ** (covered + 1)", "discount ** covered"),
+    Mutant("advantage/later.py", "window + discount**width", "window + discount"),
+    Mutant("advantage/later.py", "_shifted(window, covered + 1)", "_shifted(window, covered)"),
+    Mutant("advantage/later.py", "min(horizon, values.shape[1])", "values.shape[1]"),
+    Mutant("advantage/later.py", "< mask.sum(-1, keepdim=True)", "<= mask.sum(-1, keepdim=True)"),
+    Mutant("advantage/future.py", "generator.local(delta) + later(", "generator.future(delta) + later("),
+    Mutant("advantage/future.py", "later(generator.future(delta), mask)", "later(generator.local(delta), mask)"),
+    Mutant("advantage/future.py", "+ (delta - delta)", ""),
+    Mutant("advantage/future.py", "log_ratio.to(torch.promote_types(log_ratio.dtype, torch.float32))", "log_ratio"),
+    Mutant("advantage/future.py", "zero_where_masked(divergence_to_go + (delta - delta), mask)", "divergence_to_go"),
+    Mutant("advantage/future.py", "log_ratio = log_ratio.detach()", "log_ratio = log_ratio"),
+    Mutant(
+        "advantage/future.py", "torch.zeros(log_ratio.size(0)), log_ratio", "torch.ones(log_ratio.size(0)), log_ratio"
+    ),
+    Mutant("advantage/future.py", "later is undiscounted and compiled", "compiled"),
+    # the fused pass
+    Mutant("advantage/compiled.py", "own, following = local[t], future[t]", "own, following = future[t], future[t]"),
+    Mutant("advantage/compiled.py", "own, following = local[t], future[t]", "own, following = local[t], local[t]"),
+    Mutant("advantage/compiled.py", "to_go = own + later\n", "to_go = later\n"),
+    Mutant("advantage/compiled.py", "later += following", "later = following"),
+    Mutant("advantage/compiled.py", "of_response - beta * to_go", "of_response + beta * to_go"),
+    Mutant("advantage/compiled.py", "log_prob[t] - reference[t]", "reference[t] - log_prob[t]"),
+    Mutant(
+        "advantage/compiled.py", "offsets[row + 1] - 1, offsets[row] - 1, -1", "offsets[row + 1] - 1, offsets[row], -1"
+    ),
+    Mutant("advantage/compiled.py", "advantages[t] = 0.0", "advantages[t] = of_response"),
+    Mutant("advantage/compiled.py", "outcomes[t] = 0.0", "outcomes[t] = of_response"),
+    Mutant("advantage/compiled.py", "squares += to_go * to_go", "squares += own * own"),
+    Mutant("advantage/compiled.py", "= later, total, squares", "= total, later, squares"),
+    Mutant("advantage/compiled.py", "witness += log_prob[t]", "witness += 0.0"),
+    Mutant("advantage/compiled.py", "abs(later) < LARGEST_SUM and", ""),
+    Mutant("advantage/compiled.py", "probe is probe and generator.future(probe) is probe", "probe is probe"),
+    Mutant("advantage/compiled.py", "delta - read[1].to(dtype)", "delta + read[1].to(dtype)"),
+    Mutant("advantage/compiled.py", "delta = read[0].to(dtype)", "delta = read[0]"),
+    Mutant(
+        "advantage/compiled.py", "offsets[first : last + 1] - offsets[first], beta", "offsets[first : last + 1], beta"
+    ),
+    Mutant("advantage/compiled.py", 'side="right")) - 1)', 'side="right")))'),
+    # groups and composition
+    Mutant("advantage/groups.py", "(of.size - 1).clamp(min=1)", "of.size"),
+    Mutant(
+        "advantage/groups.py", "(of.square_sum / of.size).sqrt()", "(of.square_sum / (of.size - 1).clamp(min=1)).sqrt()"
+    ),
+    Mutant("advantage/groups.py", "_sum_by_group(scores, group) / size", "scores.mean()"),
+    Mutant("advantage/groups.py", "torch.where(single, alone(scores), deviation)", "deviation"),
+    Mutant("advantage/groups.py", "torch.where(single, torch.ones_like(square_sum), square_sum)", "square_sum"),
+    Mutant(
+        "advantage/frpo.py",
+        "outcome[:, None], divergence_to_go, alpha=beta",
+        "outcome[:, None], divergence_to_go, alpha=-beta",
+    ),
+    Mutant("advantage/frpo.py", "outcome: Outcome = normalise_by_group", "outcome: Outcome = centre_by_group"),
+    Mutant("advantage/frpo.py", "generator: Generator = REVERSE_KL", "generator: Generator = REVERSE_KL_K3"),
+    # adjustments, steps, control
+    Mutant(
+        "advantage/adjustments.py",
+        "divergence_to_go - baseline, response_mask",
+        "divergence_to_go + baseline, response_mask",
+    ),
+    Mutant("advantage/adjustments.py", "[group] - own_sum", "[group]"),
+    Mutant("advantage/adjustments.py", "[group] - own_count", "[group]"),
+    Mutant("advantage/adjustments.py", "remaining * masked_mean", "(remaining + 1) * masked_mean"),
+    Mutant(
+        "advantage/adjustments.py",
+        "divergence_to_go / response_mask.sum(-1, keepdim=True)",
+        "divergence_to_go / response_mask.shape[1]",
+    ),
+    Mutant("advantage/steps.py", "(ends & response_mask) | _last(response_mask)", "ends & response_mask"),
+    Mutant("advantage/steps.py", "ended - (ends & response_mask).long()", "ended"),
+    Mutant(
+        "advantage/steps.py",
+        "response_mask.cumsum(-1) % step_length == 0",
+        "(response_mask.cumsum(-1) + 1) % step_length == 0",
+    ),
+    Mutant("advantage/steps.py", "response_mask & (responses == separator)", "responses == separator"),
+    Mutant("advantage/shuffled.py", "torch.where(response_mask, draw, 2.0)", "draw"),
+    # divergences
+    Mutant("divergences/catalogue.py", "torch.expm1(-delta) + delta", "torch.exp(-delta) + delta - 1"),
+    Mutant("divergences/catalogue.py", "return -torch.expm1(-_rising(delta))", "return torch.expm1(-_rising(delta))"),
+    Mutant("divergences/catalogue.py", "return delta.square() / 2 + delta", "return delta.square() / 2 - delta"),
+    Mutant("divergences/catalogue.py", "return -delta * torch.exp(-delta)", "return delta * torch.exp(-delta)"),
+    Mutant("divergences/catalogue.py", "return delta - torch.expm1(-delta)", "return delta + torch.expm1(-delta)"),
+    Mutant(
+        "divergences/catalogue.py",
+        "torch.exp(-delta) * of_reference + of_policy",
+        "torch.exp(-delta) * of_policy + of_reference",
+    ),
+    Mutant(
+        "divergences/catalogue.py",
+        "return _log_of_mean_ratios(_rising(delta))[1] / 2",
+        "return _log_of_mean_ratios(_rising(delta))[0] / 2",
+    ),
+    Mutant(
+        "divergences/catalogue.py", "-torch.expm1(-2 * _rising(delta, growth=2.0))", "-torch.expm1(-2 * _rising(delta))"
+    ),
+    Mutant(
+        "divergences/catalogue.py",
+        "return 2 * torch.expm1(_saturated(delta))",
+        "return torch.expm1(2 * _saturated(delta))",
+    ),
+    Mutant("divergences/catalogue.py", "return torch.sign(delta) / 2", "return -torch.sign(delta) / 2"),
+    Mutant("divergences/catalogue.py", "if order < 0.5:", "if order < 2.0:"),
+    Mutant(
+        "divergences/catalogue.py",
+        "FORWARD_KL_K3 if order else REVERSE_KL_K3",
+        "REVERSE_KL_K3 if order else FORWARD_KL_K3",
+    ),
+    Mutant("divergences/catalogue.py", "growth = max(1.0, abs(order))", "growth = 1.0"),
+    Mutant(
+        "divergences/generator.py",
+        "value.detach() + slope - minus_slope_at_one",
+        "value.detach() - slope - minus_slope_at_one",
+    ),
+    Mutant("divergences/forms.py", "local=generator.future,", "local=generator.local,"),
+    Mutant("divergences/forms.py", "future=lambda delta: generator.future(clipped(delta))", "future=generator.future"),
+    # base
+    Mutant("masking.py", "mask.sum().clamp(min=1)", "mask.numel()"),
+    Mutant(
+        "masking.py",
+        "torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))",
+        "values * mask",
+    ),
+    Mutant(
+        "rows.py", "parts[row].copy_(computed[: sizes[row]])", "parts[members[0]].copy_(computed[: sizes[members[0]]])"
+    ),
+    Mutant("rows.py", "result[rows] = block", "result[: len(block)] = block"),
+    Mutant("checks.py", "int(tokens[0])", "int(tokens[-1])"),
+)
+
+
+def copy_of_the_package(directory: Path, mutant: Mutant | None) -> Path:
+    """The package under `directory`, with the mistake."""
+    shutil.copytree(ROOT / "frpo_verl", directory / "frpo_verl", ignore=shutil.ignore_patterns("__pycache__"))
+    if mutant is not None:
+        file = directory / "frpo_verl" / mutant.file
+        text = file.read_text()
+        if text.count(mutant.right) != 1:
+            raise LookupError(
+                f"{mutant.file}: {mutant.right!r} stands there {text.count(mutant.right)} times, not once"
+            )
+        file.write_text(text.replace(mutant.right, mutant.wrong))
+    return directory
+
+
+def red(mutant: Mutant | None) -> bool:
+    """Runs the tests on a copy, in a process of their own that has torch and pytest already; True when one fails."""
+    with tempfile.TemporaryDirectory() as directory:
+        package = copy_of_the_package(Path(directory), mutant)
+        child = os.fork()
+        if child == 0:
+            sys.path.insert(0, str(package))
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            import pytest
+
+            os._exit(pytest.main([*_arguments(mutant), *_order(mutant)]))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # 2 and 4 are an interrupted run and one that could not start: no verdict
+    if status not in (0, 1):
+        raise RuntimeError(f"pytest ended with {status} on {mutant}")
+    return status == 1
+
+
+def _arguments(mutant: Mutant | None) -> list[str]:
+    stop = [] if mutant is None else ["-x"]
+    return [
+        *stop,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-W",
+        "ignore",
+        "--rootdir",
+        str(ROOT),
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+
+
+def _order(mutant: Mutant | None) -> Iterator[str]:
+    """The test files where the mistake should show first, then all others."""
+    files = [path for name in TESTS for path in sorted((ROOT / "tests" / name).rglob("test_*.py"))]
+    files += [ROOT / "tests" / name for name in TESTS if name.endswith(".py")]
+    if mutant is not None:
+        path = Path(mutant.file)
+        first = FIRST.get(mutant.file, (str(path.parent / f"test_{path.name}"),))
+        files = [ROOT / "tests" / name for name in first] + files
+    return (str(path) for path in dict.fromkeys(files))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="TEXT")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    # Imported once and forked from then on: most of a test run's time is importing these.
+    import hypothesis  # noqa: F401
+    import pytest  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    if red(None):
+        print("the tests are red without any mistake", file=sys.stderr)
+        return 1
+    chosen = [mutant for mutant in MUTANTS if options.only in f"{mutant.file}: {mutant.right}"]
+    survivors = []
+    with multiprocessing.get_context("fork").Pool(options.processes) as pool:
+        for mutant, killed in zip(chosen, pool.imap(red, chosen), strict=True):
+            if not killed:
+                survivors.append(mutant)
+                print(f"survived: {mutant.file}: {mutant.right!r} -> {mutant.wrong!r}", file=sys.stderr, flush=True)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed in {time.monotonic() - began:.0f} s")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
