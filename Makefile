@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-fast lint benchmark clean
+.PHONY: help setup quickstart test test-fast mutants lint benchmark clean
 
 help:  ## Show this text
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -25,12 +25,16 @@ $(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '
 quickstart: setup  ## Train with FRPO on this machine's CPU and show what was learned (MODEL=tiny: the small model)
 	@$(RUN) python -P -m frpo_verl.quickstart --model $(MODEL)
 
-test: setup lint  ## Everything that needs no GPU: unit tests, then end-to-end runs of the real trainer
+test: setup lint  ## Everything that needs no GPU: unit tests, mutants, then end-to-end runs of the real trainer
 	@$(RUN) pytest -n 2
+	@$(RUN) python -P tests/mutants.py
 	@$(RUN) pytest -m slow --durations=0
 
 test-fast: setup  ## Unit tests only
 	@$(RUN) pytest -n 2
+
+mutants: setup  ## Whether the tests notice each of many mistakes in the mathematics
+	@$(RUN) python -P tests/mutants.py
 
 lint: $(VENV)-lint/.ready  ## Style and docstrings
 	@$(VENV)-lint/bin/ruff check -q . && $(VENV)-lint/bin/ruff format -q --check . && $(VENV)-lint/bin/pydoclint -q frpo_verl

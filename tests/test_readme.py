@@ -5,8 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from enumerated import LOSS_SIDE_ERROR, VARIANT_ERROR
+from mutants import MUTANTS
 
 from frpo_verl.divergences import BY_NAME
+from frpo_verl.evaluation import divergences
 from frpo_verl.verl_plugin.cpu.shims import SHIMS
 
 ROOT = Path(__file__).parents[1]
@@ -44,8 +47,42 @@ def test_every_divergence_is_documented():
     assert [name for name in BY_NAME if f"`{name}`" not in README] == []
 
 
+def test_the_table_of_divergences_is_the_one_that_the_code_prints():
+    assert divergences.table() in README
+
+
+def test_the_enumerated_errors_are_the_ones_that_the_tests_compute():
+    cells = " | ".join(f"{error:.4f}" for error in LOSS_SIDE_ERROR.values())
+    assert f"| {' | '.join(LOSS_SIDE_ERROR)} |" in README
+    assert f"| {cells} |" in README
+    for name, errors in VARIANT_ERROR.items():
+        cells = " | ".join(f"{error:.4f}" if error else "exact" for error in errors)
+        assert [
+            line for line in README.splitlines() if line.startswith(f"| {name} |") and line.endswith(f"| {cells} |")
+        ]
+
+
+def test_the_number_of_mutants_is_the_one_that_there_are():
+    assert f"{len(MUTANTS)} hand-written mistakes" in README
+
+
+def test_the_snippets_of_the_core_run():
+    import torch
+
+    from frpo_verl import divergences as package
+
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", README, re.S)]
+    assert len(blocks) == 3
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert isinstance(names["FOURTH"], package.Generator)
+    assert torch.isfinite(names["reg"]).all()
+
+
 def test_no_placeholder_is_left_and_every_link_into_the_repository_leads_somewhere():
     assert re.findall(r"@[A-Z_]+@", README) == []
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    headings = {"#" + line.lstrip("# ").lower().replace(" ", "-") for line in README.splitlines() if line[:1] == "#"}
+    assert [link for link in links if link not in headings and not (ROOT / link).exists()] == []

@@ -11,6 +11,7 @@ import math
 import pytest
 import torch
 from batches import way  # noqa: F401
+from enumerated import LOSS_SIDE_ERROR, VARIANT_ERROR
 from oracles import (
     END,
     expected_divergence,
@@ -186,22 +187,6 @@ def test_a_divergence_that_goes_through_the_normalisation_aims_elsewhere():
     assert _relative_error(_expected_over_groups(policy, reference, group_size, in_reward), exact) > 0.5
 
 
-LOSS_SIDE_ERROR = {
-    "reverse KL (k1)": 1.0000,
-    "reverse KL (k3)": 0.4097,
-    "squared log-ratio (k2)": 0.3347,
-    "forward KL": 1.6116,
-    "forward KL (k3)": 0.6028,
-    "Jeffreys": 0.5128,
-    "Jensen-Shannon": 0.5613,
-    "squared Hellinger": 0.5376,
-    "Pearson χ²": 0.5307,
-    "Neyman χ²": 0.3089,
-    "total variation": 0.6534,
-}
-"""‖loss-side − exact‖ / ‖exact‖ of the regulariser's expected gradient on this policy; the README's column."""
-
-
 def test_the_loss_side_penalty_misses_part_of_the_gradient(generator):
     # Proposition 4.3: a penalty in the loss differentiates each token's f where it stands, and drops the future
     policy, reference = _policies()
@@ -215,18 +200,6 @@ def test_the_loss_side_penalty_misses_part_of_the_gradient(generator):
         assert _relative_error(surrogate, exact) == pytest.approx(LOSS_SIDE_ERROR[generator.name], abs=5e-5)
     else:
         assert _relative_error(surrogate, exact) > 0.1
-
-
-VARIANT_ERROR = {
-    "appendix E, inclusive sum of f": (0.0, 1.0927),
-    "discount 0.9": (0.0444, 0.0444),
-    "horizon 1": (0.1413, 0.1413),
-    "horizon 0 (local part only)": (0.3188, 0.3188),
-    "PRL, value at step end, steps of 2": (0.3695, 0.3695),
-    "value at step start, steps of 2": (0.0, 0.3846),
-    "divided by length": (0.4356, 0.4184),
-}
-"""The same for the variants, with k1 and k3; 0 means exact, to 1e-10. The README's table of variants."""
 
 
 def _variant(name: str, delta, mask, generator):

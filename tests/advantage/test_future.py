@@ -241,8 +241,8 @@ def test_a_valid_token_that_is_not_finite_is_named(generator, poison):
     delta, mask = torch.zeros(5, 4), torch.ones(5, 4, dtype=torch.bool)
     delta[1, 0] = poison
     mask[1, 0] = False
-    delta[3, 2] = delta[4, 1] = poison
-    with pytest.raises(InvalidInput, match=f"log_ratio of sample 3 at token 2 is {poison:g} .* the first of 2: "):
+    delta[3, 2] = delta[3, 3] = delta[4, 1] = poison
+    with pytest.raises(InvalidInput, match=f"log_ratio of sample 3 at token 2 is {poison:g} .* the first of 3: "):
         return_to_go(delta, mask, generator)
 
 

@@ -85,10 +85,12 @@ def test_two_ranks_train_and_both_servers_follow(train):
     assert_server_follows(run)
 
 
-def test_v0_trains_and_logs_the_figures(train):
-    run = train("frpo-v0", METHOD="frpo", BETA="0.05", USE_V1="False")
+def test_v0_trains_with_another_divergence_and_logs_the_figures(train):
+    run = train("frpo-v0", METHOD="frpo", BETA="0.05", USE_V1="False", overrides=("algorithm.kl_penalty=low_var_kl",))
+    assert "divergence to the reference: reverse KL (k3) (algorithm.kl_penalty)" in run.log
     assert_trained(run)
     assert_server_follows(run)
+    assert all(step["frpo/divergence_to_ref/token_mean"] >= 0 for step in run.steps)
     assert all(step.keys() >= FRPO_METRICS for step in run.steps)
 
 
