@@ -1,4 +1,4 @@
-"""Masked reductions: the one place that divides by a mask's count.
+"""Masked selection and means.
 
 Masking is by selection, never by multiplication: `mask * x` turns a NaN in a masked slot into a NaN in the result.
 """

@@ -69,8 +69,12 @@ MUTANTS = (
     Mutant("advantage/compiled.py", "squares += to_go * to_go", "squares += own * own"),
     Mutant("advantage/compiled.py", "= later, total, squares", "= total, later, squares"),
     Mutant("advantage/compiled.py", "witness += log_prob[t]", "witness += 0.0"),
-    Mutant("advantage/compiled.py", "abs(later) < LARGEST_SUM and", ""),
-    Mutant("advantage/compiled.py", ") is probe and generator.future(probe) is probe", ") is probe"),
+    Mutant("advantage/compiled.py", "witness += advantages[t]", "witness += 0.0"),
+    Mutant(
+        "advantage/compiled.py",
+        "generator.local is generator.future is log_ratio_itself",
+        "generator.local is log_ratio_itself",
+    ),
     Mutant("advantage/compiled.py", "delta - read[1].to(dtype)", "delta + read[1].to(dtype)"),
     Mutant("advantage/compiled.py", "delta = read[0].to(dtype)", "delta = read[0]"),
     Mutant(
@@ -95,26 +99,26 @@ MUTANTS = (
     # adjustments, steps, control
     Mutant(
         "advantage/adjustments.py",
-        "divergence_to_go - baseline, response_mask",
-        "divergence_to_go + baseline, response_mask",
+        "divergence_to_go - baseline, mask",
+        "divergence_to_go + baseline, mask",
     ),
     Mutant("advantage/adjustments.py", "[group] - own_sum", "[group]"),
     Mutant("advantage/adjustments.py", "[group] - own_count", "[group]"),
     Mutant("advantage/adjustments.py", "remaining * masked_mean", "(remaining + 1) * masked_mean"),
     Mutant(
         "advantage/adjustments.py",
-        "divergence_to_go / response_mask.sum(-1, keepdim=True)",
-        "divergence_to_go / response_mask.shape[1]",
+        "divergence_to_go / mask.sum(-1, keepdim=True)",
+        "divergence_to_go / mask.shape[1]",
     ),
-    Mutant("advantage/steps.py", "(ends & response_mask) | _last(response_mask)", "ends & response_mask"),
-    Mutant("advantage/steps.py", "ended - (ends & response_mask).long()", "ended"),
+    Mutant("advantage/steps.py", "(ends & mask) | _last(mask)", "ends & mask"),
+    Mutant("advantage/steps.py", "ended - (ends & mask).long()", "ended"),
     Mutant(
         "advantage/steps.py",
-        "response_mask.cumsum(-1) % step_length == 0",
-        "(response_mask.cumsum(-1) + 1) % step_length == 0",
+        "mask.cumsum(-1) % step_length == 0",
+        "(mask.cumsum(-1) + 1) % step_length == 0",
     ),
-    Mutant("advantage/steps.py", "response_mask & (responses == separator)", "responses == separator"),
-    Mutant("advantage/shuffled.py", "torch.where(response_mask, draw, 2.0)", "draw"),
+    Mutant("advantage/steps.py", "response_mask.bool() & (responses == separator)", "responses == separator"),
+    Mutant("advantage/shuffled.py", "torch.where(mask, draw, 2.0)", "draw"),
     # divergences
     Mutant("divergences/catalogue.py", "torch.expm1(-delta) + delta", "torch.exp(-delta) + delta - 1"),
     Mutant("divergences/catalogue.py", "return -torch.expm1(-_rising(delta))", "return torch.expm1(-_rising(delta))"),
@@ -143,15 +147,18 @@ MUTANTS = (
     Mutant("divergences/catalogue.py", "if order < 0.5:", "if order < 2.0:"),
     Mutant(
         "divergences/catalogue.py",
-        "FORWARD_KL_K3 if order else REVERSE_KL_K3",
-        "REVERSE_KL_K3 if order else FORWARD_KL_K3",
+        "FORWARD_KL_K3 if order > 0.5 else REVERSE_KL_K3",
+        "REVERSE_KL_K3 if order > 0.5 else FORWARD_KL_K3",
     ),
     Mutant("divergences/catalogue.py", "growth = max(1.0, abs(order))", "growth = 1.0"),
+    Mutant("divergences/generator.py", "value.detach() + gradient + slope", "value.detach() - gradient + slope"),
+    Mutant("divergences/generator.py", "value.detach() + gradient + slope", "value.detach() + gradient - slope"),
     Mutant(
-        "divergences/generator.py",
-        "value.detach() + slope - minus_slope_at_one",
-        "value.detach() - slope - minus_slope_at_one",
+        "advantage/groups.py",
+        "scores.dtype, torch.float32), scores.double()",
+        "scores.dtype, torch.float32), scores.float()",
     ),
+    Mutant("checks.py", "offsets[-1] != len(tensor.values())", "False"),
     Mutant("divergences/forms.py", "local=generator.future,", "local=generator.local,"),
     Mutant("divergences/forms.py", "future=lambda delta: generator.future(clipped(delta))", "future=generator.future"),
     # base
@@ -165,7 +172,7 @@ MUTANTS = (
         "rows.py", "parts[row].copy_(computed[: sizes[row]])", "parts[members[0]].copy_(computed[: sizes[members[0]]])"
     ),
     Mutant("rows.py", "result[rows] = block", "result[: len(block)] = block"),
-    Mutant("checks.py", "int(tokens[0])", "int(tokens[-1])"),
+    Mutant("checks.py", "int(bad[0][1][0])", "int(bad[0][1][-1])"),
 )
 
 

@@ -34,7 +34,70 @@ CASES = {
     ),
     "other jagged lengths": (
         "return_to_go(jagged([2, 1]), jagged([1, 2]), REVERSE_KL)",
-        "log_ratio has shape offsets [0, 2, 3] and response_mask offsets [0, 1, 3]",
+        "log_ratio has offsets [0, 2, 3] and response_mask [0, 1, 3]",
+    ),
+    "fewer values than offsets": (
+        "return_to_go(jagged([2, 1], values=2), jagged([2, 1]), REVERSE_KL)",
+        "log_ratio has 2 values and offsets from 0 to 3: they must rise from 0 to the number of values",
+    ),
+    "fewer flags than offsets": (
+        "return_to_go(jagged([2, 1]), jagged([2, 1], values=2), REVERSE_KL)",
+        "response_mask has 2 values and offsets from 0 to 3: they must rise from 0 to the number of values",
+    ),
+    "rows cut out of longer ones": (
+        "return_to_go(*[torch.nested.narrow(torch.zeros(2, 6), 1, torch.tensor([1, 0]), torch.tensor([3, 2]), "
+        "layout=torch.jagged)] * 2, REVERSE_KL)",
+        "response_mask is nested, but not rows of tokens one behind the other: make it with "
+        "torch.nested.nested_tensor_from_jagged(values, offsets)",
+    ),
+    "the old kind of nested tensors": (
+        "return_to_go(*[torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.strided)] * 2, "
+        "REVERSE_KL)",
+        "response_mask is nested, but not rows of tokens one behind the other: make it with "
+        "torch.nested.nested_tensor_from_jagged(values, offsets)",
+    ),
+    "a jagged batch where none can be": (
+        "divide_by_length(jagged([2, 1]), jagged([2, 1]))",
+        "response_mask is jagged: this function takes padded tensors, see torch.nested.to_padded_tensor",
+    ),
+    "a jagged batch for a host": (
+        "regularise_batch(torch.zeros(2), jagged([2, 1]), jagged([2, 1]), jagged([2, 1]), 0.1)",
+        "response_mask is jagged: this function takes padded tensors, see torch.nested.to_padded_tensor",
+    ),
+    "numpy": (
+        "return_to_go(torch.zeros(2, 3).numpy(), torch.ones(2, 3), REVERSE_KL)",
+        "log_ratio is a ndarray: it must be a torch tensor, see torch.as_tensor",
+    ),
+    "no beta": (
+        "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), None)",
+        "beta is None: it must be a finite number that is not negative, for instance 0.01",
+    ),
+    "an outcome of another length": (
+        "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), 0.1, "
+        "outcome=lambda scores, group: scores[:1])",
+        "outcome has shape (1,): it must hold one value for each of the 2 rows of response_mask",
+    ),
+    "an outcome that is not finite": (
+        "regularise_batch(torch.tensor([0.0, float('nan')]), *torch.zeros(2, 2, 3), torch.ones(2, 3), 0.1)",
+        "outcome of sample 1 is nan: look at the sample's reward",
+    ),
+    "an outcome that would be broadcast": (
+        "regularise(torch.zeros(1), torch.zeros(2, 3), torch.ones(2, 3), 0.1)",
+        "outcome has shape (1,): it must hold one value for each of the 2 rows of response_mask",
+    ),
+    "a valid token that is not finite, in a divergence to go": (
+        "regularise(torch.zeros(1), torch.tensor([[0.0, float('inf')]]), torch.ones(1, 2), 0.1)",
+        "divergence_to_go of sample 0 at token 1 is inf although response_mask counts it, the first of 1: recompute "
+        "that sample's log-probs, or mask the token out",
+    ),
+    "a valid token that is not finite, in values of steps": (
+        "value_at_step_end(torch.tensor([[float('nan')]]), torch.ones(1, 1), torch.ones(1, 1).bool())",
+        "values of sample 0 at token 0 is nan although response_mask counts it, the first of 1: recompute that "
+        "sample's log-probs, or mask the token out",
+    ),
+    "ends that would be broadcast": (
+        "value_at_step_start(torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2, 1).bool())",
+        "ends are torch.bool of shape (2, 1): they must be boolean, of response_mask's shape (2, 3)",
     ),
     "a negative beta": (
         "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), -0.1)",
@@ -78,12 +141,11 @@ CASES = {
 PROGRAM = """
 import json, sys, torch
 from frpo_verl.advantage import *
-from frpo_verl.advantage import (  # names without __all__
-    centre_in_group, ends_by_separator, frpo_advantage, normalise_by_group, return_to_go, within)
 from frpo_verl.divergences import REVERSE_KL
 
-def jagged(lengths):
-    return torch.nested.nested_tensor_from_jagged(torch.zeros(sum(lengths)), torch.tensor([0, *lengths]).cumsum(0))
+def jagged(lengths, values=None):
+    values = torch.zeros(sum(lengths) if values is None else values)
+    return torch.nested.nested_tensor_from_jagged(values, torch.tensor([0, *lengths]).cumsum(0))
 
 said = {}
 for name, call in json.load(sys.stdin).items():

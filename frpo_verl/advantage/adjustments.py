@@ -1,7 +1,7 @@
 """What the literature does to a return-to-go before it is subtracted: baselines and scales, each reg → reg."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
@@ -13,7 +13,7 @@ from frpo_verl.masking import masked_mean, zero_where_masked
 def minus_length_baseline(
     divergence_to_go: Float[Tensor, "bs length"],
     log_ratio: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     generator: Generator,
 ) -> Float[Tensor, "bs length"]:
     """Subtracts what one-sided generators such as k3 make of length alone: reg_t − (T − t)·mean(f).
@@ -27,25 +27,26 @@ def minus_length_baseline(
     Args:
         divergence_to_go: reg per token, from `return_to_go` with the same generator.
         log_ratio: δ per token, in nats.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         generator: the divergence.
 
     Returns:
         reg per token; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes, dtypes or devices do not fit.
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.token_tensors(response_mask, divergence_to_go=divergence_to_go, log_ratio=log_ratio)
-    delta = zero_where_masked(log_ratio.detach().to(divergence_to_go.dtype), response_mask)
-    remaining = undiscounted(response_mask.to(divergence_to_go.dtype), response_mask)
-    baseline = remaining * masked_mean(generator.future(delta), response_mask)
-    return zero_where_masked(divergence_to_go - baseline, response_mask)
+    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go, log_ratio=log_ratio)
+    mask = response_mask.bool()
+    delta = zero_where_masked(log_ratio.detach().to(divergence_to_go.dtype), mask)
+    remaining = undiscounted(mask.to(divergence_to_go.dtype), mask)
+    baseline = remaining * masked_mean(generator.future(delta), mask)
+    return zero_where_masked(divergence_to_go - baseline, mask)
 
 
 def centre_in_group(
     divergence_to_go: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     group: Int[Tensor, " bs"],
 ) -> Float[Tensor, "bs length"]:
     """Subtracts from each response the mean of reg over the valid tokens of the OTHER responses of its group.
@@ -58,29 +59,29 @@ def centre_in_group(
 
     Args:
         divergence_to_go: reg per token, in nats.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         group: the group of each response, any integers.
 
     Returns:
         reg per token; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes, dtypes or devices do not fit.
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.token_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
     checks.row_tensor("group", group, response_mask)
+    mask = response_mask.bool()
     _, group = torch.unique(group, return_inverse=True)
-    own_sum = zero_where_masked(divergence_to_go, response_mask).sum(-1)
-    own_count = response_mask.sum(-1)
+    own_sum, own_count = zero_where_masked(divergence_to_go, mask).sum(-1), mask.sum(-1)
     others_sum = torch.zeros_like(own_sum).index_add_(0, group, own_sum)[group] - own_sum
     others_count = torch.zeros_like(own_count).index_add_(0, group, own_count)[group] - own_count
     baseline = torch.where(others_count > 0, others_sum / others_count.clamp(min=1), torch.zeros_like(others_sum))
-    return zero_where_masked(divergence_to_go - baseline[:, None], response_mask)
+    return zero_where_masked(divergence_to_go - baseline[:, None], mask)
 
 
 def divide_by_length(
     divergence_to_go: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
 ) -> Float[Tensor, "bs length"]:
     """Length normalisation: reg_t / T, T the number of valid tokens of the response.
 
@@ -89,13 +90,14 @@ def divide_by_length(
 
     Args:
         divergence_to_go: reg per token, in nats.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
 
     Returns:
         reg per token, in nats per token; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes, dtypes or devices do not fit.
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.token_tensors(response_mask, divergence_to_go=divergence_to_go)
-    return zero_where_masked(divergence_to_go / response_mask.sum(-1, keepdim=True).clamp(min=1), response_mask)
+    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
+    mask = response_mask.bool()
+    return zero_where_masked(divergence_to_go / mask.sum(-1, keepdim=True).clamp(min=1), mask)

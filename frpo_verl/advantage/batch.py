@@ -8,7 +8,7 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.advantage import compiled
-from frpo_verl.advantage.frpo import regularise
+from frpo_verl.advantage.frpo import regularise_rows
 from frpo_verl.advantage.future import return_to_go_of_rows
 from frpo_verl.advantage.later import undiscounted
 from frpo_verl.divergences import REVERSE_KL, Generator
@@ -62,6 +62,7 @@ def regularise_batch(
         InvalidInput: shapes, dtypes, devices or β do not fit, or the log-ratio of a valid token is not finite.
     """
     checks.coefficient(beta)
+    checks.padded(response_mask)
     checks.row_tensor("outcome", outcome, response_mask)
     checks.token_tensors(response_mask, log_prob=log_prob, ref_log_prob=ref_log_prob)
     refuse_cost_at_the_reference(generator)
@@ -82,13 +83,13 @@ def regularise_batch(
         delta = log_prob[rows].to(dtype) - ref_log_prob[rows].to(dtype)
         to_go = return_to_go_of_rows(delta, mask, generator, undiscounted)
         of_response = outcome[rows].to(dtype)
-        made.advantages[rows] = regularise(of_response, to_go, mask, beta)
+        made.advantages[rows] = regularise_rows(of_response, to_go, mask, beta)
         made.outcomes[rows] = zero_where_masked(of_response[:, None].expand(mask.shape), mask)
         divergence = generator.future(zero_where_masked(delta, mask)).double()
         made.sums[rows] = torch.stack(
             [part.sum(-1) for part in (divergence, to_go.double(), to_go.double().square())], -1
         )
-    if not torch.isfinite(made.sums[:, 1].sum()):
-        checks.tokens_are_finite(log_prob - ref_log_prob, response_mask)
+    if not torch.isfinite(made.advantages.sum()):
+        checks.tokens_are_finite(log_prob - ref_log_prob, response_mask, "log_ratio")
         checks.nothing_overflowed(made.advantages, generator.name)
     return made

@@ -6,10 +6,11 @@ of the batch's size is allocated beside the result, and a jagged batch costs by 
 """
 
 import functools
-import importlib.util
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +19,11 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.divergences import Generator
+from frpo_verl.divergences.generator import log_ratio_itself
 from frpo_verl.rows import empty
 
 BLOCK = 2**18
 """Tokens in a block where f has to be computed: 1 MB of float32, so that f and its local part stay in the cache."""
-
-
-LARGEST_SUM = 1e37
-"""Of a response's divergence, in nats: beyond it, look whether a float32 overflowed."""
 
 
 def can_take(tensor: Tensor) -> bool:
@@ -37,7 +35,7 @@ def can_take(tensor: Tensor) -> bool:
     Returns:
         True on the CPU, when numba is installed.
     """
-    return tensor.device.type == "cpu" and _numba_is_installed()
+    return tensor.device.type == "cpu" and _numba() is not None
 
 
 def advantage(outcome: Tensor, log_ratio: Tensor, response_mask: Tensor, beta: float, generator: Generator) -> Tensor:
@@ -101,7 +99,11 @@ def scan(operands: Operands, beta: float, generator: Generator) -> None:
     outcome = operands.outcome.to(torch.float64)
     if mask.dtype not in (torch.bool, torch.int64):
         mask = mask.bool()
-    whole = _is_identity(generator) and log_prob.dtype == dtype and (reference is None or reference.dtype == dtype)
+    whole = (
+        generator.local is generator.future is log_ratio_itself
+        and log_prob.dtype == dtype
+        and (reference is None or reference.dtype == dtype)
+    )
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for first, last in _blocks(offsets, log_prob.numel() if whole else BLOCK):
             tokens, rows = slice(offsets[first], offsets[last]), slice(first, last)
@@ -129,14 +131,12 @@ def _run(pool: ThreadPoolExecutor, arrays: tuple[Tensor | None, ...], offsets: n
 
 def _explain(operands: Operands, tokens: slice, generator: Generator) -> None:
     log_prob, reference, mask = operands[:3]
-    checks.tokens_are_finite(log_prob if reference is None else log_prob - reference, mask)
+    checks.tokens_are_finite(log_prob if reference is None else log_prob - reference, mask, "log_ratio")
     checks.nothing_overflowed(operands.advantages[tokens], generator.name)
 
 
 @functools.cache
 def _kernel() -> Callable:
-    import numba
-
     # What is None is known when this is compiled, and the branches on it are gone then.
     def scan(log_prob, reference, local, future, mask, advantages, outcomes, sums, outcome, offsets, beta):
         fine = True
@@ -149,10 +149,12 @@ def _kernel() -> Callable:
                         own = following = log_prob[t] if reference is None else log_prob[t] - reference[t]
                     else:
                         own, following = local[t], future[t]
+                        # A bounded f would hide that δ is not finite.
                         witness += log_prob[t]
                     to_go = own + later
                     later += following
                     advantages[t] = of_response - beta * to_go
+                    witness += advantages[t]
                     if outcomes is not None:
                         outcomes[t] = of_response
                     if sums is not None:
@@ -165,22 +167,23 @@ def _kernel() -> Callable:
             if sums is not None:
                 sums[row, 0], sums[row, 1], sums[row, 2] = later, total, squares
             # NaN and infinity stay in a sum: one look at its end instead of one at each token.
-            fine &= abs(later) < LARGEST_SUM and np.isfinite(witness)
+            fine &= np.isfinite(witness)
         return fine
 
     # Unwrapped: a type checker's import hook may have put a wrapper around it, which numba cannot compile.
-    return numba.njit(nogil=True)(inspect.unwrap(scan))
-
-
-def _is_identity(generator: Generator) -> bool:
-    """Whether both parts hand δ itself back (reverse KL, k1), so that nothing has to be computed first."""
-    probe = torch.zeros(1)
-    return generator.local(probe) is probe and generator.future(probe) is probe
+    return _numba().njit(nogil=True)(inspect.unwrap(scan))
 
 
 @functools.cache
-def _numba_is_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _numba() -> ModuleType | None:
+    try:
+        import numba
+    except ModuleNotFoundError:
+        return None
+    except ImportError as error:
+        warnings.warn(f"numba is installed but cannot be imported, so torch computes instead: {error}", stacklevel=2)
+        return None
+    return numba
 
 
 def _dtype(tensor: Tensor) -> torch.dtype:
@@ -190,7 +193,7 @@ def _dtype(tensor: Tensor) -> torch.dtype:
 def _flat(tensor: Tensor | None) -> Tensor | None:
     if tensor is None:
         return None
-    return tensor.values() if tensor.is_nested else tensor.reshape(-1)
+    return (tensor.values() if tensor.is_nested else tensor.reshape(-1)).resolve_neg()
 
 
 def _part(array: Tensor | np.ndarray | None, of: slice) -> Tensor | np.ndarray | None:

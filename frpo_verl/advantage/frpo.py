@@ -23,7 +23,7 @@ Outcome = Callable[[Tensor, Tensor], Tensor]
 def regularise(
     outcome: Float[Tensor, " bs"],
     divergence_to_go: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     beta: float,
 ) -> Float[Tensor, "bs length"]:
     """Spreads the outcome over the tokens of a response and subtracts the divergence: Â_i − β·reg_{i,t}.
@@ -33,13 +33,39 @@ def regularise(
     Args:
         outcome: Â, one number per response.
         divergence_to_go: reg per token, in nats, as it comes from `return_to_go` and whatever was done to it since.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         beta: the regularisation strength, in reward units (after normalisation) per nat.
 
     Returns:
         The advantage per token; 0 in masked slots.
+
+    Raises:
+        InvalidInput: shapes, dtypes, devices or β do not fit, or an outcome or a valid token is not finite.
     """
-    return zero_where_masked(torch.sub(outcome[:, None], divergence_to_go, alpha=beta), response_mask)
+    checks.coefficient(beta)
+    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.row_tensor("outcome", outcome, response_mask)
+    return regularise_rows(outcome.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
+
+
+def regularise_rows(
+    outcome: Float[Tensor, " rows"],
+    divergence_to_go: Float[Tensor, "rows length"],
+    mask: Bool[Tensor, "rows length"],
+    beta: float,
+) -> Float[Tensor, "rows length"]:
+    """`regularise` of some rows of a batch, unchecked.
+
+    Args:
+        outcome: Â, one number per response.
+        divergence_to_go: reg per token.
+        mask: True for the tokens that the policy produced.
+        beta: β.
+
+    Returns:
+        The advantage per token; 0 in masked slots.
+    """
+    return zero_where_masked(torch.sub(outcome[:, None], divergence_to_go, alpha=beta), mask)
 
 
 def frpo_advantage(
@@ -82,13 +108,14 @@ def frpo_advantage(
     checks.row_tensor("scores", scores, response_mask)
     checks.token_tensors(response_mask, log_ratio=log_ratio)
     refuse_cost_at_the_reference(generator)
-    log_ratio, of_response = log_ratio.detach(), outcome(scores.detach(), group)
+    log_ratio, of_response = log_ratio.detach(), outcome(scores.detach(), group).detach()
+    checks.row_tensor("outcome", of_response, response_mask)
     if later is undiscounted and compiled.can_take(log_ratio):
         return compiled.advantage(of_response, log_ratio, response_mask, float(beta), generator)
 
     def of_rows(log_ratio: Tensor, response_mask: Tensor, of_response: Tensor) -> Tensor:
         divergence_to_go = return_to_go_of_rows(log_ratio, response_mask, generator, later)
-        return regularise(of_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
+        return regularise_rows(of_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
 
     result = over_rows(of_rows, log_ratio, response_mask, of_response)
     checks.result_is_finite(result, log_ratio, response_mask, generator.name)

@@ -66,7 +66,8 @@ def normalise_by_group(
         InvalidInput: shapes, dtypes or devices do not fit, or a score is not finite.
     """
     of = _statistics(scores, group, alone)
-    return of.deviation / ((of.square_sum / (of.size - 1).clamp(min=1)).sqrt() + epsilon)
+    std = (of.square_sum / (of.size - 1).clamp(min=1)).sqrt()
+    return (of.deviation / (std + epsilon)).to(of.dtype)
 
 
 def normalise_by_group_population(
@@ -79,7 +80,7 @@ def normalise_by_group_population(
 
         Âᵢ = (rᵢ − mean(r_G)) / (√(1/G Σ (r − mean)²) + ε)
 
-    √(G/(G−1)) times `normalise_by_group`, 1.118 at G = 5: with it β weighs 12 % less against the reward.
+    √(G/(G−1)) times `normalise_by_group`, 1.118 at G = 5: with it the reward weighs 12 % more against β.
 
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Algorithm 1.
 
@@ -96,7 +97,8 @@ def normalise_by_group_population(
         InvalidInput: shapes, dtypes or devices do not fit, or a score is not finite.
     """
     of = _statistics(scores, group, alone)
-    return of.deviation / ((of.square_sum / of.size).sqrt() + epsilon)
+    std = (of.square_sum / of.size).sqrt()
+    return (of.deviation / (std + epsilon)).to(of.dtype)
 
 
 def centre_by_group(
@@ -121,19 +123,22 @@ def centre_by_group(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a score is not finite.
     """
-    return _statistics(scores, group, alone).deviation
+    of = _statistics(scores, group, alone)
+    return of.deviation.to(of.dtype)
 
 
 class _Statistics(NamedTuple):
     size: Tensor
     deviation: Tensor
     square_sum: Tensor
+    dtype: torch.dtype
 
 
 def _statistics(scores: Tensor, group: Tensor, alone: Alone) -> _Statistics:
     """Of each response's group; a group of one counts with a standard deviation of 1."""
     checks.scores_and_groups(scores, group)
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    # In float64: equal float32 scores need not equal their mean, and the rest would be divided by ε.
+    dtype, scores = torch.promote_types(scores.dtype, torch.float32), scores.double()
     _, group = torch.unique(group, return_inverse=True)
     size = torch.bincount(group)[group]
     deviation = scores - _sum_by_group(scores, group) / size
@@ -143,6 +148,7 @@ def _statistics(scores: Tensor, group: Tensor, alone: Alone) -> _Statistics:
         size=size,
         deviation=torch.where(single, alone(scores), deviation),
         square_sum=torch.where(single, torch.ones_like(square_sum), square_sum),
+        dtype=dtype,
     )
 
 

@@ -1,7 +1,7 @@
 """The authors' control experiment: the same divergences, at the wrong tokens."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
@@ -10,7 +10,7 @@ from frpo_verl.masking import zero_where_masked
 
 def shuffle_tokens(
     log_ratio: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     random: torch.Generator,
 ) -> Float[Tensor, "bs length"]:
     """Permutes δ among the valid tokens of each response, uniformly.
@@ -20,19 +20,20 @@ def shuffle_tokens(
 
     Args:
         log_ratio: δ per token, in nats.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         random: the source of the permutations, on the device of `log_ratio`.
 
     Returns:
         δ per token, permuted; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes, dtypes or devices do not fit.
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.token_tensors(response_mask, log_ratio=log_ratio)
+    checks.padded_tensors(response_mask, log_ratio=log_ratio)
+    mask = response_mask.bool()
     draw = torch.rand(log_ratio.shape, generator=random, device=log_ratio.device)
     # Valid slots in order of a uniform draw, put into the valid slots in order of position.
-    drawn = torch.where(response_mask, draw, 2.0).argsort(-1)
-    slots = torch.where(response_mask, 0, 1).argsort(dim=-1, stable=True)
+    drawn = torch.where(mask, draw, 2.0).argsort(-1)
+    slots = torch.where(mask, 0, 1).argsort(dim=-1, stable=True)
     shuffled = torch.zeros_like(log_ratio).scatter_(-1, slots, log_ratio.gather(-1, drawn))
-    return zero_where_masked(shuffled, response_mask)
+    return zero_where_masked(shuffled, mask)

@@ -5,7 +5,7 @@ MaxwellJryao/Process-Reward-Learning.
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
@@ -13,36 +13,39 @@ from frpo_verl.masking import zero_where_masked
 
 
 def ends_by_length(
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     step_length: int,
 ) -> Bool[Tensor, "bs length"]:
     """Ends a step at every n-th valid token (PRL's `prm.step_split=length`, `prm.step_len`; 16, 64 or 256 there).
 
     Args:
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         step_length: n, in tokens.
 
     Returns:
         True at the last token of each full step.
 
     Raises:
-        InvalidInput: the length is not a positive integer.
+        InvalidInput: the length is not a positive integer, or the mask is not (bs, length).
     """
     if not isinstance(step_length, int) or step_length < 1:
         raise checks.InvalidInput(f"step length {step_length!r}: it must be a number of tokens, 1 or more")
-    return response_mask & (response_mask.cumsum(-1) % step_length == 0)
+    checks.token_tensors(response_mask)
+    checks.padded(response_mask)
+    mask = response_mask.bool()
+    return mask & (mask.cumsum(-1) % step_length == 0)
 
 
 def ends_by_separator(
     responses: Int[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     separator: int,
 ) -> Bool[Tensor, "bs length"]:
     """Ends a step at every separator token (PRL's `prm.step_split=n` or `nn`: the token of one or two newlines).
 
     Args:
         responses: the response's token ids.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         separator: the id of the token that ends a step.
 
     Returns:
@@ -55,12 +58,12 @@ def ends_by_separator(
         raise checks.InvalidInput(
             f"responses have shape {tuple(responses.shape)} and response_mask {tuple(response_mask.shape)}"
         )
-    return response_mask & (responses == separator)
+    return response_mask.bool() & (responses == separator)
 
 
 def value_at_step_end(
     values: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     ends: Bool[Tensor, "bs length"],
 ) -> Float[Tensor, "bs length"]:
     """Gives every token the value that stands at the last token of its step: PRL's rule.
@@ -70,26 +73,27 @@ def value_at_step_end(
 
     Args:
         values: one number per token, a return-to-go or an advantage.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         ends: True at the last token of each step.
 
     Returns:
         One number per token, the same within a step; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes or devices do not fit.
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.token_tensors(response_mask, values=values)
-    length = values.shape[1]
+    checks.padded_tensors(response_mask, values=values)
+    checks.step_ends(ends, response_mask)
+    mask, length = response_mask.bool(), values.shape[1]
     position = torch.arange(length, device=values.device).expand(values.shape)
-    end = torch.where((ends & response_mask) | _last(response_mask), position, length)
+    end = torch.where((ends & mask) | _last(mask), position, length)
     nearest = end.flip(-1).cummin(-1).values.flip(-1).clamp(max=length - 1)
-    return zero_where_masked(values.gather(-1, nearest), response_mask)
+    return zero_where_masked(values.gather(-1, nearest), mask)
 
 
 def value_at_step_start(
     values: Float[Tensor, "bs length"],
-    response_mask: Bool[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
     ends: Bool[Tensor, "bs length"],
 ) -> Float[Tensor, "bs length"]:
     """Gives every token the value that stands at the first token of its step.
@@ -99,26 +103,27 @@ def value_at_step_start(
 
     Args:
         values: one number per token, a return-to-go or an advantage.
-        response_mask: True for the tokens that the policy produced.
+        response_mask: nonzero for the tokens that the policy produced.
         ends: True at the last token of each step.
 
     Returns:
         One number per token, the same within a step; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes or devices do not fit.
+        InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.token_tensors(response_mask, values=values)
+    checks.padded_tensors(response_mask, values=values)
+    checks.step_ends(ends, response_mask)
+    mask = response_mask.bool()
     position = torch.arange(values.shape[1], device=values.device).expand(values.shape)
-    ended = (ends & response_mask).cumsum(-1)
+    ended = (ends & mask).cumsum(-1)
     # A step is the run of valid tokens after the same number of ends; the end itself belongs to the step it closes.
-    step = torch.where(response_mask, ended - (ends & response_mask).long(), -1)
-    before = step.cummax(-1).values
-    opens = response_mask & (torch.nn.functional.pad(before[:, :-1], (1, 0), value=-1) < step)
-    start = torch.where(opens, position, 0).cummax(-1).values
-    return zero_where_masked(values.gather(-1, start), response_mask)
+    step = torch.where(mask, ended - (ends & mask).long(), -1)
+    before = torch.nn.functional.pad(step.cummax(-1).values[:, :-1], (1, 0), value=-1)
+    start = torch.where(mask & (before < step), position, 0).cummax(-1).values
+    return zero_where_masked(values.gather(-1, start), mask)
 
 
-def _last(response_mask: Tensor) -> Tensor:
-    count = response_mask.cumsum(-1)
-    return response_mask & (count == count[:, -1:])
+def _last(mask: Tensor) -> Tensor:
+    count = mask.cumsum(-1)
+    return mask & (count == count[:, -1:])

@@ -1,7 +1,8 @@
 """The divergences that can be chosen by name.
 
-Written as functions of δ that stay accurate near δ = 0 (`expm1` instead of `exp − 1`) and finite for every finite δ:
-an exponent beyond ±80 saturates there, since exp(88.8) overflows float32. Half precision is computed in float32.
+Written as functions of δ that lose no more than a few units in the last place of δ (`expm1` instead of `exp − 1`) and
+are finite for every finite δ: an exponent beyond ±80 saturates there, since exp(88.8) overflows float32. Half precision
+is computed in float32.
 """
 
 import math
@@ -9,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from frpo_verl.divergences.generator import Generator
+from frpo_verl.divergences.generator import Generator, log_ratio_itself
 
 LARGEST_EXPONENT = 80.0
 """exp(80) ≈ 6e34: times 80 and summed over a few tokens it is still a float32."""
@@ -27,10 +28,6 @@ def _saturated(delta: Tensor, growth: float = 1.0) -> Tensor:
 def _rising(delta: Tensor, growth: float = 1.0) -> Tensor:
     """As `_saturated`, on the side δ < 0 only: for functions that are linear or flat where the policy gained."""
     return _held(delta, -LARGEST_EXPONENT / growth)
-
-
-def _log_ratio(delta: Tensor) -> Tensor:
-    return delta
 
 
 def _k3(delta: Tensor) -> Tensor:
@@ -124,8 +121,8 @@ _FROM_ZERO = (0.0, math.inf)
 
 REVERSE_KL = Generator(
     name="reverse KL (k1)",
-    local=_log_ratio,
-    future=_log_ratio,
+    local=log_ratio_itself,
+    future=log_ratio_itself,
     formula="−log u",
     aliases=("kl", "k1", "reverse_kl"),
     local_range=_EVERYTHING,
@@ -137,7 +134,7 @@ REVERSE_KL = Generator(
 
 REVERSE_KL_K3 = Generator(
     name="reverse KL (k3)",
-    local=_log_ratio,
+    local=log_ratio_itself,
     future=_k3,
     formula="−log u + u − 1",
     aliases=("low_var_kl", "k3", "reverse_kl_k3"),
@@ -287,8 +284,8 @@ def alpha(order: float) -> Generator:
     if not abs(order) <= 16:
         raise ValueError(f"alpha:{order:g}: the order must lie between -16 and 16, for instance alpha:0.5")
     name, aliases = f"α = {order:g}", (f"alpha:{order:g}",)
-    if order in (0, 1):
-        limit = FORWARD_KL_K3 if order else REVERSE_KL_K3
+    if min(abs(order), abs(order - 1)) < 1e-9:
+        limit = FORWARD_KL_K3 if order > 0.5 else REVERSE_KL_K3
         return limit._replace(name=f"{name}, {limit.name}", aliases=aliases)
     growth = max(1.0, abs(order))
     held = _rising if order > 0 else _saturated

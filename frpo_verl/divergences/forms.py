@@ -1,5 +1,7 @@
 """Other forms of a generator: each takes one and returns one, so that all of them run on the same code."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -42,10 +44,10 @@ def token_clip(generator: Generator, limit: float) -> Generator:
         The generator of the clipped log-ratio.
 
     Raises:
-        ValueError: the limit is not positive.
+        ValueError: the limit is not positive, or not finite.
     """
-    if not limit > 0:
-        raise ValueError(f"token clip {limit:g}: the limit must be positive, in nats, for instance 10")
+    if not 0 < limit < math.inf:
+        raise ValueError(f"token clip {limit:g}: the limit must be positive and finite, in nats, for instance 10")
 
     def clipped(delta: Tensor) -> Tensor:
         return delta.clamp(-limit, limit)

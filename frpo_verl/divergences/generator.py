@@ -34,7 +34,8 @@ from frpo_verl.checks import InvalidInput
 class Generator(NamedTuple):
     """One f-divergence, as the two functions of δ = log π_θ − log π_ref that Theorem 4.1 needs.
 
-    Both map a tensor of any shape to one of the same shape, elementwise, in nats, and are 0 at δ = 0.
+    Both map a tensor of any shape to one of the same shape, elementwise, in nats, leave their argument as it is, and
+    are 0 at δ = 0. The facts of a divergence are for people; nothing is computed with them.
 
     Attributes:
         name: the name that figures and logs show.
@@ -42,8 +43,8 @@ class Generator(NamedTuple):
         future: f(u) at u = exp(−δ).
         formula: f(u), for people.
         aliases: the names that configurations use.
-        local_range: infimum and supremum of the local part over all δ.
-        future_range: infimum and supremum of the future part over all δ.
+        local_range: infimum and supremum of the local part over all δ, or bounds of them.
+        future_range: infimum and supremum of the future part over all δ, or bounds of them.
         gradient_at_zero: d future/dδ at δ = 0, which is −f'(1): what one token's penalty feels at the reference.
         curvature: f''(1), which is d local/dδ at δ = 0. Close to the reference every f-divergence is f''(1) times
             δ²/2, so β·f''(1) is what compares the strengths of two of them.
@@ -70,29 +71,47 @@ class Generator(NamedTuple):
         return all(math.isfinite(end) for end in self.local_range)
 
 
+def log_ratio_itself(delta: Tensor) -> Tensor:
+    """δ, the local and the future part of reverse KL: the pair for which nothing has to be computed beforehand.
+
+    Args:
+        delta: δ.
+
+    Returns:
+        The very same tensor.
+    """
+    return delta
+
+
 def refuse_cost_at_the_reference(generator: Generator) -> None:
-    """Refuses a generator with f(1) ≠ 0, by which equal policies would differ and every token would cost.
+    """Refuses a generator by which equal policies would differ, so that every token would cost a constant.
 
     Args:
         generator: the divergence.
 
     Raises:
-        InvalidInput: f(1) is not 0.
+        InvalidInput: f(1), or the local part at δ = 0, is not 0.
     """
-    at_reference = generator.future(torch.zeros(1)).item()
-    if not abs(at_reference) < 1e-6:
+    zero = torch.zeros(1)
+    future, local = generator.future(zero.clone()).item(), generator.local(zero).item()
+    if not abs(future) < 1e-6:
+        raise InvalidInput(f"divergence {generator.name!r}: f(1) is {future:g}, and must be 0; subtract it from f")
+    if not abs(local) < 1e-6:
         raise InvalidInput(
-            f"divergence {generator.name!r}: f(1) is {at_reference:g}, and must be 0; subtract it from f"
+            f"divergence {generator.name!r}: the local part at δ = 0 is {local:g}, and must be 0; subtract it, since a "
+            "constant has no expected gradient"
         )
 
 
 def from_f(name: str, f: Callable[[Tensor], Tensor]) -> Generator:
     """Makes a generator from f(u) alone; the local part is f + df/dδ, by autograd.
 
+    Everything is evaluated in float64, with δ held within ±80 and values within ±1e36, so that it is finite in float32
+    whatever f is; where speed matters, write `Generator` out with functions of δ.
+
     Args:
         name: the name that figures and logs show.
-        f: a differentiable, convex function of u = π_ref/π_θ > 0, elementwise, with f(1) = 0. It is evaluated at
-            u = exp(−δ) as it stands: where that overflows, write `Generator` out with functions of δ.
+        f: a twice differentiable, convex function of u = π_ref/π_θ > 0, elementwise, with f(1) = 0.
 
     Returns:
         The generator.
@@ -100,19 +119,35 @@ def from_f(name: str, f: Callable[[Tensor], Tensor]) -> Generator:
     Raises:
         InvalidInput: f(1) is not 0.
     """
+    one = torch.ones((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(f(one), one, create_graph=True)
+    curvature = torch.autograd.grad(slope, one)[0].item() if slope.requires_grad else 0.0
+    slope = slope.item()
 
     def future(delta: Tensor) -> Tensor:
-        return f(torch.exp(-delta))
+        return _held(f(torch.exp(-_held(delta.double(), 80))), 1e36).to(torch.promote_types(delta.dtype, torch.float32))
 
     def local(delta: Tensor) -> Tensor:
-        with torch.enable_grad():
-            delta = delta.detach().requires_grad_()
-            value = future(delta)
-            (slope,) = torch.autograd.grad(value.sum(), delta)
-        return value.detach() + slope - minus_slope_at_one
+        # Also inside inference mode, where a trainer may call it.
+        with torch.inference_mode(False), torch.enable_grad():
+            held = _held(delta.detach().double(), 80).clone().requires_grad_()
+            value = f(torch.exp(-held))
+            (gradient,) = torch.autograd.grad(value.sum(), held)
+        value = value.detach() + gradient + slope
+        return _held(value, 1e36).to(torch.promote_types(delta.dtype, torch.float32))
 
-    one = torch.ones((), dtype=torch.float64, requires_grad=True)
-    minus_slope_at_one = -torch.autograd.grad(f(one), one)[0].item()
-    generator = Generator(name, local, future, gradient_at_zero=minus_slope_at_one)
+    generator = Generator(
+        name,
+        local=local,
+        future=future,
+        # A convex f with f(1) = f'(1) = 0 is nowhere negative.
+        future_range=(0.0 if abs(slope) < 1e-12 else -math.inf, math.inf),
+        gradient_at_zero=-slope,
+        curvature=curvature,
+    )
     refuse_cost_at_the_reference(generator)
     return generator
+
+
+def _held(values: Tensor, limit: float) -> Tensor:
+    return values.clamp(-limit, limit)

@@ -43,7 +43,7 @@ def by_name(name: str) -> Generator:
     known = f"known are {', '.join(sorted(BY_NAME))}, alpha:<order> and <module>:<attribute>"
     if name in _LOSS_ONLY:
         raise UnknownDivergence(f"divergence {name!r} is a loss of verl's only: {_LOSS_ONLY[name]}; {known}")
-    nearest = difflib.get_close_matches(name, BY_NAME, n=1)
+    nearest = difflib.get_close_matches(name.lower(), BY_NAME, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise UnknownDivergence(f"unknown divergence {name!r}: {hint}{known}")
 

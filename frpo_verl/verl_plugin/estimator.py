@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -105,7 +106,11 @@ def _beta(config: Mapping[str, Any]) -> float:
 
 
 def _one_column(token_level_rewards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    return token_level_rewards.sum(-1, keepdim=True), (lengths > 0).long()[:, None]
+    rewards = token_level_rewards.sum(-1, keepdim=True)
+    if not torch.isfinite(rewards).all():
+        row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
+        raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
+    return rewards, (lengths > 0).long()[:, None]
 
 
 def _regularised(

@@ -87,6 +87,12 @@ def test_an_overflow_is_said():
         regularise_batch(torch.zeros(1), log_prob, torch.zeros_like(log_prob), mask, 1.0, BY_NAME["forward_kl"])
 
 
+def test_a_coefficient_that_overflows_is_noticed():
+    log_prob = torch.full((1, 3), 1e36)
+    with pytest.raises(InvalidInput, match="overflows torch.float32"):
+        regularise_batch(torch.zeros(1), log_prob, torch.zeros(1, 3), torch.ones(1, 3), 1e3)
+
+
 def test_inputs_are_left_as_they_were():
     log_prob, reference = torch.randn(2, 2, 3)
     kept = log_prob.clone(), reference.clone()

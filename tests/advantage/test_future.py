@@ -12,7 +12,7 @@ from textbook import key_of
 
 from frpo_verl.advantage import discounted, return_to_go
 from frpo_verl.checks import InvalidInput
-from frpo_verl.divergences import BY_NAME, REVERSE_KL, Generator, token_clip
+from frpo_verl.divergences import BY_NAME, REVERSE_KL, Generator, from_f, token_clip
 
 pytestmark = [
     pytest.mark.filterwarnings("error"),
@@ -257,6 +257,34 @@ def test_a_divergence_that_overflows_says_so():
     delta = torch.full((1, 200_000), -80.0)
     with pytest.raises(InvalidInput, match="the divergence 'forward KL' of a response overflows torch.float32: "):
         return_to_go(delta, torch.ones_like(delta, dtype=torch.bool), BY_NAME["forward_kl"])
+
+
+def test_a_local_part_that_alone_is_not_finite_is_noticed():
+    nasty = Generator("nasty", local=lambda delta: delta / (delta != 2), future=torch.zeros_like)
+    with pytest.raises(InvalidInput, match="the divergence 'nasty' of a response overflows torch.float32: "):
+        return_to_go(torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 3, dtype=torch.bool), nasty)
+
+
+def test_only_reverse_kl_itself_is_taken_for_the_identity():
+    clipping = Generator("clipping", local=lambda delta: delta, future=lambda delta: delta.clamp(-1, 1))
+    again = Generator("δ again", local=lambda delta: delta, future=lambda delta: delta)
+    delta, mask = torch.tensor([[1.0, 80.0, 2.0]]), torch.ones(1, 3, dtype=torch.bool)
+    assert return_to_go(delta, mask, clipping).tolist() == [[3.0, 81.0, 2.0]]
+    assert return_to_go(delta, mask, again).tolist() == [[83.0, 82.0, 2.0]]
+
+
+def test_a_local_part_that_charges_equal_policies_is_refused():
+    textbook = Generator("textbook", local=lambda delta: delta + 1, future=lambda delta: delta)
+    with pytest.raises(InvalidInput, match="divergence 'textbook': the local part at δ = 0 is 1, and must be 0"):
+        return_to_go(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), textbook)
+
+
+def test_inference_mode_is_as_good():
+    delta, mask = torch.randn(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    for generator in (REVERSE_KL, BY_NAME["k3"], from_f("made", lambda u: u * torch.log(u))):
+        expected = return_to_go(delta, mask, generator)
+        with torch.inference_mode():
+            assert torch.equal(return_to_go(delta.clone(), mask.clone(), generator), expected)
 
 
 def test_a_generator_that_charges_equal_policies_is_refused():

@@ -31,7 +31,7 @@ def test_every_textbook_entry_has_a_generator_and_every_generator_an_entry():
 
 @pytest.mark.parametrize("part", ["local", "future"])
 @pytest.mark.parametrize(("dtype", "precision"), [(torch.float64, 1e-15), (torch.float32, 6e-8)])
-def test_equals_the_formula_in_sixty_digits(generator, part, dtype, precision):
+def test_equals_the_formula_in_sixty_digits_to_rounding_of_delta(generator, part, dtype, precision):
     if key_of(generator) is None:
         pytest.skip("no textbook formula of it")
     reference = reference_local if part == "local" else reference_future
@@ -103,6 +103,8 @@ def test_ranges_hold_and_are_reached(generator):
         values = getattr(generator, part)(delta)
         assert values.min() >= low - 1e-12
         assert values.max() <= high + 1e-12
+        if key_of(generator) is None:
+            continue  # from f alone, bounds are known and not more
         for end, reached in ((low, values.min().item()), (high, values.max().item())):
             assert abs(reached) > 15 if math.isinf(end) else reached == pytest.approx(end, rel=0.01, abs=1e-3)
 
@@ -136,9 +138,9 @@ def test_near_the_reference_all_are_one_up_to_the_curvature(generator):
     near = [0.999 * q + 0.001 * p for p, q in zip(policy, reference, strict=True)]
     delta = torch.tensor([math.log(p / q) for p, q in zip(near, reference, strict=True)], dtype=torch.float64)
     divergence = (torch.tensor(near, dtype=torch.float64) * generator.future(delta)).sum()
-    quadratic = (torch.tensor(near, dtype=torch.float64) * delta.square()).sum() * generator.curvature / 2
+    square = (torch.tensor(near, dtype=torch.float64) * delta.square()).sum().item()
     # the next term of the series is of order δ ≈ 1e-3
-    assert divergence.item() == pytest.approx(quadratic.item(), rel=5e-3)
+    assert divergence.item() == pytest.approx(square * generator.curvature / 2, abs=5e-3 * square)
 
 
 def test_signed_and_one_sided_forms_differ_by_a_line_in_u():

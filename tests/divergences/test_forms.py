@@ -49,7 +49,9 @@ def test_the_clip_of_the_peers():
     assert clipped.future(torch.tensor([-90.0, 3.0, 90.0])).tolist() == [-10.0, 3.0, 10.0]
 
 
-@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan, math.inf])
 def test_a_limit_that_clips_everything_is_refused(limit):
-    with pytest.raises(ValueError, match="token clip .*: the limit must be positive, in nats, for instance 10"):
+    with pytest.raises(
+        ValueError, match="token clip .*: the limit must be positive and finite, in nats, for instance 10"
+    ):
         token_clip(REVERSE_KL, limit)

@@ -179,6 +179,14 @@ def test_a_valid_token_that_is_not_finite_is_named_by_row_and_token():
         run(data, 0.3)
 
 
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_reward_that_is_not_finite_is_named_by_row(poison):
+    data = batch()
+    data.batch["token_level_rewards"][2, 0] = poison
+    with pytest.raises(BatchError, match=f"the reward of row 2 is {poison:g}: look at the reward function"):
+        run(data, 0.3)
+
+
 def test_figures_of_the_step_are_published():
     data = batch()
     run(data, 0.3)

@@ -58,7 +58,7 @@ def test_a_plugin_that_does_not_load_says_so_on_stderr():
 
 
 def test_a_missing_dependency_says_so_on_stderr():
-    ended = python("import sys; sys.modules['jaxtyping'] = None; import verl")
+    ended = python("import sys; sys.modules['wrapt'] = None; import verl")
     assert ended.returncode == 0
     assert "frpo-verl: the plugin did not load: " in ended.stderr
 

@@ -1,0 +1,40 @@
+import sys
+
+import pytest
+import torch
+
+from frpo_verl.advantage import compiled, return_to_go
+from frpo_verl.divergences import REVERSE_KL
+
+
+@pytest.fixture
+def _numba_asked_for_anew():
+    compiled._numba.cache_clear()
+    yield
+    compiled._numba.cache_clear()
+
+
+@pytest.mark.usefixtures("_numba_asked_for_anew")
+def test_without_numba_torch_computes(monkeypatch):
+    delta, mask = torch.tensor([[1.0, 2.0]]), torch.ones(1, 2, dtype=torch.bool)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert not compiled.can_take(delta)
+    assert return_to_go(delta, mask, REVERSE_KL).tolist() == [[3.0, 2.0]]
+
+
+@pytest.mark.usefixtures("_numba_asked_for_anew")
+def test_a_numba_that_cannot_be_imported_is_said_once_and_torch_computes(monkeypatch, tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.2 or less')")
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(
+        UserWarning, match="numba is installed but cannot be imported, .*: Numba needs NumPy 2.2"
+    ) as said:
+        assert not compiled.can_take(torch.zeros(1))
+        assert not compiled.can_take(torch.zeros(1))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("device", ["meta"])
+def test_accelerators_are_left_to_torch(device):
+    assert not compiled.can_take(torch.zeros(1, device=device))

@@ -1,0 +1,41 @@
+"""A divergence of a user's own, as the README makes it, under the same proofs as ours."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PROOFS = (
+    "divergences/test_catalogue.py",
+    "divergences/test_forms.py",
+    "advantage/test_frpo.py",
+    "advantage/test_batch.py",
+    "advantage/test_future.py",
+)
+OWN = """
+from frpo_verl.divergences import from_f
+
+FOURTH = from_f("fourth power", lambda u: (u - 1) ** 4)
+WRONG = FOURTH._replace(name="wrong power", local=lambda delta: 2 * FOURTH.local(delta))
+"""
+
+
+def prove(tmp_path: Path, name: str, keyword: str) -> subprocess.CompletedProcess:
+    (tmp_path / "my_divergences.py").write_text(OWN)
+    files = [str(TESTS / proof) for proof in PROOFS]
+    program = f"import sys, pytest; sys.path.insert(0, {str(tmp_path)!r}); sys.exit(pytest.main(sys.argv[1:]))"
+    options = ["--divergence", f"my_divergences:{name}", "-k", keyword, "-W", "ignore", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-P", "-c", program, *options, "--rootdir", str(TESTS.parent), *files]
+    return subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent)
+
+
+def test_the_proofs_run_on_it(tmp_path):
+    done = prove(tmp_path, "FOURTH", "fourth-power")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
+
+
+def test_and_they_find_a_mistake_in_it(tmp_path):
+    done = prove(tmp_path, "WRONG", "wrong-power")
+    assert done.returncode == 1
+    assert "test_the_expected_gradient_is_that_of_the_objective" in done.stdout
