@@ -253,6 +253,13 @@ def test_a_valid_token_of_a_jagged_batch_is_named_too():
         return_to_go(jagged(delta, [1, 4, 2]), jagged(mask, [1, 4, 2]), token_clip(REVERSE_KL, 1.0))
 
 
+def test_a_jagged_batch_with_fewer_values_than_its_offsets_say_is_refused():
+    offsets = torch.tensor([0, 2, 9])
+    delta, mask = (torch.nested.nested_tensor_from_jagged(values, offsets) for values in (torch.ones(3), torch.ones(9)))
+    with pytest.raises(InvalidInput, match="log_ratio has 3 values and offsets from 0 to 9"):
+        return_to_go(delta, mask, REVERSE_KL)
+
+
 def test_a_divergence_that_overflows_says_so():
     delta = torch.full((1, 200_000), -80.0)
     with pytest.raises(InvalidInput, match="the divergence 'forward KL' of a response overflows torch.float32: "):
