@@ -1,6 +1,7 @@
 """Refusals: one sentence with what, the value, the fix, before anything is computed with it."""
 
 import math
+import numbers
 from typing import Any
 
 import torch
@@ -136,20 +137,37 @@ def scores_and_groups(scores: Tensor, group: Tensor) -> None:
         InvalidInput: what is wrong, and with which sample.
     """
     _is_tensor("scores", scores)
-    _is_tensor("group", group)
+    integers("group", group)
     if scores.dim() != 1 or scores.shape != group.shape:
         raise InvalidInput(
             f"scores have shape {tuple(scores.shape)} and group {tuple(group.shape)}: both must be (batch,)"
         )
     if not scores.is_floating_point():
         raise InvalidInput(f"scores are {scores.dtype}: they must be a floating dtype, for instance torch.float32")
-    if group.is_floating_point() or group.is_complex() or group.dtype == torch.bool:
-        raise InvalidInput(f"group is {group.dtype}: it must hold integers, one number for each prompt")
     if scores.device != group.device:
         raise InvalidInput(f"scores are on {scores.device} and group on {group.device}: put them on one device")
     if not torch.isfinite(scores).all():
         sample = int((~torch.isfinite(scores)).nonzero()[0])
         raise InvalidInput(f"the score of sample {sample} is {scores[sample].item():g}: look at its reward function")
+
+
+def integers(name: str, tensor: Tensor) -> None:
+    """Refuses what does not number things.
+
+    Args:
+        name: what the tensor is called.
+        tensor: must hold integers.
+
+    Raises:
+        InvalidInput: it holds something else.
+    """
+    if not isinstance(tensor, Tensor):
+        raise InvalidInput(
+            f"{name} is a {type(tensor).__name__}: it must be a torch tensor of integers; of names, "
+            "torch.as_tensor(numpy.unique(names, return_inverse=True)[1])"
+        )
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise InvalidInput(f"{name} is {tensor.dtype}: it must hold integers, for instance torch.int64")
 
 
 def coefficient(beta: float) -> None:
@@ -161,8 +179,8 @@ def coefficient(beta: float) -> None:
     Raises:
         InvalidInput: it is no number, negative (which would reward divergence) or not finite.
     """
-    if not isinstance(beta, int | float) or not math.isfinite(beta) or beta < 0:
-        raise InvalidInput(f"beta is {beta}: it must be a finite number that is not negative, for instance 0.01")
+    if not isinstance(beta, numbers.Real) or not math.isfinite(beta) or beta < 0:
+        raise InvalidInput(f"beta is {beta!r}: it must be a finite number that is not negative, for instance 0.01")
 
 
 def tokens_are_finite(values: Tensor, response_mask: Tensor, name: str) -> None:
@@ -245,13 +263,17 @@ def _same_layout(name: str, tensor: Tensor, response_mask: Tensor) -> None:
         )
     if not tensor.is_nested:
         if tensor.shape != response_mask.shape:
-            raise InvalidInput(f"{name} has shape {tuple(tensor.shape)} and response_mask {tuple(response_mask.shape)}")
+            raise InvalidInput(
+                f"{name} has shape {tuple(tensor.shape)} and response_mask {tuple(response_mask.shape)}: pad or cut "
+                "both to the same (batch, tokens)"
+            )
         return
     _is_whole("response_mask", response_mask)
     _is_whole(name, tensor)
     if not torch.equal(tensor.offsets(), response_mask.offsets()):
         raise InvalidInput(
-            f"{name} has offsets {tensor.offsets().tolist()} and response_mask {response_mask.offsets().tolist()}"
+            f"{name} has offsets {tensor.offsets().tolist()} and response_mask {response_mask.offsets().tolist()}: "
+            "make both with the same offsets"
         )
 
 

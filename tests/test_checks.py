@@ -9,7 +9,7 @@ import pytest
 CASES = {
     "another length": (
         "return_to_go(torch.zeros(2, 3), torch.ones(2, 4), REVERSE_KL)",
-        "log_ratio has shape (2, 3) and response_mask (2, 4)",
+        "log_ratio has shape (2, 3) and response_mask (2, 4): pad or cut both to the same (batch, tokens)",
     ),
     "one dimension": (
         "return_to_go(torch.zeros(3), torch.ones(3), REVERSE_KL)",
@@ -34,7 +34,7 @@ CASES = {
     ),
     "other jagged lengths": (
         "return_to_go(jagged([2, 1]), jagged([1, 2]), REVERSE_KL)",
-        "log_ratio has offsets [0, 2, 3] and response_mask [0, 1, 3]",
+        "log_ratio has offsets [0, 2, 3] and response_mask [0, 1, 3]: make both with the same offsets",
     ),
     "fewer values than offsets": (
         "return_to_go(jagged([2, 1], values=2), jagged([2, 1]), REVERSE_KL)",
@@ -67,6 +67,28 @@ CASES = {
     "numpy": (
         "return_to_go(torch.zeros(2, 3).numpy(), torch.ones(2, 3), REVERSE_KL)",
         "log_ratio is a ndarray: it must be a torch tensor, see torch.as_tensor",
+    ),
+    "a name for a generator": (
+        "return_to_go(torch.zeros(2, 3), torch.ones(2, 3), 'k3')",
+        "generator is 'k3': it must be a Generator, for instance by_name('k3')",
+    ),
+    "a number for a sum": (
+        "return_to_go(torch.zeros(2, 3), torch.ones(2, 3), REVERSE_KL, 0.9)",
+        "later is 0.9: pass a function, for instance discounted(0.9) or within(100)",
+    ),
+    "no name": ("by_name(None)", "divergence None: a name is a string, for instance 'kl'"),
+    "names for groups": (
+        "normalise_by_group(torch.zeros(2), ['a', 'b'])",
+        "group is a list: it must be a torch tensor of integers; of names, "
+        "torch.as_tensor(numpy.unique(names, return_inverse=True)[1])",
+    ),
+    "a text for a separator": (
+        "ends_by_separator(torch.zeros(2, 3).long(), torch.ones(2, 3).bool(), 'n')",
+        "separator 'n': it must be the id of a token, see tokenizer.encode",
+    ),
+    "a text for beta": (
+        "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), '0.01')",
+        "beta is '0.01': it must be a finite number that is not negative, for instance 0.01",
     ),
     "no beta": (
         "frpo_advantage(torch.zeros(2), torch.zeros(2).long(), torch.zeros(2, 3), torch.ones(2, 3), None)",
@@ -117,7 +139,7 @@ CASES = {
     ),
     "groups that are no integers": (
         "normalise_by_group(torch.zeros(3), torch.zeros(3))",
-        "group is torch.float32: it must hold integers, one number for each prompt",
+        "group is torch.float32: it must hold integers, for instance torch.int64",
     ),
     "scores that are integers": (
         "normalise_by_group(torch.zeros(3).long(), torch.zeros(3).long())",
@@ -141,7 +163,7 @@ CASES = {
 PROGRAM = """
 import json, sys, torch
 from frpo_verl.advantage import *
-from frpo_verl.divergences import REVERSE_KL
+from frpo_verl.divergences import REVERSE_KL, by_name
 
 def jagged(lengths, values=None):
     values = torch.zeros(sum(lengths) if values is None else values)

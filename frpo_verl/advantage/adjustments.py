@@ -69,6 +69,7 @@ def centre_in_group(
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
     checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.integers("group", group)
     checks.row_tensor("group", group, response_mask)
     mask = response_mask.bool()
     _, group = torch.unique(group, return_inverse=True)

@@ -12,7 +12,7 @@ from frpo_verl.advantage.frpo import regularise_rows
 from frpo_verl.advantage.future import return_to_go_of_rows
 from frpo_verl.advantage.later import undiscounted
 from frpo_verl.divergences import REVERSE_KL, Generator
-from frpo_verl.divergences.generator import refuse_cost_at_the_reference
+from frpo_verl.divergences.generator import refuse_unfit
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.rows import empty, row_blocks
 
@@ -62,10 +62,10 @@ def regularise_batch(
         InvalidInput: shapes, dtypes, devices or β do not fit, or the log-ratio of a valid token is not finite.
     """
     checks.coefficient(beta)
+    checks.token_tensors(response_mask, log_prob=log_prob, ref_log_prob=ref_log_prob)
     checks.padded(response_mask)
     checks.row_tensor("outcome", outcome, response_mask)
-    checks.token_tensors(response_mask, log_prob=log_prob, ref_log_prob=ref_log_prob)
-    refuse_cost_at_the_reference(generator)
+    refuse_unfit(generator)
     outcome, log_prob, ref_log_prob = outcome.detach(), log_prob.detach(), ref_log_prob.detach()
     dtype = torch.promote_types(torch.promote_types(log_prob.dtype, ref_log_prob.dtype), torch.float32)
     made = RegularisedBatch(
@@ -83,7 +83,7 @@ def regularise_batch(
         delta = log_prob[rows].to(dtype) - ref_log_prob[rows].to(dtype)
         to_go = return_to_go_of_rows(delta, mask, generator, undiscounted)
         of_response = outcome[rows].to(dtype)
-        made.advantages[rows] = regularise_rows(of_response, to_go, mask, beta)
+        made.advantages[rows] = regularise_rows(of_response, to_go, mask, float(beta))
         made.outcomes[rows] = zero_where_masked(of_response[:, None].expand(mask.shape), mask)
         divergence = generator.future(zero_where_masked(delta, mask)).double()
         made.sums[rows] = torch.stack(

@@ -10,9 +10,9 @@ from frpo_verl import checks
 from frpo_verl.advantage import compiled
 from frpo_verl.advantage.future import return_to_go_of_rows
 from frpo_verl.advantage.groups import normalise_by_group
-from frpo_verl.advantage.later import Later, undiscounted
+from frpo_verl.advantage.later import Later, refuse_no_sum, undiscounted
 from frpo_verl.divergences import REVERSE_KL, Generator
-from frpo_verl.divergences.generator import refuse_cost_at_the_reference
+from frpo_verl.divergences.generator import refuse_unfit
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.rows import over_rows
 
@@ -45,7 +45,7 @@ def regularise(
     checks.coefficient(beta)
     checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
     checks.row_tensor("outcome", outcome, response_mask)
-    return regularise_rows(outcome.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
+    return regularise_rows(outcome.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), float(beta))
 
 
 def regularise_rows(
@@ -104,10 +104,11 @@ def frpo_advantage(
         InvalidInput: shapes, dtypes, devices or β do not fit, or a valid token or a score is not finite.
     """
     checks.coefficient(beta)
+    checks.token_tensors(response_mask, log_ratio=log_ratio)
     checks.scores_and_groups(scores, group)
     checks.row_tensor("scores", scores, response_mask)
-    checks.token_tensors(response_mask, log_ratio=log_ratio)
-    refuse_cost_at_the_reference(generator)
+    refuse_unfit(generator)
+    refuse_no_sum(later)
     log_ratio, of_response = log_ratio.detach(), outcome(scores.detach(), group).detach()
     checks.row_tensor("outcome", of_response, response_mask)
     if later is undiscounted and compiled.can_take(log_ratio):
@@ -115,7 +116,9 @@ def frpo_advantage(
 
     def of_rows(log_ratio: Tensor, response_mask: Tensor, of_response: Tensor) -> Tensor:
         divergence_to_go = return_to_go_of_rows(log_ratio, response_mask, generator, later)
-        return regularise_rows(of_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), beta)
+        return regularise_rows(
+            of_response.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), float(beta)
+        )
 
     result = over_rows(of_rows, log_ratio, response_mask, of_response)
     checks.result_is_finite(result, log_ratio, response_mask, generator.name)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.advantage import compiled
-from frpo_verl.advantage.later import Later, undiscounted
+from frpo_verl.advantage.later import Later, refuse_no_sum, undiscounted
 from frpo_verl.divergences import Generator
-from frpo_verl.divergences.generator import refuse_cost_at_the_reference
+from frpo_verl.divergences.generator import refuse_unfit
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.rows import over_rows
 
@@ -45,7 +45,8 @@ def return_to_go(
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
     checks.token_tensors(response_mask, log_ratio=log_ratio)
-    refuse_cost_at_the_reference(generator)
+    refuse_unfit(generator)
+    refuse_no_sum(later)
     log_ratio = log_ratio.detach()
     if later is undiscounted and compiled.can_take(log_ratio):
         return compiled.advantage(torch.zeros(log_ratio.size(0)), log_ratio, response_mask, -1.0, generator)

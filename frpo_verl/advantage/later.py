@@ -10,8 +10,23 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from frpo_verl.checks import InvalidInput
+
 Later = Callable[[Tensor, Tensor], Tensor]
 """(values, mask) → for every slot the (weighted) sum of the later values; values are 0 in masked slots."""
+
+
+def refuse_no_sum(later: Later) -> None:
+    """Refuses what is no sum of later values.
+
+    Args:
+        later: must be a function like `undiscounted`.
+
+    Raises:
+        InvalidInput: it cannot be called.
+    """
+    if not callable(later):
+        raise InvalidInput(f"later is {later!r}: pass a function, for instance discounted(0.9) or within(100)")
 
 
 def undiscounted(

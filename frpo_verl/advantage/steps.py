@@ -54,6 +54,9 @@ def ends_by_separator(
     Raises:
         InvalidInput: the shapes do not fit.
     """
+    checks.integers("responses", responses)
+    if not isinstance(separator, int):
+        raise checks.InvalidInput(f"separator {separator!r}: it must be the id of a token, see tokenizer.encode")
     if responses.shape != response_mask.shape:
         raise checks.InvalidInput(
             f"responses have shape {tuple(responses.shape)} and response_mask {tuple(response_mask.shape)}"

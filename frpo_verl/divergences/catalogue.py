@@ -282,7 +282,7 @@ def alpha(order: float) -> Generator:
         ValueError: α is not finite or beyond ±16.
     """
     if not abs(order) <= 16:
-        raise ValueError(f"alpha:{order:g}: the order must lie between -16 and 16, for instance alpha:0.5")
+        raise ValueError(f"the order {order:g} of the α family must lie between -16 and 16, for instance alpha:0.5")
     name, aliases = f"α = {order:g}", (f"alpha:{order:g}",)
     if min(abs(order), abs(order - 1)) < 1e-9:
         limit = FORWARD_KL_K3 if order > 0.5 else REVERSE_KL_K3

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from frpo_verl.divergences.generator import Generator
+from frpo_verl.divergences.generator import Generator, refuse_unfit
 
 
 def appendix_e(generator: Generator) -> Generator:
@@ -22,6 +22,7 @@ def appendix_e(generator: Generator) -> Generator:
     Returns:
         The generator with the local part replaced by the future part.
     """
+    refuse_unfit(generator)
     return generator._replace(
         name=f"{generator.name}, appendix E",
         local=generator.future,
@@ -46,6 +47,7 @@ def token_clip(generator: Generator, limit: float) -> Generator:
     Raises:
         ValueError: the limit is not positive, or not finite.
     """
+    refuse_unfit(generator)
     if not 0 < limit < math.inf:
         raise ValueError(f"token clip {limit:g}: the limit must be positive and finite, in nats, for instance 10")
 

@@ -83,15 +83,17 @@ def log_ratio_itself(delta: Tensor) -> Tensor:
     return delta
 
 
-def refuse_cost_at_the_reference(generator: Generator) -> None:
-    """Refuses a generator by which equal policies would differ, so that every token would cost a constant.
+def refuse_unfit(generator: Generator) -> None:
+    """Refuses what is no generator, and one by which equal policies would differ: every token would cost a constant.
 
     Args:
         generator: the divergence.
 
     Raises:
-        InvalidInput: f(1), or the local part at δ = 0, is not 0.
+        InvalidInput: it is no generator, or f(1), or the local part at δ = 0, is not 0.
     """
+    if not isinstance(generator, Generator):
+        raise InvalidInput(f"generator is {generator!r}: it must be a Generator, for instance by_name('k3')")
     zero = torch.zeros(1)
     future, local = generator.future(zero.clone()).item(), generator.local(zero).item()
     if not abs(future) < 1e-6:
@@ -117,7 +119,7 @@ def from_f(name: str, f: Callable[[Tensor], Tensor]) -> Generator:
         The generator.
 
     Raises:
-        InvalidInput: f(1) is not 0.
+        InvalidInput: f(1) is not 0, or f is not convex at 1.
     """
     one = torch.ones((), dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(f(one), one, create_graph=True)
@@ -145,7 +147,11 @@ def from_f(name: str, f: Callable[[Tensor], Tensor]) -> Generator:
         gradient_at_zero=-slope,
         curvature=curvature,
     )
-    refuse_cost_at_the_reference(generator)
+    refuse_unfit(generator)
+    if curvature < 0:
+        raise InvalidInput(
+            f"divergence {name!r}: f″(1) is {curvature:g}, and a convex f has none below 0: turn its sign"
+        )
     return generator
 
 

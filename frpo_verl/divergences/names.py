@@ -35,6 +35,8 @@ def by_name(name: str) -> Generator:
     Raises:
         UnknownDivergence: there is none; the message shows the names and the nearest one.
     """
+    if not isinstance(name, str):
+        raise UnknownDivergence(f"divergence {name!r}: a name is a string, for instance 'kl'")
     if name in BY_NAME:
         return BY_NAME[name]
     family, colon, rest = name.partition(":")
@@ -43,6 +45,10 @@ def by_name(name: str) -> Generator:
     known = f"known are {', '.join(sorted(BY_NAME))}, alpha:<order> and <module>:<attribute>"
     if name in _LOSS_ONLY:
         raise UnknownDivergence(f"divergence {name!r} is a loss of verl's only: {_LOSS_ONLY[name]}; {known}")
+    if name == "alpha" or "." in name:
+        raise UnknownDivergence(
+            f"unknown divergence {name!r}: did you mean alpha:0.5, or <module>:<attribute>? {known}"
+        )
     nearest = difflib.get_close_matches(name.lower(), BY_NAME, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise UnknownDivergence(f"unknown divergence {name!r}: {hint}{known}")
@@ -50,7 +56,11 @@ def by_name(name: str) -> Generator:
 
 def _alpha(order: str) -> Generator:
     try:
-        return alpha(float(order))
+        number = float(order)
+    except ValueError:
+        raise UnknownDivergence(f"divergence 'alpha:{order}': the order must be a number, as in alpha:0.5") from None
+    try:
+        return alpha(number)
     except ValueError as error:
         raise UnknownDivergence(f"divergence 'alpha:{order}': {error}") from None
 

@@ -1,7 +1,7 @@
 """Which divergence to choose, as a table and a figure: `python -m frpo_verl.evaluation.divergences [PNG]`."""
 
+import argparse
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,18 @@ def _frame(axes: "Axes", title: str, variable: str, limits: tuple[float, float])
     axes.tick_params(labelsize=7)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Prints the table and, where a path is given, draws the figure."""
+    parser = argparse.ArgumentParser(description="Which divergence to choose: a table, and a figure.")
+    parser.add_argument("png", nargs="?", type=Path, help="also draw the figure into this file (needs matplotlib)")
+    path = parser.parse_args().png
     print(table())
-    if len(sys.argv) > 1:
-        figure(Path(sys.argv[1]))
+    if path is not None:
+        try:
+            figure(path)
+        except ModuleNotFoundError as error:
+            raise SystemExit(f"the figure needs {error.name}: pip install matplotlib") from None
+
+
+if __name__ == "__main__":
+    main()

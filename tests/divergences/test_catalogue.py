@@ -118,10 +118,14 @@ def test_one_sided_and_bounded_follow_from_the_ranges():
 def test_gradient_at_zero_is_the_slope_of_the_future_part(generator):
     zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(generator.future(zero), zero)
+    if math.isnan(generator.gradient_at_zero):
+        pytest.skip("the generator does not say")
     assert slope.item() == pytest.approx(generator.gradient_at_zero, abs=1e-14)
 
 
 def test_curvature_is_the_slope_of_the_local_part_at_zero(generator):
+    if math.isnan(generator.curvature):
+        pytest.skip("the generator does not say")
     step = torch.tensor([-1e-5, 1e-5], dtype=torch.float64)
     below, above = generator.local(step).tolist()
     if math.isinf(generator.curvature):
@@ -132,8 +136,8 @@ def test_curvature_is_the_slope_of_the_local_part_at_zero(generator):
 
 
 def test_near_the_reference_all_are_one_up_to_the_curvature(generator):
-    if math.isinf(generator.curvature):
-        pytest.skip("a kink has no curvature")
+    if not math.isfinite(generator.curvature):
+        pytest.skip("a kink has no curvature, and some generators do not say")
     policy, reference = distributions(seed=5)
     near = [0.999 * q + 0.001 * p for p, q in zip(policy, reference, strict=True)]
     delta = torch.tensor([math.log(p / q) for p, q in zip(near, reference, strict=True)], dtype=torch.float64)
@@ -172,7 +176,9 @@ def test_members_of_the_alpha_family(order, name, factor):
 
 @pytest.mark.parametrize("order", [math.nan, math.inf, 17, -16.5])
 def test_an_order_beyond_float32_is_refused(order):
-    with pytest.raises(ValueError, match="the order must lie between -16 and 16, for instance alpha:0.5"):
+    with pytest.raises(
+        ValueError, match="the order .* of the α family must lie between -16 and 16, for instance alpha:0.5"
+    ):
         alpha(order)
 
 

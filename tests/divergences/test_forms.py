@@ -16,7 +16,7 @@ def test_appendix_e_puts_f_in_the_place_of_the_local_part(generator):
     assert torch.equal(form.future(DELTA), generator.future(DELTA))
     assert form.name == f"{generator.name}, appendix E"
     assert form.local_range == generator.future_range
-    assert form.curvature == generator.gradient_at_zero
+    assert str(form.curvature) == str(generator.gradient_at_zero)  # nan where the generator does not say
 
 
 def test_appendix_e_and_the_theorem_agree_for_reverse_kl_only():

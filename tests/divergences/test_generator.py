@@ -47,3 +47,8 @@ def test_golden():
 def test_an_f_that_charges_equal_policies_is_refused():
     with pytest.raises(InvalidInput, match=r"divergence 'wrong': f\(1\) is 1, and must be 0; subtract it from f"):
         from_f("wrong", lambda u: u * u)
+
+
+def test_an_f_that_rewards_divergence_is_refused():
+    with pytest.raises(InvalidInput, match="divergence 'upside down': f″.1. is -2, and a convex f has none below 0"):
+        from_f("upside down", lambda u: -((u - 1) ** 2))

@@ -58,6 +58,12 @@ def test_what_cannot_be_imported_is_named(name, reason):
         by_name(name)
 
 
+@pytest.mark.parametrize(("name", "hint"), [("alpha", "alpha:0.5"), ("my.module.MINE", "<module>:<attribute>")])
+def test_a_form_that_is_almost_right_gets_a_hint(name, hint):
+    with pytest.raises(UnknownDivergence, match=f"unknown divergence '{name}': did you mean .*{hint}"):
+        by_name(name)
+
+
 def test_an_unknown_name_shows_the_nearest_and_all_names():
     with pytest.raises(UnknownDivergence, match="unknown divergence 'kll': did you mean 'kl'.*known are .*k1, k2, k3"):
         by_name("kll")

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
 PROOFS = (
     "divergences/test_catalogue.py",
@@ -13,9 +15,11 @@ PROOFS = (
     "advantage/test_future.py",
 )
 OWN = """
-from frpo_verl.divergences import from_f
+import torch
+from frpo_verl.divergences import Generator, from_f
 
 FOURTH = from_f("fourth power", lambda u: (u - 1) ** 4)
+BY_DELTA = Generator("fourth by delta", lambda d: 1 - d.exp() ** -2, lambda d: torch.expm1(-d) ** 2)
 WRONG = FOURTH._replace(name="wrong power", local=lambda delta: 2 * FOURTH.local(delta))
 """
 
@@ -29,8 +33,11 @@ def prove(tmp_path: Path, name: str, keyword: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent)
 
 
-def test_the_proofs_run_on_it(tmp_path):
-    done = prove(tmp_path, "FOURTH", "fourth-power")
+@pytest.mark.parametrize(
+    ("name", "keyword"), [("FOURTH", "fourth-power"), ("BY_DELTA", "by-delta and not finite and not half")]
+)
+def test_the_proofs_run_on_it(tmp_path, name, keyword):
+    done = prove(tmp_path, name, keyword)
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
 
