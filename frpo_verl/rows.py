@@ -19,8 +19,8 @@ DEVICE_BLOCK = 2**24
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A new tensor whose first touch is cheap.
 
-    On the CPU the memory is numpy's, which asks for huge pages as torch does not: writing 40 MB for the first time
-    then takes 3 to 5 ms instead of 9 to 60 on the machine of the benchmark.
+    On the CPU the memory is numpy's, which asks for huge pages as torch does not: a copy into new memory then takes
+    about half the time (`make benchmark`).
 
     Args:
         shape: its shape.

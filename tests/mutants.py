@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("advantage", "divergences", "test_masking.py", "test_rows.py")
 FIRST = {
     "advantage/compiled.py": ("advantage/test_batch.py", "advantage/test_future.py"),
-    "divergences/catalogue.py": ("divergences/test_catalogue.py",),
+    "divergences/parts.py": ("divergences/test_catalogue.py",),
     "checks.py": ("advantage/test_future.py", "advantage/test_groups.py"),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
@@ -120,30 +120,28 @@ MUTANTS = (
     Mutant("advantage/steps.py", "response_mask.bool() & (responses == separator)", "responses == separator"),
     Mutant("advantage/shuffled.py", "torch.where(mask, draw, 2.0)", "draw"),
     # divergences
-    Mutant("divergences/catalogue.py", "torch.expm1(-delta) + delta", "torch.exp(-delta) + delta - 1"),
-    Mutant("divergences/catalogue.py", "return -torch.expm1(-_rising(delta))", "return torch.expm1(-_rising(delta))"),
-    Mutant("divergences/catalogue.py", "return delta.square() / 2 + delta", "return delta.square() / 2 - delta"),
-    Mutant("divergences/catalogue.py", "return -delta * torch.exp(-delta)", "return delta * torch.exp(-delta)"),
-    Mutant("divergences/catalogue.py", "return delta - torch.expm1(-delta)", "return delta + torch.expm1(-delta)"),
+    Mutant("divergences/parts.py", "torch.expm1(-delta) + delta", "torch.exp(-delta) + delta - 1"),
+    Mutant("divergences/parts.py", "return -torch.expm1(-rising(delta))", "return torch.expm1(-rising(delta))"),
+    Mutant("divergences/parts.py", "return delta.square() / 2 + delta", "return delta.square() / 2 - delta"),
+    Mutant("divergences/parts.py", "return -delta * torch.exp(-delta)", "return delta * torch.exp(-delta)"),
+    Mutant("divergences/parts.py", "return delta - torch.expm1(-delta)", "return delta + torch.expm1(-delta)"),
     Mutant(
-        "divergences/catalogue.py",
+        "divergences/parts.py",
         "torch.exp(-delta) * of_reference + of_policy",
         "torch.exp(-delta) * of_policy + of_reference",
     ),
     Mutant(
-        "divergences/catalogue.py",
-        "return _log_of_mean_ratios(_rising(delta))[1] / 2",
-        "return _log_of_mean_ratios(_rising(delta))[0] / 2",
+        "divergences/parts.py",
+        "return log_of_mean_ratios(rising(delta))[1] / 2",
+        "return log_of_mean_ratios(rising(delta))[0] / 2",
     ),
+    Mutant("divergences/parts.py", "-torch.expm1(-2 * rising(delta, growth=2.0))", "-torch.expm1(-2 * rising(delta))"),
     Mutant(
-        "divergences/catalogue.py", "-torch.expm1(-2 * _rising(delta, growth=2.0))", "-torch.expm1(-2 * _rising(delta))"
+        "divergences/parts.py",
+        "return 2 * torch.expm1(saturated(delta))",
+        "return torch.expm1(2 * saturated(delta))",
     ),
-    Mutant(
-        "divergences/catalogue.py",
-        "return 2 * torch.expm1(_saturated(delta))",
-        "return torch.expm1(2 * _saturated(delta))",
-    ),
-    Mutant("divergences/catalogue.py", "return torch.sign(delta) / 2", "return -torch.sign(delta) / 2"),
+    Mutant("divergences/parts.py", "return torch.sign(delta) / 2", "return -torch.sign(delta) / 2"),
     Mutant("divergences/catalogue.py", "if order < 0.5:", "if order < 2.0:"),
     Mutant(
         "divergences/catalogue.py",

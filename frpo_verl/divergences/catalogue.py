@@ -1,120 +1,12 @@
-"""The divergences that can be chosen by name.
-
-Written as functions of δ that lose no more than a few units in the last place of δ (`expm1` instead of `exp − 1`) and
-are finite for every finite δ: an exponent beyond ±80 saturates there, since exp(88.8) overflows float32. Half precision
-is computed in float32.
-"""
+"""The divergences that can be chosen by name."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from frpo_verl.divergences import parts
 from frpo_verl.divergences.generator import Generator, log_ratio_itself
-
-LARGEST_EXPONENT = 80.0
-"""exp(80) ≈ 6e34: times 80 and summed over a few tokens it is still a float32."""
-
-
-def _held(delta: Tensor, lowest: float, highest: float | None = None) -> Tensor:
-    return delta.to(torch.promote_types(delta.dtype, torch.float32)).clamp(lowest, highest)
-
-
-def _saturated(delta: Tensor, growth: float = 1.0) -> Tensor:
-    """δ held where exp(±growth·δ) is a float32."""
-    return _held(delta, -LARGEST_EXPONENT / growth, LARGEST_EXPONENT / growth)
-
-
-def _rising(delta: Tensor, growth: float = 1.0) -> Tensor:
-    """As `_saturated`, on the side δ < 0 only: for functions that are linear or flat where the policy gained."""
-    return _held(delta, -LARGEST_EXPONENT / growth)
-
-
-def _k3(delta: Tensor) -> Tensor:
-    delta = _rising(delta)
-    return torch.expm1(-delta) + delta
-
-
-def _k2(delta: Tensor) -> Tensor:
-    return _held(delta, -1e18, 1e18).square() / 2
-
-
-def _k2_local(delta: Tensor) -> Tensor:
-    delta = _held(delta, -1e18, 1e18)
-    return delta.square() / 2 + delta
-
-
-def _one_minus_u(delta: Tensor) -> Tensor:
-    return -torch.expm1(-_rising(delta))
-
-
-def _u_log_u(delta: Tensor) -> Tensor:
-    delta = _rising(delta)
-    return -delta * torch.exp(-delta)
-
-
-def _forward_k3(delta: Tensor) -> Tensor:
-    delta = _rising(delta)
-    return -torch.expm1(-delta) - delta * torch.exp(-delta)
-
-
-def _jeffreys(delta: Tensor) -> Tensor:
-    delta = _rising(delta)
-    return -delta * torch.expm1(-delta)
-
-
-def _jeffreys_local(delta: Tensor) -> Tensor:
-    delta = _rising(delta)
-    return delta - torch.expm1(-delta)
-
-
-def _log_of_mean_ratios(delta: Tensor) -> tuple[Tensor, Tensor]:
-    """log(2u/(1 + u)) and log(2/(1 + u)), without the cancellation of log 2 − softplus near δ = 0."""
-    larger = torch.log1p(torch.tanh(delta.abs() / 2))
-    return larger - delta.relu(), larger - (-delta).relu()
-
-
-def _jensen_shannon(delta: Tensor) -> Tensor:
-    delta = _rising(delta)
-    of_reference, of_policy = _log_of_mean_ratios(delta)
-    return (torch.exp(-delta) * of_reference + of_policy) / 2
-
-
-def _jensen_shannon_local(delta: Tensor) -> Tensor:
-    return _log_of_mean_ratios(_rising(delta))[1] / 2
-
-
-def _squared_hellinger(delta: Tensor) -> Tensor:
-    return torch.expm1(-_rising(delta) / 2).square()
-
-
-def _squared_hellinger_local(delta: Tensor) -> Tensor:
-    return -torch.expm1(-_rising(delta) / 2)
-
-
-def _pearson(delta: Tensor) -> Tensor:
-    return torch.expm1(-_rising(delta, growth=2.0)).square()
-
-
-def _pearson_local(delta: Tensor) -> Tensor:
-    return -torch.expm1(-2 * _rising(delta, growth=2.0))
-
-
-def _neyman(delta: Tensor) -> Tensor:
-    return (2 * torch.sinh(_saturated(delta) / 2)).square()
-
-
-def _neyman_local(delta: Tensor) -> Tensor:
-    return 2 * torch.expm1(_saturated(delta))
-
-
-def _total_variation(delta: Tensor) -> Tensor:
-    return torch.expm1(-_rising(delta)).abs() / 2
-
-
-def _total_variation_local(delta: Tensor) -> Tensor:
-    return torch.sign(delta) / 2
-
 
 _EVERYTHING = (-math.inf, math.inf)
 _FROM_ZERO = (0.0, math.inf)
@@ -135,7 +27,7 @@ REVERSE_KL = Generator(
 REVERSE_KL_K3 = Generator(
     name="reverse KL (k3)",
     local=log_ratio_itself,
-    future=_k3,
+    future=parts.k3,
     formula="−log u + u − 1",
     aliases=("low_var_kl", "k3", "reverse_kl_k3"),
     local_range=_EVERYTHING,
@@ -147,8 +39,8 @@ REVERSE_KL_K3 = Generator(
 
 K2 = Generator(
     name="squared log-ratio (k2)",
-    local=_k2_local,
-    future=_k2,
+    local=parts.k2_local,
+    future=parts.k2,
     formula="½ log² u",
     aliases=("mse", "k2"),
     local_range=(-0.5, math.inf),
@@ -160,8 +52,8 @@ K2 = Generator(
 
 FORWARD_KL = Generator(
     name="forward KL",
-    local=_one_minus_u,
-    future=_u_log_u,
+    local=parts.one_minus_u,
+    future=parts.u_log_u,
     formula="u log u",
     aliases=("forward_kl",),
     local_range=(-math.inf, 1.0),
@@ -173,8 +65,8 @@ FORWARD_KL = Generator(
 
 FORWARD_KL_K3 = Generator(
     name="forward KL (k3)",
-    local=_one_minus_u,
-    future=_forward_k3,
+    local=parts.one_minus_u,
+    future=parts.forward_k3,
     formula="u log u − u + 1",
     aliases=("forward_kl_k3", "forward_k3"),
     local_range=(-math.inf, 1.0),
@@ -186,8 +78,8 @@ FORWARD_KL_K3 = Generator(
 
 JEFFREYS = Generator(
     name="Jeffreys",
-    local=_jeffreys_local,
-    future=_jeffreys,
+    local=parts.jeffreys_local,
+    future=parts.jeffreys,
     formula="(u − 1) log u",
     aliases=("jeffreys",),
     local_range=_EVERYTHING,
@@ -199,8 +91,8 @@ JEFFREYS = Generator(
 
 JENSEN_SHANNON = Generator(
     name="Jensen-Shannon",
-    local=_jensen_shannon_local,
-    future=_jensen_shannon,
+    local=parts.jensen_shannon_local,
+    future=parts.jensen_shannon,
     formula="½ [u log u − (1 + u) log((1 + u)/2)]",
     aliases=("jensen_shannon", "js"),
     local_range=(-math.inf, math.log(2) / 2),
@@ -212,8 +104,8 @@ JENSEN_SHANNON = Generator(
 
 SQUARED_HELLINGER = Generator(
     name="squared Hellinger",
-    local=_squared_hellinger_local,
-    future=_squared_hellinger,
+    local=parts.squared_hellinger_local,
+    future=parts.squared_hellinger,
     formula="(√u − 1)²",
     aliases=("squared_hellinger", "hellinger"),
     local_range=(-math.inf, 1.0),
@@ -225,8 +117,8 @@ SQUARED_HELLINGER = Generator(
 
 PEARSON_CHI2 = Generator(
     name="Pearson χ²",
-    local=_pearson_local,
-    future=_pearson,
+    local=parts.pearson_local,
+    future=parts.pearson,
     formula="(u − 1)²",
     aliases=("pearson_chi2", "pearson"),
     local_range=(-math.inf, 1.0),
@@ -238,8 +130,8 @@ PEARSON_CHI2 = Generator(
 
 NEYMAN_CHI2 = Generator(
     name="Neyman χ²",
-    local=_neyman_local,
-    future=_neyman,
+    local=parts.neyman_local,
+    future=parts.neyman,
     formula="(u − 1)²/u",
     aliases=("neyman_chi2", "neyman"),
     local_range=(-2.0, math.inf),
@@ -251,8 +143,8 @@ NEYMAN_CHI2 = Generator(
 
 TOTAL_VARIATION = Generator(
     name="total variation",
-    local=_total_variation_local,
-    future=_total_variation,
+    local=parts.total_variation_local,
+    future=parts.total_variation,
     formula="½ |u − 1|",
     aliases=("total_variation", "tv"),
     local_range=(-0.5, 0.5),
@@ -288,7 +180,7 @@ def alpha(order: float) -> Generator:
         limit = FORWARD_KL_K3 if order > 0.5 else REVERSE_KL_K3
         return limit._replace(name=f"{name}, {limit.name}", aliases=aliases)
     growth = max(1.0, abs(order))
-    held = _rising if order > 0 else _saturated
+    held = parts.rising if order > 0 else parts.saturated
 
     def local(delta: Tensor) -> Tensor:
         return -torch.expm1(-order * held(delta, growth)) / order
@@ -298,7 +190,7 @@ def alpha(order: float) -> Generator:
         if order < 0.5:
             delta = held(delta, growth)
             return (torch.expm1(-order * delta) / order - torch.expm1(-delta)) / (order - 1)
-        delta = _saturated(delta, growth)
+        delta = parts.saturated(delta, growth)
         return (torch.exp(-delta) * torch.expm1((1 - order) * delta) / (order - 1) - torch.expm1(-delta)) / order
 
     return Generator(

@@ -53,11 +53,12 @@ def compute_frpo_advantage(
             token_level_rewards=rewards, response_mask=mask, index=index, norm_adv_by_std_in_grpo=norm
         )
 
-    if _beta(config) == 0:
+    chosen = _settings(config)
+    if chosen.beta == 0:
         return grpo(token_level_rewards, response_mask)
     lengths = response_mask.sum(-1)
     outcome, _ = grpo(*_one_column(token_level_rewards, lengths))
-    return _regularised(outcome[:, 0], batch if batch is not None else {}, response_mask, lengths, config)
+    return _regularised(outcome[:, 0], batch if batch is not None else {}, response_mask, lengths, chosen)
 
 
 def compute_as_grpo_plus_future(host: Callable, call: inspect.BoundArguments) -> Any:
@@ -81,7 +82,8 @@ def compute_as_grpo_plus_future(host: Callable, call: inspect.BoundArguments) ->
     """
     data, config = call.arguments["data"], call.arguments["config"]
     call.arguments["adv_estimator"] = "grpo"
-    if _beta(config) == 0:
+    chosen = _settings(config)
+    if chosen.beta == 0:
         return host(*call.args, **call.kwargs)
     if "response_mask" not in data.batch:
         from verl.trainer.ppo.ray_trainer import compute_response_mask
@@ -93,16 +95,16 @@ def compute_as_grpo_plus_future(host: Callable, call: inspect.BoundArguments) ->
     column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(mask))
     call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
     outcome = host(*call.args, **call.kwargs).batch["advantages"][:, 0]
-    data.batch["advantages"], data.batch["returns"] = _regularised(outcome, data.batch, mask, lengths, config)
+    data.batch["advantages"], data.batch["returns"] = _regularised(outcome, data.batch, mask, lengths, chosen)
     return data
 
 
-def _beta(config: Mapping[str, Any]) -> float:
+def _settings(config: Mapping[str, Any]) -> settings.Settings:
     contract.refuse_if_changed()
-    beta = settings.read(config).beta
-    if beta == 0:
+    chosen = settings.read(config)
+    if chosen.beta == 0:
         metrics.publish({"frpo/beta": 0.0})
-    return beta
+    return chosen
 
 
 def _one_column(token_level_rewards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +116,7 @@ def _one_column(token_level_rewards: Tensor, lengths: Tensor) -> tuple[Tensor, T
 
 
 def _regularised(
-    outcome: Tensor, batch: Any, response_mask: Tensor, lengths: Tensor, config: Mapping[str, Any]
+    outcome: Tensor, batch: Any, response_mask: Tensor, lengths: Tensor, chosen: settings.Settings
 ) -> tuple[Tensor, Tensor]:
     for key, fix in (
         ("old_log_probs", "let verl recompute them"),
@@ -122,7 +124,6 @@ def _regularised(
     ):
         if key not in batch:
             raise BatchError(f"frpo needs {key!r} in the batch, which holds {sorted(batch.keys())}: {fix}")
-    chosen = settings.read(config)
     old, reference = batch["old_log_probs"], batch["ref_log_prob"]
     try:
         done = regularise_batch(outcome, old, reference, response_mask, chosen.beta, chosen.generator)

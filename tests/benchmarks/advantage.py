@@ -23,6 +23,7 @@ from torch import Tensor
 
 from frpo_verl.advantage import compiled, frpo_advantage, normalise_by_group
 from frpo_verl.divergences import CATALOGUE
+from frpo_verl.rows import empty
 
 SHORTEST = 512
 BETA = 0.01
@@ -79,7 +80,11 @@ def plain(batch: Batch) -> Tensor:
 def copies(total_bytes: int, device: str) -> dict[str, Callable[[], object]]:
     source = torch.rand(total_bytes // 8, device=device)
     target = torch.rand(total_bytes // 8, device=device)
-    return {"new memory": source.clone, "warm memory": lambda: target.copy_(source)}
+    return {
+        "new memory": source.clone,
+        "new memory in huge pages": lambda: empty(source.shape, source.dtype, source.device).copy_(source),
+        "warm memory": lambda: target.copy_(source),
+    }
 
 
 def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
@@ -113,8 +118,10 @@ def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
 
         return case
 
+    column = batch.scores[:, None].clone(), torch.ones(len(uid), 1, dtype=torch.int64)
     cases = {
         "verl grpo": lambda: compute_grpo_outcome_advantage(rewards, tensors["response_mask"], uid),
+        "verl grpo on one column": lambda: compute_grpo_outcome_advantage(*column, uid),
         "verl compute_advantage, grpo": advantage("grpo"),
         "verl compute_advantage, frpo": advantage("frpo"),
     }
