@@ -21,7 +21,7 @@ LAYERS = {
     "advantage": {"checks", "divergences", "masking", "rows"},
     "evaluation": {"advantage", "divergences", "masking"},
     "quickstart": {"evaluation"},
-    "verl_plugin": {"advantage", "checks", "divergences", "__version__"},
+    "verl_plugin": {"advantage", "checks", "divergences", "masking", "rows", "__version__"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage"}
 

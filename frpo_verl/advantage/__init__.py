@@ -9,6 +9,8 @@ from frpo_verl.advantage.adjustments import divide_by_length as divide_by_length
 from frpo_verl.advantage.adjustments import minus_length_baseline as minus_length_baseline
 from frpo_verl.advantage.batch import RegularisedBatch as RegularisedBatch
 from frpo_verl.advantage.batch import regularise_batch as regularise_batch
+from frpo_verl.advantage.diagnostics import Diagnostics as Diagnostics
+from frpo_verl.advantage.diagnostics import diagnose as diagnose
 from frpo_verl.advantage.frpo import frpo_advantage as frpo_advantage
 from frpo_verl.advantage.frpo import regularise as regularise
 from frpo_verl.advantage.future import return_to_go as return_to_go

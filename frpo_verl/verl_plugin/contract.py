@@ -70,6 +70,36 @@ CONTRACT = (
         ("batch", "use_critic"),
         "the way out for metrics (V0)",
     ),
+    *(
+        Symbol(module, f"{trainer}.{method}", ("self",), use)
+        for module, trainer in (
+            ("verl.trainer.ppo.ray_trainer", "RayPPOTrainer"),
+            ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer"),
+        )
+        for method, use in (
+            ("_save_checkpoint", "saves the state of an adaptive beta"),
+            ("_load_checkpoint", "resumes the state of an adaptive beta"),
+        )
+    ),
+    Symbol(
+        "verl.experimental.fully_async_policy.fully_async_trainer",
+        "FullyAsyncTrainer.__ray_metadata__.modified_class._save_checkpoint",
+        ("self",),
+        "saves the state of an adaptive beta",
+    ),
+    Symbol(
+        "verl.experimental.fully_async_policy.fully_async_trainer",
+        "FullyAsyncTrainer.__ray_metadata__.modified_class.load_checkpoint",
+        ("self",),
+        "resumes the state of an adaptive beta",
+    ),
+    Symbol(
+        "verl.workers.utils.losses",
+        "ppo_loss",
+        ("config", "model_output", "data", "dp_group"),
+        "the divergence of the current policy, inside the actor workers",
+    ),
+    Symbol("verl.trainer.constants_ppo", "get_ppo_ray_runtime_env", (), "the plugin in every worker"),
     Symbol("verl.trainer.ppo.utils", "need_reference_policy", ("config",), "loads the reference policy"),
     Symbol(
         "verl.utils.config",

@@ -11,3 +11,7 @@ class BatchError(RuntimeError):
 
 class HostError(RuntimeError):
     """The installed verl (or vLLM) is not one that this plugin can work in."""
+
+
+class CheckpointError(RuntimeError):
+    """The state of a run that cannot be written or read."""

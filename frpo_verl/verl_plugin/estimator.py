@@ -1,18 +1,38 @@
-"""FRPO on verl's batches: the outcome advantage is verl's own `grpo`, and the future divergence is subtracted."""
+"""The future divergence on verl's batches: verl's own estimator makes the advantage, then the term is subtracted."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from frpo_verl.advantage import regularise_batch
-from frpo_verl.checks import NonFiniteToken
-from frpo_verl.verl_plugin import contract, metrics, settings
+from frpo_verl.advantage import diagnose, normalise_by_group_population, regularise_batch
+from frpo_verl.checks import InvalidInput, NonFiniteToken
+from frpo_verl.masking import zero_where_masked
+from frpo_verl.verl_plugin import contract, control, metrics, settings, variants, worker
 from frpo_verl.verl_plugin.errors import BatchError
+from frpo_verl.verl_plugin.settings import Settings
+
+
+class OutcomeOnly(NamedTuple):
+    """Stands for the configuration where verl's grpo is asked for the outcome advantage alone.
+
+    Attributes:
+        std: `sample`, verl's, or `population`.
+    """
+
+    std: str
+
+
+class _Regularised(NamedTuple):
+    """Advantages before and after, and (bs, 3) sums of f, reg and reg² of each response."""
+
+    before: Tensor
+    after: Tensor
+    sums: Tensor
 
 
 def compute_frpo_advantage(
@@ -28,7 +48,7 @@ def compute_frpo_advantage(
 
         Â^FRPO_{i,t} = Â^GRPO_i − β · reg_{i,t}                     (arXiv 2601.10201, eq. 5.1)
 
-    Released verl passes no batch; there the plugin runs `compute_as_grpo_plus_future` instead.
+    Released verl passes no batch; there the plugin runs `add_future_term` instead.
 
     Args:
         token_level_rewards: (bs, response_length).
@@ -45,95 +65,159 @@ def compute_frpo_advantage(
     Raises:
         BatchError: β is not 0 and the log-probs are missing or not finite.
     """
-    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
+    from verl.protocol import DataProto
+    from verl.trainer.ppo.ray_trainer import compute_advantage
 
-    def grpo(rewards: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        norm = config.get("norm_adv_by_std_in_grpo", True)
-        return compute_grpo_outcome_advantage(
-            token_level_rewards=rewards, response_mask=mask, index=index, norm_adv_by_std_in_grpo=norm
-        )
-
-    chosen = _settings(config)
-    if chosen.beta == 0:
-        return grpo(token_level_rewards, response_mask)
-    lengths = response_mask.sum(-1)
-    outcome, _ = grpo(*_one_column(token_level_rewards, lengths))
-    return _regularised(outcome[:, 0], batch if batch is not None else {}, response_mask, lengths, chosen)
+    given = {} if batch is None else dict(batch.items())
+    tensors = {**given, "token_level_rewards": token_level_rewards, "response_mask": response_mask}
+    data = DataProto(batch=TensorDict(tensors, len(response_mask)), non_tensor_batch={"uid": index})
+    norm = config.get("norm_adv_by_std_in_grpo", True)
+    done = compute_advantage(data, settings.ESTIMATOR, norm_adv_by_std_in_grpo=norm, config=config)
+    return done.batch["advantages"], done.batch["returns"]
 
 
-def compute_as_grpo_plus_future(host: Callable, call: inspect.BoundArguments) -> Any:
-    """Runs one of verl's `compute_advantage` functions for frpo.
+def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
+    """Runs one of verl's `compute_advantage` functions, and subtracts β·reg from the advantages that it made.
 
-    verl computes the outcome advantage under the name `grpo`, which also groups rollouts with several outputs as grpo
-    does, on one column: the sum of a response's rewards. So grouping and normalisation are verl's to the bit, and
-    nothing of the batch's size is computed that is not needed.
+        Â_{i,t} − β · reg_{i,t}                                      (arXiv 2601.10201, Theorem 4.1)
+
+    After whatever the estimator does: normalising, whitening, baselines. Returns, the critic's targets among them, are
+    the host's. `frpo` is verl's `grpo`.
 
     Args:
         host: `compute_advantage` or `compute_advantage_for_multi_trajectories`.
-        call: its arguments. `data` is a DataProto whose batch holds `token_level_rewards`, `response_mask`, and, unless
-            β is 0, `old_log_probs` and `ref_log_prob`, each (bs, response_length); `config` is verl's `algorithm`
-            section.
+        call: its arguments. `data` is a DataProto whose batch holds what the estimator needs and, unless β is 0,
+            `old_log_probs` and `ref_log_prob`, each (bs, response_length); `config` is verl's `algorithm` section.
 
     Returns:
-        The same DataProto, with `advantages`, and as `returns` the outcome advantages without the divergence.
+        The host's DataProto, with the regularised `advantages`; with `kl=current` the host's advantages, and a note to
+        the actor workers, which subtract the term of the current policy.
 
     Raises:
         BatchError: β is not 0 and the log-probs are missing or not finite.
     """
-    data, config = call.arguments["data"], call.arguments["config"]
-    call.arguments["adv_estimator"] = "grpo"
-    chosen = _settings(config)
-    if chosen.beta == 0:
-        return host(*call.args, **call.kwargs)
+    contract.refuse_if_changed()
+    chosen = settings.read(call.arguments["config"])
+    is_grpo = call.arguments["adv_estimator"] in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR)
+    if is_grpo:
+        call.arguments["adv_estimator"] = settings.OUTCOME_ESTIMATOR
+    beta = control.coefficient(chosen, call.arguments["config"])
+    if is_grpo and (beta != 0 or chosen.variant.std == "population"):
+        data, outcome = _grpo(host, call, chosen)
+    else:
+        if is_grpo:
+            call.arguments["config"] = OutcomeOnly("sample")
+        data, outcome = host(*call.args, **call.kwargs), None
+    if beta != 0:
+        return _subtract(data, outcome, chosen, beta)
+    metrics.publish({"frpo/beta": 0.0})
+    if outcome is not None:
+        data.batch["advantages"] = data.batch["returns"] = _spread(outcome, data.batch["response_mask"])
+    return data
+
+
+def compute_population_outcome(data: Any, norm_adv_by_std: bool) -> Any:
+    """grpo's outcome advantage with the population's standard deviation, where verl computes it with the sample's.
+
+    Args:
+        data: DataProto of one column: `token_level_rewards`, `response_mask`, each (bs, 1), and `uid`.
+        norm_adv_by_std: verl's `norm_adv_by_std_in_grpo`; False has no deviation in it, and the caller asks the host.
+
+    Returns:
+        The same DataProto with `advantages` and `returns`.
+
+    Raises:
+        BatchError: `norm_adv_by_std_in_grpo=False`, which leaves no standard deviation to choose.
+    """
+    if not norm_adv_by_std:
+        raise BatchError(
+            "algorithm.frpo.std=population with norm_adv_by_std_in_grpo=False: nothing is divided by a standard "
+            "deviation; set algorithm.frpo.std=sample"
+        )
+    scores = data.batch["token_level_rewards"].sum(-1)
+    outcome = normalise_by_group_population(scores, variants.groups(data.non_tensor_batch["uid"]))
+    data.batch["advantages"] = data.batch["returns"] = outcome[:, None] * data.batch["response_mask"]
+    return data
+
+
+def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tuple[Any, Tensor]:
+    """verl's grpo on one column, the sum of a response's rewards.
+
+    So grouping (rollouts with several outputs too) and normalisation are verl's to the bit, and nothing of the batch's
+    size is computed that is not needed.
+    """
+    data = call.arguments["data"]
     if "response_mask" not in data.batch:
         from verl.trainer.ppo.ray_trainer import compute_response_mask
 
         data.batch["response_mask"] = compute_response_mask(data)
-    mask = data.batch["response_mask"]
-    lengths = mask.sum(-1)
-    rewards, any_valid = _one_column(data.batch["token_level_rewards"], lengths)
-    column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(mask))
-    call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
-    outcome = host(*call.args, **call.kwargs).batch["advantages"][:, 0]
-    data.batch["advantages"], data.batch["returns"] = _regularised(outcome, data.batch, mask, lengths, chosen)
-    return data
-
-
-def _settings(config: Mapping[str, Any]) -> settings.Settings:
-    contract.refuse_if_changed()
-    chosen = settings.read(config)
-    if chosen.beta == 0:
-        metrics.publish({"frpo/beta": 0.0})
-    return chosen
-
-
-def _one_column(token_level_rewards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    rewards = token_level_rewards.sum(-1, keepdim=True)
+    rewards = data.batch["token_level_rewards"].sum(-1, keepdim=True)
     if not torch.isfinite(rewards).all():
         row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
         raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
-    return rewards, (lengths > 0).long()[:, None]
+    any_valid = data.batch["response_mask"].bool().any(-1, keepdim=True).long()
+    column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
+    call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
+    call.arguments["config"] = OutcomeOnly(chosen.variant.std)
+    return data, host(*call.args, **call.kwargs).batch["advantages"][:, 0]
 
 
-def _regularised(
-    outcome: Tensor, batch: Any, response_mask: Tensor, lengths: Tensor, chosen: settings.Settings
-) -> tuple[Tensor, Tensor]:
+def _spread(outcome: Tensor, response_mask: Tensor) -> Tensor:
+    return zero_where_masked(outcome[:, None].expand(response_mask.shape), response_mask.bool())
+
+
+def _subtract(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> Any:
+    batch = data.batch
     for key, fix in (
         ("old_log_probs", "let verl recompute them"),
         ("ref_log_prob", "check that every process has loaded frpo-verl, so that verl loads the reference policy"),
     ):
         if key not in batch:
             raise BatchError(f"frpo needs {key!r} in the batch, which holds {sorted(batch.keys())}: {fix}")
-    old, reference = batch["old_log_probs"], batch["ref_log_prob"]
     try:
-        done = regularise_batch(outcome, old, reference, response_mask, chosen.beta, chosen.generator)
+        done = _regularised(data, outcome, chosen, beta)
     except NonFiniteToken as error:
-        row, token = error.sample, error.token
-        raise BatchError(
-            f"{error.count} of {int(lengths.sum())} response tokens have a log-ratio to the reference that is "
-            f"not finite, the first in row {row} at token {token} (old_log_probs {old[row, token]:g}, ref_log_prob "
-            f"{reference[row, token]:g}): the policy has diverged or the two models differ in vocabulary; lower the "
-            "learning rate or check the reference's path"
-        ) from None
-    metrics.publish(metrics.of_step(done.sums, lengths, chosen.beta))
-    return done.advantages, done.outcomes
+        raise _not_finite(error, batch) from None
+    except InvalidInput as error:
+        raise BatchError(f"frpo cannot regularise this batch: {error}") from None
+    lengths = batch["response_mask"].bool().sum(-1)
+    figures = metrics.of_step(done.sums, lengths, beta)
+    figures |= metrics.of_term(diagnose(done.before, done.after, batch["response_mask"]), beta)
+    figures |= metrics.of_tokens(batch["old_log_probs"], batch["ref_log_prob"], batch["response_mask"], chosen.variant)
+    control.observe(chosen, figures["frpo/divergence_to_ref/token_mean"], int((lengths > 0).sum()))
+    in_workers = chosen.variant.kl == "current"
+    note = worker.note(chosen, beta if in_workers else None)
+    metrics.publish(figures, note)
+    data.meta_info[worker.NOTE] = note
+    batch["advantages"] = done.before if in_workers else done.after
+    if outcome is not None:
+        batch["returns"] = done.before
+    return data
+
+
+def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> _Regularised:
+    old, reference, mask = (data.batch[key] for key in ("old_log_probs", "ref_log_prob", "response_mask"))
+    if outcome is not None and variants.is_plain(chosen.variant):
+        done = regularise_batch(outcome, old, reference, mask, beta, chosen.generator)
+        return _Regularised(done.outcomes, done.advantages, done.sums)
+    dtype = torch.promote_types(torch.promote_types(old.dtype, reference.dtype), torch.float32)
+    log_ratio = old.to(dtype) - reference.to(dtype)
+    group = variants.groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
+    reg = variants.divergence_to_go(log_ratio, mask, chosen.generator, chosen.variant, group)
+    valid = mask.bool()
+    divergence = chosen.generator.future(zero_where_masked(log_ratio, valid))
+    sums = torch.stack([part.double().sum(-1) for part in (divergence, reg, reg.double().square())], -1)
+    before = data.batch["advantages"] if outcome is None else _spread(outcome.to(dtype), mask)
+    # Masked slots keep what the host wrote there.
+    return _Regularised(before, torch.where(valid, before - beta * reg, before), sums)
+
+
+def _not_finite(error: NonFiniteToken, batch: TensorDict) -> BatchError:
+    row, token = error.sample, error.token
+    old, reference = batch["old_log_probs"][row, token], batch["ref_log_prob"][row, token]
+    return BatchError(
+        f"{error.count} of {int(batch['response_mask'].bool().sum())} response tokens have a log-ratio to the "
+        f"reference that is not finite, the first in row {row} at token {token} (old_log_probs {old:g}, ref_log_prob "
+        f"{reference:g}): the policy has diverged or the two models differ in vocabulary; lower the learning rate or "
+        "check the reference's path"
+    )

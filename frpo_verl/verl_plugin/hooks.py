@@ -4,10 +4,10 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
-from frpo_verl.verl_plugin import contract, cpu, settings
-from frpo_verl.verl_plugin.errors import HostError, SettingsError
-from frpo_verl.verl_plugin.metrics import collect
+from frpo_verl.verl_plugin import checkpoint, contract, launch, metrics, search_path, settings, worker
+from frpo_verl.verl_plugin.errors import HostError
 from frpo_verl.verl_plugin.patching import wrap
 
 
@@ -18,99 +18,115 @@ def _register_estimator(core_algos: ModuleType) -> None:
         core_algos.register_adv_est(settings.ESTIMATOR)(compute_frpo_advantage)
 
 
-def _is_ours(estimator: str) -> bool:
-    """False too when the host brings a frpo of its own: then the plugin steps aside."""
+def _regularises(estimator: str, config: Any) -> bool:
+    """False too for a `frpo` that the host brings itself: then the plugin steps aside."""
+    if not settings.asks_for_future(config):
+        return False
+    if estimator != settings.ESTIMATOR:
+        return True
     from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 
     from frpo_verl.verl_plugin.estimator import compute_frpo_advantage
 
-    return estimator == settings.ESTIMATOR and get_adv_estimator_fn(estimator) is compute_frpo_advantage
+    return get_adv_estimator_fn(estimator) is compute_frpo_advantage
 
 
-def _as_grpo_plus_future(host: Callable, *args, **kwargs):
+def _with_future_term(host: Callable, *args, **kwargs):
+    from frpo_verl.verl_plugin import estimator
+
     call = inspect.signature(host).bind(*args, **kwargs)
-    if not _is_ours(call.arguments["adv_estimator"]):
-        return host(*args, **kwargs)
-    from frpo_verl.verl_plugin.estimator import compute_as_grpo_plus_future
+    config = call.arguments.get("config")
+    if isinstance(config, estimator.OutcomeOnly):
+        if config.std == "population":
+            norm = call.arguments.get("norm_adv_by_std_in_grpo", True)
+            return estimator.compute_population_outcome(call.arguments["data"], norm)
+    elif _regularises(call.arguments["adv_estimator"], config):
+        return estimator.add_future_term(host, call)
+    return host(*args, **kwargs)
 
-    return compute_as_grpo_plus_future(host, call)
+
+def _grouped_with_future_term(host: Callable, *args, **kwargs):
+    # Only grpo's grouping of several outputs is this function's own; all else ends in compute_advantage.
+    estimator = inspect.signature(host).bind(*args, **kwargs).arguments["adv_estimator"]
+    if estimator in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR):
+        return _with_future_term(host, *args, **kwargs)
+    return host(*args, **kwargs)
 
 
-def _wrap_compute_advantage(ray_trainer: ModuleType) -> None:
-    wrap(ray_trainer, "compute_advantage", _as_grpo_plus_future)
+def _change_v0(ray_trainer: ModuleType) -> None:
+    wrap(ray_trainer, "compute_advantage", _with_future_term)
+    wrap(ray_trainer.RayPPOTrainer, "_save_checkpoint", checkpoint.save_before)
+    wrap(ray_trainer.RayPPOTrainer, "_load_checkpoint", checkpoint.restore_after)
+
+
+def _change_fully_async(fully_async_trainer: ModuleType) -> None:
+    # A Ray actor's class: the one that its processes run is behind the handle.
+    trainer = fully_async_trainer.FullyAsyncTrainer.__ray_metadata__.modified_class
+    wrap(trainer, "_save_checkpoint", checkpoint.save_before)
+    wrap(trainer, "load_checkpoint", checkpoint.restore_after)
 
 
 def _wrap_multi_trajectories(v1_utils: ModuleType) -> None:
-    wrap(v1_utils, "compute_advantage_for_multi_trajectories", _as_grpo_plus_future)
+    wrap(v1_utils, "compute_advantage_for_multi_trajectories", _grouped_with_future_term)
 
 
-def _add_published_metrics(host: Callable, trainer, batch, metrics: dict):
-    result = host(trainer, batch, metrics)
-    metrics.update(collect())
+def _add_published(host: Callable, trainer, batch, metrics_of_step: dict):
+    result = host(trainer, batch, metrics_of_step)
+    metrics_of_step.update(metrics.collect())
+    note = metrics.collect_note()
+    if note is not None:
+        result.extra_info[worker.NOTE] = note
     return result
 
 
-def _report_metrics_v1(trainer_base: ModuleType) -> None:
-    wrap(trainer_base.PPOTrainer, "_compute_advantage", _add_published_metrics)
+def _change_v1(trainer_base: ModuleType) -> None:
+    wrap(trainer_base.PPOTrainer, "_compute_advantage", _add_published)
+    wrap(trainer_base.PPOTrainer, "_save_checkpoint", checkpoint.save_before)
+    wrap(trainer_base.PPOTrainer, "_load_checkpoint", checkpoint.restore_after)
 
 
 def _plus_published_metrics(host: Callable, *args, **kwargs) -> dict:
-    return {**host(*args, **kwargs), **collect()}
+    return {**host(*args, **kwargs), **metrics.collect()}
 
 
 def _report_metrics_v0(metric_utils: ModuleType) -> None:
     wrap(metric_utils, "compute_data_metrics", _plus_published_metrics)
 
 
-def _or_needed_by_frpo(host: Callable, config) -> bool:
-    # main_ppo asks before it validates: whether the coefficient is a number is the preflight's question.
-    algorithm = config.algorithm
-    return host(config) or (settings.asks_for_frpo(algorithm) and algorithm.kl_ctrl.kl_coef != 0)
+def _or_needed_by_us(host: Callable, config) -> bool:
+    return host(config) or settings.needs_reference(config.algorithm)
 
 
 def _wrap_need_reference_policy(ppo_utils: ModuleType) -> None:
-    wrap(ppo_utils, "need_reference_policy", _or_needed_by_frpo)
-
-
-def _after_preflight(host: Callable, config, *args, **kwargs):
-    import ray
-
-    if ray.is_initialized():
-        # V0 validates once more inside an actor, where Ray already holds the ports and the memory.
-        _check_settings(config)
-    else:
-        try:
-            _check_settings(config)
-            if cpu.is_asked_for():
-                cpu.check(config)
-        except (SettingsError, HostError) as error:
-            # The driver, before Ray starts: a traceback through Hydra would bury the sentence.
-            raise SystemExit(f"frpo-verl: {error}") from None
-    return host(config, *args, **kwargs)
-
-
-def _check_settings(config) -> None:
-    from frpo_verl.verl_plugin import preflight
-
-    if settings.asks_for_frpo(config.algorithm):
-        contract.refuse_if_changed()
-        preflight.check(config)
+    wrap(ppo_utils, "need_reference_policy", _or_needed_by_us)
 
 
 def _wrap_validate_config(verl_config: ModuleType) -> None:
-    wrap(verl_config, "validate_config", _after_preflight)
+    wrap(verl_config, "validate_config", launch.checked_before_validation)
+
+
+def _wrap_runtime_env(constants_ppo: ModuleType) -> None:
+    wrap(constants_ppo, "get_ppo_ray_runtime_env", launch.with_plugin_in_workers)
+
+
+def _wrap_policy_loss(losses: ModuleType) -> None:
+    wrap(losses, "ppo_loss", worker.with_current_divergence)
 
 
 HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "verl.trainer.ppo.core_algos": _register_estimator,
-    "verl.trainer.ppo.ray_trainer": _wrap_compute_advantage,
+    "verl.trainer.ppo.ray_trainer": _change_v0,
     "verl.trainer.ppo.v1.utils": _wrap_multi_trajectories,
-    "verl.trainer.ppo.v1.trainer_base": _report_metrics_v1,
+    "verl.trainer.ppo.v1.trainer_base": _change_v1,
+    "verl.experimental.fully_async_policy.fully_async_trainer": _change_fully_async,
     "verl.trainer.ppo.metric_utils": _report_metrics_v0,
     "verl.trainer.ppo.utils": _wrap_need_reference_policy,
     "verl.utils.config": _wrap_validate_config,
+    "verl.trainer.constants_ppo": _wrap_runtime_env,
+    "verl.workers.utils.losses": _wrap_policy_loss,
+    "hydra.core.plugins": search_path.register,
 }
-"""Module of verl -> what to do with it."""
+"""Module -> what to do with it."""
 
 
 def run(hook: Callable[[ModuleType], None], module: ModuleType) -> None:

@@ -4,7 +4,7 @@ import functools
 
 import wrapt
 
-from frpo_verl.verl_plugin import contract, cpu, hooks
+from frpo_verl.verl_plugin import contract, cpu, hooks, launch
 
 _installed = False
 
@@ -13,11 +13,12 @@ def install() -> None:
     """Registers every hook with Python's import system; light, idempotent, and imports no verl module.
 
     Raises:
-        HostError: verl is missing, or untested and FRPO_VERL_STRICT=1.
+        HostError: verl is missing, or untested and FRPO_VERL_STRICT=1, or frpo-verl is not the driver's version.
     """
     global _installed
     if _installed:
         return
+    launch.refuse_another_version()
     contract.check_version()
     for module_name, hook in hooks.HOOKS.items():
         wrapt.register_post_import_hook(functools.partial(hooks.run, hook), module_name)

@@ -1,25 +1,35 @@
-"""What FRPO logs in verl's own log line, and how it gets there.
+"""What is logged in verl's own log line, and how it gets there.
 
-The estimator runs where verl's metrics dict is out of reach, so it publishes into a slot of this process, and the
-trainer's next metrics call collects it. Names are chosen with verl's V1 aggregator in mind, which picks the reduction
-from substrings (`sum`, `min`, `max`, …): these all reduce by the sample-weighted mean.
+The term is computed where verl's metrics dict is out of reach, so its figures go into a slot of this process, and the
+trainer's next metrics call collects them; so does the note to the actor workers. Names are chosen with verl's V1
+aggregator in mind, which picks the reduction from substrings (`sum`, `min`, `max`, …): these all reduce by the
+sample-weighted mean. What the workers measure under the current policy is in `worker`.
 """
 
 import math
 
+import torch
 from torch import Tensor
 
+from frpo_verl.advantage.diagnostics import Diagnostics
+from frpo_verl.rows import row_blocks
+from frpo_verl.verl_plugin.variants import Variant
+
 _published: dict[str, float] = {}
+_note: str | None = None
 
 
-def publish(values: dict[str, float]) -> None:
+def publish(values: dict[str, float], note: str | None = None) -> None:
     """Leaves the figures of one advantage computation for the trainer.
 
     Args:
         values: name to number; they replace those not yet collected.
+        note: what the actor workers are told with this batch.
     """
+    global _note
     _published.clear()
     _published.update(values)
+    _note = note
 
 
 def collect() -> dict[str, float]:
@@ -33,8 +43,19 @@ def collect() -> dict[str, float]:
     return values
 
 
+def collect_note() -> str | None:
+    """Takes the note of the last batch, once.
+
+    Returns:
+        The note, or None.
+    """
+    global _note
+    note, _note = _note, None
+    return note
+
+
 def of_step(sums: Tensor, lengths: Tensor, beta: float) -> dict[str, float]:
-    """The figures of one batch, over valid tokens only.
+    """β, the divergence to the reference and the size of the future term, over valid tokens only.
 
     - `frpo/beta`: β.
     - `frpo/divergence_to_ref/token_mean`: Σ m·future(δ) / Σ m, in nats; k1 of reverse KL by default.
@@ -59,3 +80,66 @@ def of_step(sums: Tensor, lengths: Tensor, beta: float) -> dict[str, float]:
         "frpo/future_term/mean": mean,
         "frpo/future_term/std": math.sqrt(max(0.0, square / tokens - mean**2)),
     }
+
+
+def of_term(found: Diagnostics, beta: float) -> dict[str, float]:
+    """What the term does to the advantages.
+
+    - `frpo/future_term/q05`, `q50`, `q95`: quantiles of reg over valid tokens, in nats; from a sample of 65,536 tokens.
+    - `frpo/future_term/profile/tenth_01` … `tenth_10`: mean of reg over the tokens of each tenth of their response, in
+      nats; the first tenth is the start.
+    - `frpo/future_term/variance_share`: Var(β·reg) / (Var(Â without it) + Var(β·reg)) over valid tokens.
+    - `frpo/sign_flip_share`: the share of valid tokens whose advantage changes sign by the term.
+
+    Args:
+        found: of the advantages before and after.
+        beta: β, not 0.
+
+    Returns:
+        Name to number.
+    """
+    low, middle, high = found.quantiles
+    return {
+        "frpo/future_term/q05": low / beta,
+        "frpo/future_term/q50": middle / beta,
+        "frpo/future_term/q95": high / beta,
+        **{f"frpo/future_term/profile/tenth_{n:02d}": value / beta for n, value in enumerate(found.profile, start=1)},
+        "frpo/future_term/variance_share": found.variance_share,
+        "frpo/sign_flip_share": found.sign_flips,
+    }
+
+
+def of_tokens(log_prob: Tensor, ref_log_prob: Tensor, response_mask: Tensor, variant: Variant) -> dict[str, float]:
+    """Figures of single tokens.
+
+    - `frpo/sampled_entropy/token_mean`: −Σ m·log π_θ / Σ m, in nats: the sampled tokens' estimate of the policy's entropy.
+    - `frpo/masked_nonfinite_share`: the share of masked slots, in responses with a valid token, whose log-ratio is not
+      finite. They count nowhere; a valid token that is not finite ends the run.
+    - `frpo/clipped_share`: the share of valid tokens with |δ| above `algorithm.frpo.token_clip`; only when it is set.
+
+    Args:
+        log_prob: (bs, length), log π_θ.
+        ref_log_prob: (bs, length), log π_ref.
+        response_mask: (bs, length), nonzero for valid tokens.
+        variant: the run's variant.
+
+    Returns:
+        Name to number.
+    """
+    bound = math.inf if variant.token_clip is None else variant.token_clip
+    totals = torch.zeros(5, dtype=torch.float64, device=log_prob.device)
+    for rows in row_blocks(log_prob):
+        valid = response_mask[rows].bool()
+        delta = log_prob[rows].float() - ref_log_prob[rows].float()
+        entropy = torch.where(valid, log_prob[rows], 0).double().sum()
+        unseen = ~valid & valid.any(-1, keepdim=True)
+        counts = valid.sum(), unseen.sum(), (unseen & ~delta.isfinite()).sum(), (valid & (delta.abs() > bound)).sum()
+        totals += torch.stack([entropy, *(count.double() for count in counts)])
+    log_probs, tokens, unseen, nonfinite, clipped = totals.tolist()
+    figures = {
+        "frpo/sampled_entropy/token_mean": -log_probs / max(1, tokens),
+        "frpo/masked_nonfinite_share": nonfinite / max(1, unseen),
+    }
+    if variant.token_clip is not None:
+        figures["frpo/clipped_share"] = clipped / max(1, tokens)
+    return figures

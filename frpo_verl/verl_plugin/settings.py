@@ -1,42 +1,70 @@
-"""What the user set, read from verl's own keys."""
+"""What the user set, read from verl's own keys and from `algorithm.frpo`."""
 
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from frpo_verl.divergences import Generator, UnknownDivergence, by_name
+from frpo_verl.verl_plugin import variants
 from frpo_verl.verl_plugin.errors import SettingsError
+from frpo_verl.verl_plugin.variants import Variant
 
 ESTIMATOR = "frpo"
 """The value of `algorithm.adv_estimator`."""
+
+MODE = "future"
+"""The value of `algorithm.kl_mode`."""
+
+OUTCOME_ESTIMATOR = "grpo"
+"""verl's estimator behind `frpo`: `frpo` is `grpo` with `kl_mode=future`."""
 
 
 class Settings(NamedTuple):
     """The regulariser of one run.
 
     Attributes:
-        beta: the coefficient β, in normalised reward units per nat.
+        beta: the coefficient β, in units of the estimator's advantage per nat; the first one if it is adaptive.
+        adaptive: whether β follows the measured divergence.
         generator: the divergence to the reference.
+        divergence: its name as the user wrote it.
+        variant: what differs from the theorem.
     """
 
     beta: float
+    adaptive: bool
     generator: Generator
+    divergence: str
+    variant: Variant
 
 
-def asks_for_frpo(algorithm: Mapping[str, Any]) -> bool:
-    """Whether a run uses the estimator.
+def asks_for_future(algorithm: Mapping[str, Any] | None) -> bool:
+    """Whether a run regularises by the future divergence.
 
     Args:
-        algorithm: verl's `algorithm` section (DictConfig or AlgoConfig).
+        algorithm: verl's `algorithm` section (DictConfig or AlgoConfig), or None where a host passes none.
 
     Returns:
-        True when `algorithm.adv_estimator=frpo`.
+        True for `algorithm.adv_estimator=frpo` and for `algorithm.kl_mode=future`.
     """
-    return algorithm.get("adv_estimator") == ESTIMATOR
+    if algorithm is None:
+        return False
+    return algorithm.get("adv_estimator") == ESTIMATOR or algorithm.get("kl_mode") == MODE
+
+
+def needs_reference(algorithm: Mapping[str, Any]) -> bool:
+    """Whether a run needs the reference policy for us; asked by verl before it validates anything.
+
+    Args:
+        algorithm: verl's `algorithm` section.
+
+    Returns:
+        True unless β is 0 or the run does not ask for the future divergence.
+    """
+    return asks_for_future(algorithm) and algorithm.kl_ctrl.kl_coef != 0
 
 
 def read(algorithm: Mapping[str, Any]) -> Settings:
-    """Reads β and the divergence, and refuses what contradicts them.
+    """Reads β, the divergence and the variant, and refuses what contradicts them.
 
     Args:
         algorithm: verl's `algorithm` section (DictConfig or AlgoConfig).
@@ -47,25 +75,54 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: a value that cannot run; the message has the key, the value and the fix.
     """
+    _check_mode(algorithm)
+    beta, adaptive = _read_control(algorithm.get("kl_ctrl"))
+    variant = variants.read(algorithm.get("frpo"), estimator=str(algorithm.get("adv_estimator")))
+    name = str(algorithm.get("kl_penalty"))
+    try:
+        generator = by_name(name)
+    except UnknownDivergence as error:
+        raise SettingsError(f"algorithm.kl_penalty: {error}") from None
+    return Settings(beta, adaptive, variants.formed(generator, variant), name, variant)
+
+
+def _check_mode(algorithm: Mapping[str, Any]) -> None:
+    mode = algorithm.get("kl_mode")
+    if mode not in (None, MODE):
+        raise SettingsError(
+            f"algorithm.kl_mode={mode}: there is one mode, {MODE}; set +algorithm.kl_mode={MODE}, or leave the key out"
+        )
     if algorithm.get("use_kl_in_reward", False):
         raise SettingsError(
-            "algorithm.use_kl_in_reward=True: with adv_estimator=frpo the KL must stay out of the reward, since the "
-            "group normalisation would then no longer aim at ℓ(E r) − β·KL (arXiv 2601.10201, Proposition 3.2); set "
-            "algorithm.use_kl_in_reward=False"
+            "algorithm.use_kl_in_reward=True: with adv_estimator=frpo or kl_mode=future the KL must stay out of the "
+            "reward, where it would be counted a second time and the group normalisation would no longer aim at "
+            "ℓ(E r) − β·KL (arXiv 2601.10201, Proposition 3.2); set algorithm.use_kl_in_reward=False"
         )
-    control = algorithm.get("kl_ctrl")
+
+
+def _read_control(control: Mapping[str, Any]) -> tuple[float, bool]:
     kind, beta = control.get("type", "fixed"), control.get("kl_coef")
-    if kind != "fixed":
-        raise SettingsError(
-            f"algorithm.kl_ctrl.type={kind}: frpo runs with a fixed coefficient; set algorithm.kl_ctrl.type=fixed"
-        )
-    if not isinstance(beta, int | float) or not math.isfinite(beta) or beta < 0:
+    if not _is_number(beta) or beta < 0:
         raise SettingsError(
             f"algorithm.kl_ctrl.kl_coef={beta}: frpo needs a finite number that is not negative, "
             "for instance 0.01 (0 switches the regulariser off)"
         )
-    try:
-        generator = by_name(str(algorithm.get("kl_penalty")))
-    except UnknownDivergence as error:
-        raise SettingsError(f"algorithm.kl_penalty: {error}") from None
-    return Settings(beta=float(beta), generator=generator)
+    if kind not in ("fixed", "adaptive"):
+        raise SettingsError(f"algorithm.kl_ctrl.type={kind}: set it to fixed or adaptive")
+    if kind == "adaptive":
+        if beta == 0:
+            raise SettingsError(
+                "algorithm.kl_ctrl.kl_coef=0 with type=adaptive: the controller multiplies β, and 0 stays 0; set "
+                "algorithm.kl_ctrl.kl_coef to a positive start, for instance 0.01"
+            )
+        for key, meaning in (("target_kl", "nats per token"), ("horizon", "responses")):
+            value = control.get(key)
+            if not _is_number(value) or value <= 0:
+                raise SettingsError(
+                    f"algorithm.kl_ctrl.{key}={value} with type=adaptive: set a positive number of {meaning}"
+                )
+    return float(beta), kind == "adaptive"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -22,7 +22,8 @@ def test_the_installed_verl_has_it_as_expected(symbol):
 
 
 def test_every_hooked_module_is_in_the_table_and_the_reverse():
-    assert {symbol.module for symbol in CONTRACT} == set(hooks.HOOKS)
+    hooked = {module for module in hooks.HOOKS if module.startswith("verl.")}
+    assert {symbol.module for symbol in CONTRACT} == hooked
 
 
 def test_a_symbol_that_is_gone_is_named():

@@ -1,0 +1,118 @@
+"""β over the course of a run: fixed, or following the measured divergence, and kept across checkpoints."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from frpo_verl.verl_plugin.errors import CheckpointError
+from frpo_verl.verl_plugin.settings import Settings
+
+FILE = "frpo_verl.json"
+"""Name of the state's file in verl's `global_step_N` folder."""
+
+_controller: Any = None
+
+
+def coefficient(chosen: Settings, algorithm: Mapping[str, Any]) -> float:
+    """β of this step.
+
+    Args:
+        chosen: the run's settings.
+        algorithm: verl's `algorithm` section, for verl's own controller.
+
+    Returns:
+        `kl_ctrl.kl_coef` when it is fixed, else the controller's value.
+    """
+    return _running(chosen, algorithm).value if chosen.adaptive else chosen.beta
+
+
+def observe(chosen: Settings, divergence: float, responses: int) -> None:
+    """Moves an adaptive β after a step, by verl's controller (arXiv 1909.08593, section 2.2).
+
+        β ← β · (1 + clip(divergence / target_kl − 1, −0.2, 0.2) · responses / horizon)
+
+    verl's own use averages over rows, rows without a valid token included; here padding counts nowhere.
+
+    Args:
+        chosen: the run's settings.
+        divergence: the token mean over the valid tokens of the batch, in nats.
+        responses: how many responses have a valid token.
+    """
+    if chosen.adaptive:
+        _controller.update(current_kl=divergence, n_steps=responses)
+
+
+def reset() -> None:
+    """Forgets the controller: the next step starts at `kl_ctrl.kl_coef`."""
+    global _controller
+    _controller = None
+
+
+def save(folder: Path) -> None:
+    """Writes the controller's state into a checkpoint's folder; nothing while β is fixed.
+
+    Whole or not at all: a file of the state's size is written beside it, then renamed.
+
+    Args:
+        folder: verl's `global_step_N`; made when missing.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    if _controller is None:
+        return
+    target, partial = folder / FILE, folder / f"{FILE}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("w") as file:
+            json.dump({"beta": _controller.value}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise CheckpointError(
+            f"the state of the adaptive β cannot be written to {target}: {error.strerror}; make room, and resume from "
+            "the last checkpoint, which is untouched"
+        ) from error
+
+
+def restore(chosen: Settings, algorithm: Mapping[str, Any], folder: Path) -> None:
+    """Takes the controller's state from a checkpoint's folder.
+
+    Args:
+        chosen: the run's settings; nothing is read while β is fixed.
+        algorithm: verl's `algorithm` section.
+        folder: verl's `global_step_N`.
+
+    Raises:
+        CheckpointError: there is no state, or it is damaged: a run that goes on with another β is not the same run.
+    """
+    if not chosen.adaptive:
+        return
+    file = folder / FILE
+    try:
+        beta = json.loads(file.read_text())["beta"]
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{file} is missing: the checkpoint was not written by a run with an adaptive β of frpo-verl; resume with "
+            f'algorithm.kl_ctrl.type=fixed, or start β anew by writing {{"beta": {chosen.beta:g}}} into that file'
+        ) from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}); resume from an earlier checkpoint") from None
+    if not isinstance(beta, int | float) or not math.isfinite(beta) or beta <= 0:
+        raise CheckpointError(f"{file} holds beta={beta}; resume from an earlier checkpoint")
+    _running(chosen, algorithm).value = float(beta)
+    print(f"frpo-verl: beta={beta:g} resumed from {file}")
+
+
+def _running(chosen: Settings, algorithm: Mapping[str, Any]) -> Any:
+    global _controller
+    if _controller is None:
+        from verl.trainer.ppo.core_algos import AdaptiveKLController
+
+        kl_ctrl = algorithm.get("kl_ctrl")
+        _controller = AdaptiveKLController(chosen.beta, kl_ctrl.get("target_kl"), kl_ctrl.get("horizon"))
+    return _controller
