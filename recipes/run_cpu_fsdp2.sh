@@ -31,6 +31,9 @@ VAL_EVERY=${VAL_EVERY:-${STEPS}}
 RANKS=${RANKS:-1}
 DTYPE=${DTYPE:-bfloat16}
 USE_V1=${USE_V1:-True}
+# Which trainer of verl: sync | colocate_async | separate_async | one_step_off | fully_async. The last three serve from a
+# vLLM of their own, beside the actor.
+TRAINER=${TRAINER:-sync}
 
 export VERL_PLATFORM=cpu
 export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
@@ -145,7 +148,62 @@ REWARD=(
     reward.num_workers=1
 )
 
-TRAINER=(
+MAIN=verl.trainer.main_ppo
+# Logical places for workers, and cores for actors (fully-async's trainer alone asks for ten).
+PLACES=${RANKS}
+CPUS=$((8 + 4 * RANKS))
+POOL=(
+    actor_rollout_ref.rollout.checkpoint_engine.backend=cpu
+    algorithm.rollout_correction.bypass_mode=False
+)
+# Weights that are set aside between updates have to be whole.
+POOL+=(actor_rollout_ref.actor.fsdp_config.reshard_after_forward=True)
+case ${TRAINER} in
+    sync | colocate_async) POOL=(trainer.v1.trainer_mode="${TRAINER}") ;;
+    separate_async)
+        PLACES=$((RANKS + 1))
+        CPUS=$((40 + 4 * PLACES))
+        POOL+=(
+            trainer.v1.trainer_mode=separate_async
+            trainer.v1.separate_async.parameter_sync_step=1
+            actor_rollout_ref.rollout.nnodes=1
+            actor_rollout_ref.rollout.n_gpus_per_node=1
+        )
+        ;;
+    one_step_off)
+        MAIN=verl.experimental.one_step_off_policy.main_ppo
+        PLACES=$((RANKS + 1))
+        CPUS=$((40 + 4 * PLACES))
+        POOL+=(
+            hydra.searchpath='[pkg://verl.trainer.config]'
+            actor_rollout_ref.hybrid_engine=False
+            rollout.nnodes=1
+            rollout.n_gpus_per_node=1
+        )
+        ;;
+    fully_async)
+        MAIN=verl.experimental.fully_async_policy.fully_async_main
+        PLACES=$((RANKS + 1))
+        CPUS=$((40 + 4 * PLACES))
+        POOL+=(
+            actor_rollout_ref.hybrid_engine=False
+            rollout.nnodes=1
+            rollout.n_gpus_per_node=1
+            # Its length is counted in prompts, and its data comes one by one.
+            rollout.total_rollout_steps=$((STEPS * PROMPTS))
+            data.train_batch_size=0
+            data.gen_batch_size=1
+            async_training.trigger_parameter_sync_step=1
+            async_training.require_batches=1
+            async_training.staleness_threshold=0.5
+            # Any positive number: with -1 the last step's figures are not logged.
+            trainer.test_freq=1000
+        )
+        ;;
+    *) echo "TRAINER=${TRAINER}: choose sync, colocate_async, separate_async, one_step_off or fully_async" >&2; exit 2 ;;
+esac
+
+RUN=(
     trainer.device=cpu
     trainer.use_v1="${USE_V1}"
     trainer.nnodes=1
@@ -163,9 +221,9 @@ TRAINER=(
 )
 
 RAY=(
-    # Logical places for workers; verl asks Ray for one "GPU" per worker.
-    +ray_kwargs.ray_init.num_gpus="${RANKS}"
-    ray_kwargs.ray_init.num_cpus=$((8 + 4 * RANKS))
+    # verl asks Ray for one "GPU" per worker.
+    +ray_kwargs.ray_init.num_gpus="${PLACES}"
+    ray_kwargs.ray_init.num_cpus="${CPUS}"
     +ray_kwargs.ray_init.include_dashboard=False
     transfer_queue.backend.SimpleStorage.num_data_storage_units=1
     hydra.run.dir="${RUN_DIR}/hydra"
@@ -173,9 +231,9 @@ RAY=(
 
 mkdir -p "${RUN_DIR}"
 COMMAND=(
-    python -m verl.trainer.main_ppo
+    python -m "${MAIN}"
     "${ALGORITHM[@]}" "${DATA[@]}" "${MODEL[@]}" "${ACTOR[@]}" "${REF[@]}" "${ROLLOUT[@]}" "${REWARD[@]}"
-    "${TRAINER[@]}" "${RAY[@]}"
+    "${RUN[@]}" "${RAY[@]}" "${POOL[@]}"
     "$@"
 )
 {

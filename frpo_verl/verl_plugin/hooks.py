@@ -6,8 +6,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from frpo_verl.verl_plugin import checkpoint, contract, launch, metrics, search_path, settings, worker
+from frpo_verl.verl_plugin import checkpoint, contract, launch, search_path, settings, worker
 from frpo_verl.verl_plugin.errors import HostError
+from frpo_verl.verl_plugin.metrics import collect, collect_note
 from frpo_verl.verl_plugin.patching import wrap
 
 
@@ -70,10 +71,10 @@ def _wrap_multi_trajectories(v1_utils: ModuleType) -> None:
     wrap(v1_utils, "compute_advantage_for_multi_trajectories", _grouped_with_future_term)
 
 
-def _add_published(host: Callable, trainer, batch, metrics_of_step: dict):
-    result = host(trainer, batch, metrics_of_step)
-    metrics_of_step.update(metrics.collect())
-    note = metrics.collect_note()
+def _add_published(host: Callable, trainer, batch, metrics: dict):
+    result = host(trainer, batch, metrics)
+    metrics.update(collect())
+    note = collect_note()
     if note is not None:
         result.extra_info[worker.NOTE] = note
     return result
@@ -86,7 +87,7 @@ def _change_v1(trainer_base: ModuleType) -> None:
 
 
 def _plus_published_metrics(host: Callable, *args, **kwargs) -> dict:
-    return {**host(*args, **kwargs), **metrics.collect()}
+    return {**host(*args, **kwargs), **collect()}
 
 
 def _report_metrics_v0(metric_utils: ModuleType) -> None:

@@ -24,3 +24,12 @@ def install() -> None:
         wrapt.register_post_import_hook(functools.partial(hooks.run, hook), module_name)
     cpu.install()
     _installed = True
+
+
+def is_active() -> bool:
+    """Whether this process has the hooks.
+
+    Returns:
+        True once `install` has run to its end.
+    """
+    return _installed

@@ -132,7 +132,9 @@ def _like(advantages: Tensor, padded: Tensor) -> Tensor:
         return padded
     lengths = advantages.offsets().diff()
     kept = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
-    return torch.nested.nested_tensor_from_jagged(padded[kept], advantages.offsets())
+    # Without it the host would pad to the number of tokens.
+    longest = padded.shape[1]
+    return torch.nested.nested_tensor_from_jagged(padded[kept], advantages.offsets(), max_seqlen=longest)
 
 
 def _token_mean(values: Tensor, mask: Tensor, data: Any) -> Any:

@@ -1,6 +1,8 @@
 """Real runs of verl's trainer on the CPU: one at a time, each a driver of its own, all on the tiny model."""
 
+import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +11,7 @@ import pytest
 
 from frpo_verl.evaluation.run_log import read_metrics
 from frpo_verl.quickstart import reward, task, tiny
-from frpo_verl.quickstart.run import processes_of, running
+from frpo_verl.quickstart.run import Run, processes_of, running
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "run_cpu_fsdp2.sh"
@@ -81,8 +83,7 @@ def train(inputs, tmp_path_factory):
             seconds = time.monotonic() - began
             left_behind = len(processes_of(process))
         log = process.log.read_text(errors="replace")
-        metrics = directory / "metrics.jsonl"
-        steps = [step.metrics for step in read_metrics(metrics)] if metrics.exists() and metrics.stat().st_size else []
+        steps = steps_of(directory)
         marker = directory / "fault"
         fault_seconds = ended - marker.stat().st_mtime if marker.exists() else None
         since_fault = f", {fault_seconds:.0f} s after the fault" if fault_seconds is not None else ""
@@ -90,6 +91,42 @@ def train(inputs, tmp_path_factory):
         return Ended(status, steps, log, directory, seconds, fault_seconds, left_behind)
 
     return run
+
+
+class Started(NamedTuple):
+    """A run that is going on, until the `with` block ends or it is killed."""
+
+    run: Run
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes, as when the power fails."""
+        for process in processes_of(self.run):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        self.run.process.wait()
+
+    def steps(self) -> list[dict[str, float]]:
+        """Metrics of the steps so far."""
+        return steps_of(self.run.directory)
+
+
+@pytest.fixture(scope="session")
+def start(inputs, tmp_path_factory):
+    """Starts the recipe: `with start("name", METHOD="frpo", overrides=[…]) as started`."""
+
+    @contextlib.contextmanager
+    def started(name: str, *, overrides: tuple[str, ...] = (), **knobs: str):
+        directory = tmp_path_factory.mktemp(name)
+        with running(RECIPE, {**KNOBS, **inputs, **knobs}, directory, overrides) as run:
+            yield Started(run)
+
+    return started
+
+
+def steps_of(directory: Path) -> list[dict[str, float]]:
+    """Metrics of each step that verl has logged."""
+    metrics = directory / "metrics.jsonl"
+    return [step.metrics for step in read_metrics(metrics)] if metrics.exists() and metrics.stat().st_size else []
 
 
 def _injected(fault: str, directory: Path) -> dict[str, str]:

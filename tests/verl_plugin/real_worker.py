@@ -1,6 +1,6 @@
 """verl's own actor worker in this process, for tests of what happens inside it: FSDP2, its optimizer, its loss.
 
-Run as `python real_worker.py MODEL OUT`: writes JSON with what each way of regularising did (see `test_real_worker.py`).
+Run as `python real_worker.py MODEL OUT`: writes JSON with what each way of regularising did.
 """
 
 import json
@@ -105,7 +105,8 @@ def train(model: Path, how: str, mini_batch: int, epochs: int) -> dict[str, Any]
 
     from frpo_verl.advantage import return_to_go
     from frpo_verl.divergences import by_name
-    from frpo_verl.verl_plugin import settings, worker as in_worker
+    from frpo_verl.verl_plugin import settings
+    from frpo_verl.verl_plugin import worker as in_worker
 
     worker, tensors = actor(model), batch()
     old = log_probs(worker, tensors)

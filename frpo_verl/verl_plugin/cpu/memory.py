@@ -79,16 +79,31 @@ def estimate(config: Any, size: ModelSize) -> float:
     """
     section = config.actor_rollout_ref
     ranks = config.trainer.n_gpus_per_node
+    # A server's share of a rank's processes is not told apart from the worker's: counted whole.
+    servers = ranks + pool_places(config)
     rollout_bytes = 4 if "32" in str(section.rollout.dtype) else 2
     micro_batch = section.actor.ppo_micro_batch_size_per_gpu or 1
     tokens = micro_batch * (config.data.max_prompt_length + config.data.max_response_length)
     return (
         PROCESSES_BYTES
-        + ranks * PROCESSES_PER_RANK_BYTES
-        + size.parameters * (TRAINING_BYTES_PER_PARAMETER + REFERENCE_BYTES_PER_PARAMETER + ranks * rollout_bytes)
-        + ranks * float(os.environ.get("VLLM_CPU_KVCACHE_SPACE") or 4) * GIB
+        + servers * PROCESSES_PER_RANK_BYTES
+        + size.parameters * (TRAINING_BYTES_PER_PARAMETER + REFERENCE_BYTES_PER_PARAMETER + servers * rollout_bytes)
+        + servers * float(os.environ.get("VLLM_CPU_KVCACHE_SPACE") or 4) * GIB
         + ranks * tokens * size.vocabulary * 4 * LOGITS_COPIES
     )
+
+
+def pool_places(config: Any) -> int:
+    """Servers that verl's asynchronous trainers start beside the actor's own.
+
+    Args:
+        config: verl's whole configuration.
+
+    Returns:
+        How many; 0 for synchronous trainers.
+    """
+    pool = config.get("rollout") or config.actor_rollout_ref.rollout
+    return int(pool.get("nnodes") or 0) * int(pool.get("n_gpus_per_node") or 0)
 
 
 def model_size(path: Path) -> ModelSize | None:

@@ -93,6 +93,7 @@ def check(config: DictConfig) -> None:
         SettingsError: what, the value, the fix.
     """
     _check_requirements(config)
+    _check_pool(config)
     _check_ray(config)
     _check_shared_memory(config)
     _be_the_only_run()
@@ -106,6 +107,28 @@ def _check_requirements(config: DictConfig) -> None:
             raise SettingsError(f"{requirement.key}={value}: {requirement.reason}; set {requirement.flag}")
 
 
+def _check_pool(config: DictConfig) -> None:
+    """What verl's asynchronous trainers ask for beside the actor."""
+    if not memory.pool_places(config):
+        return
+    key = "actor_rollout_ref.rollout.checkpoint_engine.backend"
+    backend = OmegaConf.select(config, key)
+    if backend != "cpu":
+        raise SettingsError(f"{key}={backend}: it needs an accelerator; set {key}=cpu, which this plugin brings")
+    key = "actor_rollout_ref.actor.fsdp_config.reshard_after_forward"
+    if _updates_per_synchronisation(config) > 1 and not OmegaConf.select(config, key):
+        raise SettingsError(
+            f"{key}=False with several updates between weight synchronisations: weights that verl sets aside in between "
+            f"have to be whole; set {key}=True"
+        )
+
+
+def _updates_per_synchronisation(config: DictConfig) -> int:
+    mode = OmegaConf.select(config, "trainer.v1.trainer_mode")
+    keys = (f"trainer.v1.{mode}.parameter_sync_step", "async_training.trigger_parameter_sync_step")
+    return max(OmegaConf.select(config, key, default=1) for key in keys)
+
+
 def _check_ray(config: DictConfig) -> None:
     options = config.ray_kwargs.get("ray_init", {})
     address = options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
@@ -116,11 +139,11 @@ def _check_ray(config: DictConfig) -> None:
         )
     if address != "local":
         return
-    wanted = config.trainer.n_gpus_per_node * config.trainer.nnodes
+    wanted = config.trainer.n_gpus_per_node * config.trainer.nnodes + memory.pool_places(config)
     if (options.get("num_gpus") or 0) < wanted:
         raise SettingsError(
             f"ray_kwargs.ray_init.num_gpus={options.get('num_gpus')}: verl places one worker per logical GPU and "
-            f"trainer asks for {wanted}; set +ray_kwargs.ray_init.num_gpus={wanted} (no GPU is used)"
+            f"trainer and rollout ask for {wanted}; set +ray_kwargs.ray_init.num_gpus={wanted} (no GPU is used)"
         )
     for key in ("dashboard_port", "_metrics_export_port"):
         if options.get(key):

@@ -1,10 +1,12 @@
 """Every change that the CPU platform makes to verl and vLLM, one file each."""
 
 from frpo_verl.verl_plugin.cpu.shims import (
+    checkpoint_engine,
     fsdp_engine,
     gloo_backend,
     pinned_memory,
     replay_poll,
+    saved_weights,
     vllm_linear,
     vllm_version,
     weight_receiver,
@@ -14,11 +16,13 @@ from frpo_verl.verl_plugin.cpu.shims.shim import Shim
 
 SHIMS: tuple[Shim, ...] = (
     vllm_version.SHIM,
+    checkpoint_engine.SHIM,
     fsdp_engine.SHIM,
     gloo_backend.SHIM,
     pinned_memory.SHIM,
     weight_receiver.SHIM,
     weight_sender.SHIM,
+    saved_weights.SHIM,
     vllm_linear.SHIM,
     replay_poll.SHIM,
 )

@@ -1,0 +1,71 @@
+"""The command `frpo-verl`; light until a subcommand runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+EPILOG = """\
+Everything after -- is a command line of verl.trainer.main_ppo, for instance
+  frpo-verl doctor -- algorithm.adv_estimator=frpo actor_rollout_ref.rollout.n=5
+
+exit status: 0 without problems, 1 with problems, 2 for a command line that cannot be read
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a subcommand.
+
+    Args:
+        arguments: the command line without the program's name; None for this process's own.
+
+    Returns:
+        The exit status.
+    """
+    own, separator, for_verl = _split(sys.argv[1:] if arguments is None else list(arguments))
+    parser = _parser()
+    options = parser.parse_args(own)
+    if options.command is None:
+        parser.print_help()
+        return 2 if separator else 0
+    from frpo_verl import doctor
+
+    report = doctor.examine(
+        for_verl if separator else None,
+        use_ray=not options.no_ray,
+        ray_address=options.ray_address,
+        ray_seconds=options.ray_timeout,
+    )
+    print(report.as_json() if options.json else report.as_text())
+    return 1 if report.problems else 0
+
+
+def _split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in arguments:
+        return arguments, False, []
+    at = arguments.index("--")
+    return arguments[:at], True, arguments[at + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="frpo-verl", description="FRPO as a plugin for verl.")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    doctor = commands.add_parser(
+        "doctor",
+        help="say whether FRPO can run here, and what a given verl command line would run",
+        description="Says whether FRPO can run here and in Ray's workers, and what a verl command line would run.",
+        usage="frpo-verl doctor [--json] [--no-ray] [--ray-address ADDRESS] [--ray-timeout SECONDS] [-- OVERRIDE ...]",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    doctor.add_argument("--no-ray", action="store_true", help="do not ask Ray's workers")
+    doctor.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="the Ray cluster whose nodes are asked, for instance auto "
+        "(default: the command line's, else RAY_ADDRESS, else a Ray of its own for the moment)",
+    )
+    doctor.add_argument(
+        "--ray-timeout", metavar="SECONDS", type=float, default=60.0, help="how long Ray may take (default: 60)"
+    )
+    return parser

@@ -1,0 +1,129 @@
+"""What a composed configuration will run, and what keeps it from running."""
+
+import inspect
+import warnings
+from typing import Any
+
+from frpo_verl.doctor.report import Section
+
+TITLE = "Effective configuration"
+SECTIONS = ("algorithm", "actor_rollout_ref", "trainer")
+
+
+def examine(config: Any) -> Section:
+    """Says what a configuration will run.
+
+    Args:
+        config: the configuration as verl's trainer gets it.
+
+    Returns:
+        The section, with the problems and warnings of frpo-verl's own start-up checks, then of verl's.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if absent := [name for name in SECTIONS if name not in config]:
+        return Section(
+            TITLE,
+            {"sections": ", ".join(map(str, config))},
+            [f"no section {', '.join(absent)}: main_ppo cannot run this configuration; choose another --config-name"],
+        )
+    try:
+        OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        reason = " ".join(str(error).split())
+        return Section(TITLE, {}, [f"an interpolation leads nowhere: {reason}; set what it needs"])
+    doubts, refusals = _judged(config)
+    return Section(TITLE, _rows(config), refusals, doubts)
+
+
+def _judged(config: Any) -> tuple[list[str], list[str]]:
+    """Warnings and problems, asked for in this one place."""
+    from frpo_verl.verl_plugin import cpu, preflight, settings
+    from frpo_verl.verl_plugin.errors import SettingsError
+
+    doubts = preflight.warnings(config)
+    if not settings.asks_for_future(config.algorithm):
+        doubts.append(
+            f"algorithm.adv_estimator={config.algorithm.adv_estimator}: this command line does not use FRPO; set "
+            "algorithm.adv_estimator=frpo if it is meant to"
+        )
+    refusals = preflight.problems(config)
+    # verl repeats in its own words what the preflight has said, so that it is asked last.
+    if not refusals:
+        refusals = _refused_by_verl(config)
+    if cpu.is_asked_for():
+        try:
+            cpu.check(config)
+        except SettingsError as error:
+            refusals.append(str(error))
+    return doubts, refusals
+
+
+def _refused_by_verl(config: Any) -> list[str]:
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    try:
+        # verl warns of every estimator without a critic.
+        with warnings.catch_warnings(action="ignore"):
+            # Without the plugin around it, whose checks have been made and which ends the program.
+            inspect.unwrap(validate_config)(config, need_reference_policy(config), need_critic(config))
+    except Exception as error:
+        # Whatever verl raises is what the run would end by.
+        return [f"verl refuses this configuration: {' '.join(str(error).split())}"]
+    return []
+
+
+def _rows(config: Any) -> dict[str, str]:
+    from omegaconf import OmegaConf
+    from verl.trainer.ppo.utils import need_reference_policy
+
+    def value(key: str) -> Any:
+        return OmegaConf.select(config, key)
+
+    rows = {
+        "advantage estimator": value("algorithm.adv_estimator"),
+        "kl_mode": value("algorithm.kl_mode"),
+        "divergence": _divergence(str(value("algorithm.kl_penalty"))),
+        "beta": value("algorithm.kl_ctrl.kl_coef"),
+        "control of beta": _control(value("algorithm.kl_ctrl")),
+        **{f"frpo.{name}": setting for name, setting in _leaves(value("algorithm.frpo") or {})},
+        "reference policy": "loaded" if need_reference_policy(config) else "not loaded",
+        "use_kl_in_reward": value("algorithm.use_kl_in_reward"),
+        "use_kl_loss": _loss(value("actor_rollout_ref.actor")),
+        "responses a prompt": value("actor_rollout_ref.rollout.n"),
+        "trainer": f"V1, {value('trainer.v1.trainer_mode')}" if value("trainer.use_v1") else "V0",
+        "engine": f"{value('actor_rollout_ref.actor.strategy')}, reference {value('actor_rollout_ref.ref.strategy')}",
+        "rollout": value("actor_rollout_ref.rollout.name"),
+        "device": value("trainer.device"),
+    }
+    return {name: "not set" if setting is None else str(setting) for name, setting in rows.items()}
+
+
+def _divergence(name: str) -> str:
+    from frpo_verl.divergences import UnknownDivergence, by_name
+
+    try:
+        return f"{name}, {by_name(name).name}"
+    except UnknownDivergence:
+        return f"{name}, unknown to frpo-verl"
+
+
+def _control(control: Any) -> str:
+    if control.get("type") == "adaptive":
+        return f"adaptive, target_kl={control.get('target_kl')}, horizon={control.get('horizon')}"
+    return str(control.get("type"))
+
+
+def _loss(actor: Any) -> str:
+    if not actor.use_kl_loss:
+        return "False"
+    return f"True, kl_loss_coef={actor.get('kl_loss_coef')}, kl_loss_type={actor.get('kl_loss_type')}"
+
+
+def _leaves(section: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    leaves = []
+    for name, value in section.items():
+        leaves += _leaves(value, f"{prefix}{name}.") if hasattr(value, "items") else [(f"{prefix}{name}", value)]
+    return leaves

@@ -1,0 +1,82 @@
+"""What a composed configuration will run."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from frpo_verl.doctor import command_line, configuration
+
+pytest.importorskip("verl")
+
+RUNS = (
+    "algorithm.adv_estimator=frpo",
+    "actor_rollout_ref.rollout.n=5",
+    "actor_rollout_ref.rollout.name=vllm",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
+)
+
+
+def examine(*overrides):
+    config, problems = command_line.compose(command_line.parse([*RUNS, *overrides]))
+    assert problems == []
+    return configuration.examine(config)
+
+
+def test_what_will_run_is_said():
+    section = examine("algorithm.kl_penalty=js", "algorithm.kl_ctrl.kl_coef=0.04", "+algorithm.frpo.horizon=8")
+    assert (section.problems, section.warnings) == ([], [])
+    assert section.rows == {
+        "advantage estimator": "frpo",
+        "kl_mode": "not set",
+        "divergence": "js, Jensen-Shannon",
+        "beta": "0.04",
+        "control of beta": "fixed",
+        "frpo.horizon": "8",
+        "reference policy": "loaded",
+        "use_kl_in_reward": "False",
+        "use_kl_loss": "False",
+        "responses a prompt": "5",
+        "trainer": "V1, sync",
+        "engine": "fsdp, reference fsdp",
+        "rollout": "vllm",
+        "device": "cuda",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("actor_rollout_ref.rollout.n=1", "a group of one has no spread"),
+        ("algorithm.kl_penalty=kl1", "unknown divergence 'kl1'"),
+        (
+            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=null",
+            "verl refuses this configuration: [actor_",
+        ),
+        ("data.train_batch_size=1", "verl refuses this configuration: real_train_batch_size (5) must be divisible"),
+        ("trainer.project_name=${oc.env:FRPO_VERL_NOT_SET}", "Environment variable 'FRPO_VERL_NOT_SET' not found"),
+    ],
+)
+def test_what_does_not_run_is_one_sentence(override, sentence):
+    (problem,) = examine(override).problems
+    assert sentence in problem
+    assert "\n" not in problem
+
+
+def test_doubts_are_no_problems():
+    section = examine("actor_rollout_ref.actor.use_kl_loss=True")
+    assert section.problems == []
+    assert "counts the divergence" in section.warnings[0]
+    assert section.rows["use_kl_loss"].startswith("True, kl_loss_coef=")
+
+
+def test_a_run_without_frpo_is_said_to_be_one():
+    section = examine("algorithm.adv_estimator=grpo")
+    assert section.problems == []
+    assert "algorithm.adv_estimator=grpo: this command line does not use FRPO" in section.warnings[0]
+    assert section.rows["reference policy"] == "not loaded"
+
+
+def test_a_configuration_of_something_else_is_named():
+    (problem,) = configuration.examine(OmegaConf.create({"trainer": {}})).problems
+    assert problem.startswith("no section algorithm, actor_rollout_ref: main_ppo cannot run this configuration")

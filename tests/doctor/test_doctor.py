@@ -1,0 +1,132 @@
+"""The command in fresh processes, as users run it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("verl")
+
+RUNS = (
+    "algorithm.adv_estimator=frpo",
+    "actor_rollout_ref.rollout.n=5",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
+)
+
+
+def doctor(*arguments: str, program: tuple[str, ...] = ("-m", "frpo_verl"), **environment: str):
+    return subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", *program, "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "VERL_PLATFORM": "", **environment},
+        timeout=180,
+        # Ray's workers import from the driver's directory first: in a checkout, they would not use the wheel.
+        cwd="/",
+    )
+
+
+def found(ended: subprocess.CompletedProcess) -> dict:
+    return json.loads(ended.stdout)
+
+
+def test_a_run_that_works_has_no_problems():
+    ended = doctor("--no-ray", "--", *RUNS)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.endswith("No problems found.\n")
+    assert "Traceback" not in ended.stderr
+
+
+def test_problems_are_numbered_and_last():
+    ended = doctor("--no-ray", "--", *RUNS, "actor_rollout_ref.rollout.n=1")
+    assert ended.returncode == 1
+    problems = ended.stdout.split("\n\n")[-1].splitlines()
+    assert problems[0] == "Problems"
+    assert problems[1].startswith("  1. actor_rollout_ref.rollout.n=1: ")
+
+
+def test_json_is_alone_on_stdout():
+    ended = doctor("--no-ray", "--json", "--", *RUNS, "algorithm.kl_penatly=k3")
+    report = found(ended)
+    assert (ended.returncode, report["ok"]) == (1, False)
+    assert report["sections"]["Plugin, here"]["active"] == "yes"
+    assert report["sections"]["Versions"]["verl"].startswith("0.9.")
+    assert len(report["problems"]) == 1
+    assert "the nearest is algorithm.kl_penalty" in report["problems"][0]
+
+
+def test_an_excluded_plugin_is_found_inactive():
+    report = found(doctor("--no-ray", "--json", VERL_USE_EXTERNAL_PLUGINS="none"))
+    assert report["sections"]["Plugin, here"]["active"] == "no"
+    assert report["sections"]["Plugin, here"]["route"] == "none"
+    assert report["problems"][0].startswith(
+        "here: importing verl does not load the plugin, since VERL_USE_EXTERNAL_PLU"
+    )
+
+
+def test_the_other_route_is_named():
+    environment = {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_USE_EXTERNAL_MODULES": "frpo_verl.verl_plugin"}
+    ended = doctor("--no-ray", "--json", **environment)
+    assert ended.returncode == 0
+    assert found(ended)["sections"]["Plugin, here"]["route"] == "VERL_USE_EXTERNAL_MODULES"
+
+
+def test_without_verl_there_is_a_sentence_and_no_traceback():
+    program = "import sys; sys.modules['verl'] = None; from frpo_verl.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = doctor("--no-ray", "--json", "--", *RUNS, program=("-c", program))
+    assert ended.returncode == 1
+    assert found(ended)["problems"][0].startswith("here: verl cannot be imported (ModuleNotFoundError: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_bad_usage_behind_the_dashes_is_status_2():
+    assert doctor("--no-ray", "--", "--nonsense").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_ray_worker_answers():
+    report = found(doctor("--json", RAY_ADDRESS="local"))
+    rows = report["sections"]["Plugin, in Ray's workers"]
+    assert rows.pop("address") == "local"
+    (state,) = rows.values()
+    assert state.startswith("active by entry point, frpo-verl ")
+    assert report["problems"] == []
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_plugin_is_named():
+    variable = "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=none"
+    report = found(doctor("--json", "--", *RUNS, variable, RAY_ADDRESS="local"))
+    assert report["sections"]["Plugin, here"]["active"] == "yes"
+    (problem,) = report["problems"]
+    assert problem.startswith("Ray worker on ")
+    assert "VERL_USE_EXTERNAL_PLUGINS=none leaves out its entry point frpo" in problem
+
+
+@pytest.mark.slow
+def test_every_node_is_asked_and_one_without_frpo_verl_is_named(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    # A package of the name that cannot be imported is what a node without it looks like to an import by reference.
+    (tmp_path / "frpo_verl").mkdir()
+    (tmp_path / "frpo_verl" / "__init__.py").write_text("raise ModuleNotFoundError('no frpo_verl here')")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
+        report = found(doctor("--json", "--ray-address", cluster.address, "--ray-timeout", "120"))
+    finally:
+        cluster.shutdown()
+    rows = report["sections"]["Plugin, in Ray's workers"]
+    assert len(rows) == 3
+    (problem,) = report["problems"]
+    assert "frpo-verl is not installed (ModuleNotFoundError: no frpo_verl here)" in problem
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_answer_is_no_hang():
+    report = found(doctor("--json", "--ray-address", "127.0.0.1:1", "--ray-timeout", "3"))
+    assert report["problems"] == ["Ray at 127.0.0.1:1: no answer in 3 s; look whether it runs, or give --ray-timeout"]

@@ -1,0 +1,100 @@
+"""Every trainer of verl beside V1 sync and V0, three steps each, with what only it can show."""
+
+import json
+import math
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# Half of the batch is an update: two in a step.
+TWO_MINI_BATCHES = "actor_rollout_ref.actor.ppo_mini_batch_size=4"
+
+
+def assert_trained(run, steps: int = 3) -> list[dict[str, float]]:
+    """The logged steps that carry the term's figures."""
+    assert run.status == 0, run.log[-3000:]
+    assert "Error in _run_prompt" not in run.log
+    with_term = [step for step in run.steps if "frpo/beta" in step]
+    assert len(with_term) == steps
+    for step in with_term:
+        assert math.isfinite(step["actor/pg_loss"])
+        assert step["actor/grad_norm"] > 0
+        assert math.isfinite(step["frpo/divergence_to_ref/token_mean"])
+    # the policy starts at the reference and leaves it
+    assert abs(with_term[0]["frpo/divergence_to_ref/token_mean"]) < 1e-6
+    assert abs(with_term[-1]["frpo/divergence_to_ref/token_mean"]) > 1e-3
+    assert run.left_behind == 0
+    return with_term
+
+
+def test_colocate_async_with_the_current_policys_term(train):
+    run = train(
+        "colocate-async",
+        METHOD="frpo",
+        BETA="0.05",
+        TRAINER="colocate_async",
+        MICRO_BATCH="16",
+        overrides=("+algorithm.frpo.kl=current", TWO_MINI_BATCHES, "actor_rollout_ref.actor.ppo_epochs=2"),
+    )
+    assert "algorithm.frpo: kl=current" in run.log
+    for step in assert_trained(run):
+        # measured by the workers, while the policy moves through four mini-batches
+        assert abs(step["actor/frpo/drift_from_old/token_mean"]) > 1e-6
+    first = run.steps[0]
+    assert abs(first["actor/frpo/divergence_to_ref/token_mean"]) > 1e-6
+
+
+def test_separate_async_with_two_updates_a_step(train):
+    run = train(
+        "separate-async",
+        METHOD="frpo",
+        BETA="0.05",
+        TRAINER="separate_async",
+        MICRO_BATCH="16",
+        overrides=("trainer.v1.separate_async.parameter_sync_step=2", TWO_MINI_BATCHES),
+    )
+    for step in assert_trained(run):
+        # two updates a step, averaged by V1's aggregator, do not add up
+        assert step["frpo/beta"] == 0.05
+
+
+def test_one_step_off_with_another_estimator(train):
+    run = train(
+        "one-step-off",
+        METHOD="grpo",
+        BETA="0.05",
+        TRAINER="one_step_off",
+        MICRO_BATCH="16",
+        overrides=("algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"),
+    )
+    assert "adv_estimator=rloo with kl_mode=future, beta=0.05" in run.log
+    assert_trained(run)
+
+
+def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
+    run = train(
+        "fully-async",
+        METHOD="frpo",
+        BETA="0.05",
+        TRAINER="fully_async",
+        MICRO_BATCH="16",
+        overrides=(
+            "algorithm.kl_ctrl.type=adaptive",
+            "algorithm.kl_ctrl.target_kl=1.0",
+            "algorithm.kl_ctrl.horizon=1000",
+            "trainer.save_freq=1",
+        ),
+    )
+    # it never validates its configuration: this is said on the way to Ray
+    said = run.log.index("adv_estimator=frpo, beta=0.05 (algorithm.kl_ctrl.kl_coef)")
+    assert said < run.log.index("ray init kwargs")
+    steps = assert_trained(run)
+    # far below the target: −20 % of 32 responses in 1000, every step
+    expected = [0.05 * (1 - 0.2 * 32 / 1000) ** n for n in range(4)]
+    assert [step["frpo/beta"] for step in steps] == pytest.approx(expected[:3], rel=1e-9)
+    folder = run.directory / "checkpoints"
+    last = int((folder / "latest_checkpointed_iteration.txt").read_text())
+    assert json.loads((folder / f"global_step_{last}" / "frpo_verl.json").read_text())["beta"] in [
+        pytest.approx(beta, rel=1e-12) for beta in expected
+    ]

@@ -1,0 +1,74 @@
+"""The command `frpo-verl` itself: what it reads, and that it is light."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from frpo_verl import cli, doctor
+from frpo_verl.doctor.report import Report, Section
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the doctor was asked; it answers with `problems`."""
+    calls: dict = {"problems": []}
+
+    def examine(for_verl, **options):
+        calls.update(options, for_verl=for_verl)
+        return Report([Section("Versions", {"python": "3.11"}, calls["problems"])])
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    return calls
+
+
+def test_alone_it_prints_help(capsys):
+    assert cli.main([]) == 0
+    assert "doctor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["heal"], ["doctor", "a=b"], ["doctor", "--ray-timeout", "soon"]])
+def test_bad_usage_ends_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: frpo-verl" in capsys.readouterr().err
+
+
+def test_what_stands_behind_the_dashes_is_verls(asked):
+    assert cli.main(["doctor", "--no-ray", "--", "--config-name", "x", "a=b", "--", "--json"]) == 0
+    assert asked["for_verl"] == ["--config-name", "x", "a=b", "--", "--json"]
+    assert asked["use_ray"] is False
+
+
+def test_without_dashes_there_is_no_command_line(asked):
+    cli.main(["doctor", "--ray-address", "auto", "--ray-timeout", "9"])
+    assert (asked["for_verl"], asked["ray_address"], asked["ray_seconds"]) == (None, "auto", 9.0)
+
+
+def test_empty_dashes_are_verls_defaults(asked):
+    cli.main(["doctor", "--"])
+    assert asked["for_verl"] == []
+
+
+def test_problems_are_status_1_in_text_and_in_json(asked, capsys):
+    asked["problems"] = ["key=1: it does not work; set key=2"]
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().out.endswith("Problems\n  1. key=1: it does not work; set key=2\n")
+    assert cli.main(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": False,
+        "sections": {"Versions": {"python": "3.11"}},
+        "warnings": [],
+        "problems": ["key=1: it does not work; set key=2"],
+    }
+
+
+def test_importing_it_imports_nothing_heavy():
+    program = (
+        "import sys, frpo_verl.cli, frpo_verl.doctor; "
+        "print(sorted({'torch', 'verl', 'ray', 'hydra', 'omegaconf', 'frpo_verl.verl_plugin'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

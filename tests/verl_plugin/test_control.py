@@ -1,0 +1,194 @@
+"""β over a run: the controller, its file, and verl's own checkpoint functions around it."""
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import mode_oracles
+import pytest
+from omegaconf import OmegaConf
+
+from frpo_verl.verl_plugin import checkpoint, control, settings
+from frpo_verl.verl_plugin.errors import CheckpointError
+
+pytest.importorskip("verl")
+
+CONTROL = {"type": "adaptive", "kl_coef": 0.05, "target_kl": 0.1, "horizon": 500}
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    control.reset()
+    yield
+    control.reset()
+
+
+def algorithm(**changes):
+    return OmegaConf.create({"adv_estimator": "frpo", "kl_penalty": "kl", "kl_ctrl": {**CONTROL, **changes}})
+
+
+def trainer(folder: Path, step: int = 0, **changes) -> SimpleNamespace:
+    of_trainer = OmegaConf.create(
+        {"default_local_dir": str(folder), "resume_mode": "auto", "resume_from_path": None, **changes}
+    )
+    config = SimpleNamespace(algorithm=algorithm(), trainer=of_trainer)
+    return SimpleNamespace(config=config, global_steps=step)
+
+
+def follow(divergences: list[float], responses: list[int]) -> list[float]:
+    chosen, used = settings.read(algorithm()), []
+    for divergence, number in zip(divergences, responses, strict=True):
+        used.append(control.coefficient(chosen, algorithm()))
+        control.observe(chosen, divergence, number)
+    return [*used, control.coefficient(chosen, algorithm())]
+
+
+def test_the_trajectory_is_that_of_the_definition():
+    divergences, responses = [0.3, 0.11, 0.1, 0.0, -0.5, 0.09], [32, 64, 10, 32, 32, 1]
+    expected = mode_oracles.adaptive_beta(0.05, 0.1, 500, divergences, responses)
+    assert follow(divergences, responses) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_fixed_coefficient_has_no_state(tmp_path):
+    fixed = algorithm(type="fixed")
+    chosen = settings.read(fixed)
+    assert control.coefficient(chosen, fixed) == 0.05
+    control.observe(chosen, 10.0, 1000)
+    assert control.coefficient(chosen, fixed) == 0.05
+    control.save(tmp_path / "global_step_1")
+    assert not (tmp_path / "global_step_1").exists()
+    control.restore(chosen, fixed, tmp_path / "nowhere")
+
+
+def test_what_was_saved_goes_on_to_the_bit(tmp_path):
+    divergences, responses = [0.3, 0.02, 0.5, 0.01], [32, 32, 32, 32]
+    whole = follow(divergences, responses)
+    control.reset()
+    follow(divergences[:2], responses[:2])
+    control.save(tmp_path)
+    control.reset()
+    control.restore(settings.read(algorithm()), algorithm(), tmp_path)
+    assert follow(divergences[2:], responses[2:]) == whole[2:]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, r"frpo_verl\.json is missing: .*resume with algorithm\.kl_ctrl\.type=fixed, or start β anew"),
+        ("", r"frpo_verl\.json is damaged .*; resume from an earlier checkpoint"),
+        ('{"bet', r"frpo_verl\.json is damaged"),
+        ("[]", r"frpo_verl\.json is damaged"),
+        ('{"beta": NaN}', r"frpo_verl\.json holds beta=nan; resume from an earlier checkpoint"),
+        ('{"beta": -1}', r"frpo_verl\.json holds beta=-1"),
+        ('{"beta": "0.1"}', r"frpo_verl\.json holds beta=0\.1"),
+    ],
+    ids=str,
+)
+def test_a_state_that_cannot_be_read_ends_the_run_in_one_sentence(tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / control.FILE).write_text(content)
+    with pytest.raises(CheckpointError, match=sentence) as error:
+        control.restore(settings.read(algorithm()), algorithm(), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_fix_that_the_missing_file_names_works(tmp_path):
+    chosen = settings.read(algorithm())
+    (tmp_path / control.FILE).write_text('{"beta": 0.05}')
+    control.restore(chosen, algorithm(), tmp_path)
+    assert control.coefficient(chosen, algorithm()) == 0.05
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    follow([0.3], [32])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"the state of the adaptive β cannot be written to .*file/global_step_3"):
+        control.save(tmp_path / "file" / "global_step_3")
+
+
+def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
+    follow([0.3], [32])
+    control.save(tmp_path)
+    last = (tmp_path / control.FILE).read_text()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(CheckpointError, match="No space left on device; make room, and resume from the last"):
+        control.save(tmp_path)
+    assert (tmp_path / control.FILE).read_text() == last
+
+
+def test_the_state_is_there_before_verl_says_that_the_checkpoint_counts(tmp_path):
+    follow([0.3], [32])
+    seen = []
+
+    def host(trainer):
+        seen.append(json.loads((tmp_path / "global_step_7" / control.FILE).read_text()))
+
+    checkpoint.save_before(host, trainer(tmp_path, 7))
+    assert seen == [{"beta": control.coefficient(settings.read(algorithm()), algorithm())}]
+
+
+def resume(tmp_path: Path, of: SimpleNamespace, step: int) -> float:
+    def host(trainer):
+        trainer.global_steps = step
+
+    checkpoint.restore_after(host, of)
+    return control.coefficient(settings.read(algorithm()), algorithm())
+
+
+def test_resuming_takes_the_state_of_the_step_that_verl_resumed(tmp_path):
+    for step, beta in ((4, 0.5), (5, 0.25)):
+        (tmp_path / f"global_step_{step}").mkdir()
+        (tmp_path / f"global_step_{step}" / control.FILE).write_text(json.dumps({"beta": beta}))
+    assert resume(tmp_path, trainer(tmp_path), 5) == 0.25
+    named = trainer(tmp_path / "elsewhere", resume_mode="resume_path", resume_from_path=str(tmp_path / "global_step_4"))
+    assert resume(tmp_path, named, 4) == 0.5
+
+
+def test_a_new_run_in_the_same_process_starts_at_the_coefficient(tmp_path):
+    follow([0.3], [32])
+    assert resume(tmp_path, trainer(tmp_path), 0) == 0.05
+
+
+def test_fully_asyncs_coroutine_is_awaited_and_named_by_its_version(tmp_path):
+    (tmp_path / "global_step_3").mkdir()
+    (tmp_path / "global_step_3" / control.FILE).write_text('{"beta": 0.125}')
+    of = trainer(tmp_path, 12)
+
+    async def host(trainer):
+        trainer.current_param_version = 3
+        return 3
+
+    assert asyncio.run(checkpoint.restore_after(host, of)) == 3
+    assert control.coefficient(settings.read(algorithm()), algorithm()) == 0.125
+
+
+def test_runs_without_the_mode_are_left_alone(tmp_path):
+    of = trainer(tmp_path, 5)
+    of.config.algorithm.adv_estimator = "grpo"
+    follow([0.3], [32])
+    checkpoint.save_before(lambda trainer: None, of)
+    checkpoint.restore_after(lambda trainer: None, of)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_trainers_functions_are_wrapped():
+    from verl.experimental.fully_async_policy.fully_async_trainer import FullyAsyncTrainer
+    from verl.experimental.one_step_off_policy.ray_trainer import OneStepOffRayTrainer
+    from verl.trainer.ppo.ray_trainer import RayPPOTrainer
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+    fully_async = FullyAsyncTrainer.__ray_metadata__.modified_class
+    for of, load in (
+        (RayPPOTrainer, "_load_checkpoint"),
+        (OneStepOffRayTrainer, "_load_checkpoint"),
+        (PPOTrainer, "_load_checkpoint"),
+        (fully_async, "load_checkpoint"),
+    ):
+        assert of._save_checkpoint._frpo_verl_wrapper is checkpoint.save_before
+        assert getattr(of, load)._frpo_verl_wrapper is checkpoint.restore_after

@@ -1,0 +1,176 @@
+"""The term of the current policy on one micro-batch, through verl's own `ppo_loss`, in both layouts that verl sends."""
+
+import math
+
+import mode_oracles
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from frpo_verl.verl_plugin import settings, worker
+from frpo_verl.verl_plugin.errors import BatchError
+
+pytest.importorskip("verl")
+
+from tensordict import TensorDict  # noqa: E402
+from verl.utils import tensordict_utils as tu  # noqa: E402
+from verl.workers.utils import losses  # noqa: E402
+
+ROWS, PROMPT, LENGTH, BETA = 4, 2, 5, 0.3
+
+
+def chosen(**frpo) -> settings.Settings:
+    section = {"kl": "current", **frpo}
+    return settings.read(
+        OmegaConf.create({"kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}, "frpo": section})
+    )
+
+
+def micro_batch(nested: bool, note: str | None) -> tuple[torch.Tensor, TensorDict, TensorDict]:
+    """Log-probs of the current policy, the batch as verl sends it, and the same padded."""
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.tensor([5, 3, 4, 1])
+    kept = torch.arange(LENGTH) < lengths[:, None]
+    mask = kept & (torch.rand(ROWS, LENGTH, generator=generator) > 0.2)
+    mask[:, 0] = True
+
+    def tokens() -> torch.Tensor:
+        return torch.where(kept, torch.randn(ROWS, LENGTH, generator=generator), 0.0)
+
+    now, fields = tokens(), {name: tokens() for name in ("old_log_probs", "ref_log_prob", "advantages")}
+    fields["response_mask"] = mask.long()
+    padded = TensorDict(dict(fields), ROWS)
+    fields["prompts"] = torch.ones(ROWS, PROMPT, dtype=torch.long)
+    fields["responses"] = torch.ones(ROWS, LENGTH, dtype=torch.long)
+    if nested:
+        # as verl's trainer makes them
+        for name in ("old_log_probs", "ref_log_prob", "advantages", "response_mask", "responses", "prompts"):
+            ends = lengths.tolist() if name != "prompts" else [PROMPT] * ROWS
+            parts = [row[:end] for row, end in zip(fields[name], ends, strict=True)]
+            fields[name] = torch.nested.as_nested_tensor(parts, layout=torch.jagged)
+    else:
+        fields["attention_mask"] = torch.cat([torch.ones(ROWS, PROMPT, dtype=torch.long), kept.long()], -1)
+    data = TensorDict(fields, ROWS)
+    tu.assign_non_tensor(data, dp_size=1, batch_num_tokens=int(mask.sum()), global_batch_size=ROWS)
+    if note is not None:
+        tu.assign_non_tensor(data, **{worker.NOTE: note})
+    return now, data, padded
+
+
+def model_output(now: torch.Tensor) -> tuple[dict, torch.Tensor]:
+    """Log-probs of whole sequences, flat, shifted by one token as a model gives them."""
+    lengths = torch.tensor([5, 3, 4, 1])
+    leaf = now.clone().requires_grad_()
+    rows = [
+        torch.cat([torch.zeros(PROMPT - 1), row[:length], torch.zeros(1)])
+        for row, length in zip(leaf, lengths, strict=True)
+    ]
+    return {"log_probs": torch.cat(rows)}, leaf
+
+
+def actor_config():
+    from verl.workers.config import ActorConfig
+
+    # no dual clip, so that the loss is the surrogate of the paper
+    return ActorConfig(
+        strategy="fsdp",
+        ppo_mini_batch_size=ROWS,
+        ppo_micro_batch_size_per_gpu=ROWS,
+        clip_ratio_c=1e6,
+        rollout_n=1,
+        loss_agg_mode="token-mean",
+    )
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
+def test_loss_and_gradient_are_those_of_the_definition(nested):
+    now, data, padded = micro_batch(nested, worker.note(chosen(), BETA))
+    output, leaf = model_output(now)
+    loss, figures = losses.ppo_loss(actor_config(), output, data)
+    loss.backward()
+    rows = {name: padded[name].tolist() for name in ("old_log_probs", "ref_log_prob", "advantages", "response_mask")}
+    advantages = mode_oracles.current_kl_epoch(
+        rows["advantages"], now.tolist(), rows["ref_log_prob"], rows["response_mask"], BETA, *mode_oracles.REVERSE_KL_K3
+    )
+    expected, gradient = mode_oracles.ppo_surrogate(
+        now.tolist(), rows["old_log_probs"], advantages, rows["response_mask"], 0.2, 0.2
+    )
+    # float32
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
+    # the advantage is held constant in the oracle's gradient: a term that is not detached would show here
+    assert torch.allclose(leaf.grad, torch.tensor(gradient), rtol=0, atol=1e-5)
+    delta = now - padded["ref_log_prob"]
+    k3 = [mode_oracles.k3(d) for d in delta[padded["response_mask"].bool()].tolist()]
+    drift = (padded["old_log_probs"] - now)[padded["response_mask"].bool()]
+    assert figures["frpo/divergence_to_ref/token_mean"].aggregate() == pytest.approx(sum(k3) / len(k3), abs=1e-5)
+    assert figures["frpo/drift_from_old/token_mean"].aggregate() == pytest.approx(drift.mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
+def test_the_batch_is_left_as_it_was(nested):
+    # verl goes through the same tensors once more in the next epoch
+    now, data, padded = micro_batch(nested, worker.note(chosen(), BETA))
+    before = data["advantages"]
+    losses.ppo_loss(actor_config(), model_output(now)[0], data)
+    assert data["advantages"] is before
+    dense = before.to_padded_tensor(0.0) if nested else before
+    assert torch.equal(dense, padded["advantages"])
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
+def test_without_beta_only_the_figures_are_added(nested):
+    now, data, _ = micro_batch(nested, worker.note(chosen(), None))
+    plain, theirs = losses.ppo_loss.__wrapped__(actor_config(), model_output(now)[0], micro_batch(nested, None)[1])
+    loss, figures = losses.ppo_loss(actor_config(), model_output(now)[0], data)
+    assert torch.equal(loss, plain)
+    assert set(figures) - set(theirs) == {"frpo/divergence_to_ref/token_mean", "frpo/drift_from_old/token_mean"}
+
+
+def test_without_a_note_it_is_verls_function():
+    now, data, _ = micro_batch(True, None)
+    loss, figures = losses.ppo_loss(actor_config(), model_output(now)[0], data)
+    plain, theirs = losses.ppo_loss.__wrapped__(actor_config(), model_output(now)[0], data)
+    assert torch.equal(loss, plain)
+    assert set(figures) == set(theirs)
+
+
+def test_a_batch_without_the_reference_is_refused():
+    now, data, _ = micro_batch(True, worker.note(chosen(), BETA))
+    del data["ref_log_prob"]
+    with pytest.raises(BatchError, match="the actor's batch has no 'ref_log_prob'"):
+        losses.ppo_loss(actor_config(), model_output(now)[0], data)
+
+
+def test_splitting_a_mini_batch_changes_nothing_of_the_term():
+    now, _, padded = micro_batch(False, None)
+    told = worker.read(worker.note(chosen(), BETA))
+    mask, ratio = padded["response_mask"], now - padded["ref_log_prob"]
+    whole = worker.current_advantages(padded["advantages"], ratio, mask, told)
+    parts = [
+        worker.current_advantages(padded["advantages"][rows], ratio[rows], mask[rows], told)
+        for rows in (slice(0, 1), slice(1, 4))
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_the_note_carries_all_that_the_term_needs():
+    told = worker.read(worker.note(chosen(form="appendix_e", horizon=2, token_clip=0.5), 0.125))
+    assert told.beta == 0.125
+    assert told.variant == chosen(form="appendix_e", horizon=2, token_clip=0.5).variant
+    delta = torch.tensor([3.0])
+    assert told.generator.local(delta).item() == pytest.approx(math.exp(-0.5) + 0.5 - 1, abs=1e-6)
+
+
+def test_figures_of_micro_batches_add_up_to_the_token_mean_over_all_ranks():
+    values, mask = torch.tensor([[1.0, 2.0], [3.0, 100.0]]), torch.tensor([[True, True], [True, False]])
+    values = torch.where(mask, values, 0.0)
+    # two ranks with six tokens between them: each rank's micro-batches add up, and ranks are averaged
+    data = {"batch_num_tokens": 6, "dp_size": 2}
+    ranks = []
+    for scale in (1.0, 10.0):
+        metric = worker._token_mean(scale * values[:1], mask[:1], data)
+        metric.append(worker._token_mean(scale * values[1:], mask[1:], data))
+        ranks.append(metric.aggregate())
+    assert sum(ranks) / 2 == pytest.approx((1 + 2 + 3 + 10 + 20 + 30) / 6, abs=1e-6)
+    alone = worker._token_mean(values, mask, {"batch_num_tokens": None, "dp_size": 1})
+    assert alone.aggregate() == pytest.approx(2.0, abs=1e-6)
