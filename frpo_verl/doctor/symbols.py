@@ -15,8 +15,9 @@ def examine() -> Section:
     from frpo_verl.verl_plugin import contract
 
     rows, problems = {}, []
-    errors = {name: _import_error(name) for name in dict.fromkeys(symbol.module for symbol in contract.CONTRACT)}
-    for symbol in contract.CONTRACT:
+    table = contract.of_this_host()
+    errors = {name: _import_error(name) for name in dict.fromkeys(symbol.module for symbol in table)}
+    for symbol in table:
         error = errors[symbol.module]
         difference = None if error else contract.mismatch(symbol, importlib.import_module(symbol.module))
         rows[f"{symbol.module}.{symbol.name}"] = "module cannot be imported" if error else difference or "ok"

@@ -10,9 +10,11 @@ import sys
 from types import ModuleType
 from typing import NamedTuple
 
+from packaging.version import Version
+
 from frpo_verl.verl_plugin.errors import HostError
 
-TESTED_VERL = ("0.9.0", "0.9.1")
+TESTED_VERL = ("0.8.0", "0.9.0", "0.9.1")
 
 
 class Symbol(NamedTuple):
@@ -23,12 +25,14 @@ class Symbol(NamedTuple):
         name: its name there, `Class.method` for methods.
         parameters: the parameters that must exist, in any order.
         use: what the plugin does with it.
+        since: the first version of verl that has it.
     """
 
     module: str
     name: str
     parameters: tuple[str, ...]
     use: str
+    since: str = TESTED_VERL[0]
 
 
 _ADVANTAGE_PARAMETERS = (
@@ -57,12 +61,14 @@ CONTRACT = (
         "compute_advantage_for_multi_trajectories",
         (*_ADVANTAGE_PARAMETERS, "batch_keys"),
         "groups rollouts as grpo does, then adds the future term",
+        since="0.9.0",
     ),
     Symbol(
         "verl.trainer.ppo.v1.trainer_base",
         "PPOTrainer._compute_advantage",
         ("batch", "metrics"),
         "the way out for metrics (V1)",
+        since="0.9.0",
     ),
     Symbol(
         "verl.trainer.ppo.metric_utils",
@@ -71,10 +77,10 @@ CONTRACT = (
         "the way out for metrics (V0)",
     ),
     *(
-        Symbol(module, f"{trainer}.{method}", ("self",), use)
-        for module, trainer in (
-            ("verl.trainer.ppo.ray_trainer", "RayPPOTrainer"),
-            ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer"),
+        Symbol(module, f"{trainer}.{method}", ("self",), use, since)
+        for module, trainer, since in (
+            ("verl.trainer.ppo.ray_trainer", "RayPPOTrainer", "0.8.0"),
+            ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer", "0.9.0"),
         )
         for method, use in (
             ("_save_checkpoint", "saves the state of an adaptive beta"),
@@ -108,6 +114,19 @@ CONTRACT = (
         "checks settings before Ray starts",
     ),
 )
+
+
+def of_this_host() -> list[Symbol]:
+    """The rows of the table that the installed verl should have.
+
+    Returns:
+        Rows whose `since` is not newer.
+
+    Raises:
+        HostError: verl is not installed.
+    """
+    installed = Version(verl_version())
+    return [symbol for symbol in CONTRACT if Version(symbol.since) <= installed]
 
 
 problems: list[str] = []

@@ -116,24 +116,15 @@ def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
     return data
 
 
-def compute_population_outcome(data: Any, norm_adv_by_std: bool) -> Any:
+def compute_population_outcome(data: Any) -> Any:
     """grpo's outcome advantage with the population's standard deviation, where verl computes it with the sample's.
 
     Args:
         data: DataProto of one column: `token_level_rewards`, `response_mask`, each (bs, 1), and `uid`.
-        norm_adv_by_std: verl's `norm_adv_by_std_in_grpo`; False has no deviation in it, and the caller asks the host.
 
     Returns:
         The same DataProto with `advantages` and `returns`.
-
-    Raises:
-        BatchError: `norm_adv_by_std_in_grpo=False`, which leaves no standard deviation to choose.
     """
-    if not norm_adv_by_std:
-        raise BatchError(
-            "algorithm.frpo.std=population with norm_adv_by_std_in_grpo=False: nothing is divided by a standard "
-            "deviation; set algorithm.frpo.std=sample"
-        )
     scores = data.batch["token_level_rewards"].sum(-1)
     outcome = normalise_by_group_population(scores, variants.groups(data.non_tensor_batch["uid"]))
     data.batch["advantages"] = data.batch["returns"] = outcome[:, None] * data.batch["response_mask"]
@@ -159,7 +150,12 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
     column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
     call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
     call.arguments["config"] = OutcomeOnly(chosen.variant.std)
-    return data, host(*call.args, **call.kwargs).batch["advantages"][:, 0]
+    if chosen.variant.std == "population" and "batch_keys" not in call.arguments:
+        done = compute_population_outcome(call.arguments["data"])
+    else:
+        # The grouping of several outputs calls compute_advantage, and with it our wrapper, on the last ones.
+        done = host(*call.args, **call.kwargs)
+    return data, done.batch["advantages"][:, 0]
 
 
 def _spread(outcome: Tensor, response_mask: Tensor) -> Tensor:

@@ -39,8 +39,7 @@ def _with_future_term(host: Callable, *args, **kwargs):
     config = call.arguments.get("config")
     if isinstance(config, estimator.OutcomeOnly):
         if config.std == "population":
-            norm = call.arguments.get("norm_adv_by_std_in_grpo", True)
-            return estimator.compute_population_outcome(call.arguments["data"], norm)
+            return estimator.compute_population_outcome(call.arguments["data"])
     elif _regularises(call.arguments["adv_estimator"], config):
         return estimator.add_future_term(host, call)
     return host(*args, **kwargs)

@@ -112,7 +112,7 @@ def of_term(found: Diagnostics, beta: float) -> dict[str, float]:
 def of_tokens(log_prob: Tensor, ref_log_prob: Tensor, response_mask: Tensor, variant: Variant) -> dict[str, float]:
     """Figures of single tokens.
 
-    - `frpo/sampled_entropy/token_mean`: −Σ m·log π_θ / Σ m, in nats: the sampled tokens' estimate of the policy's entropy.
+    - `frpo/sampled_entropy/token_mean`: −Σ m·log π_θ / Σ m, in nats: an estimate of the policy's entropy.
     - `frpo/masked_nonfinite_share`: the share of masked slots, in responses with a valid token, whose log-ratio is not
       finite. They count nowhere; a valid token that is not finite ends the run.
     - `frpo/clipped_share`: the share of valid tokens with |δ| above `algorithm.frpo.token_clip`; only when it is set.

@@ -78,6 +78,11 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
     _check_mode(algorithm)
     beta, adaptive = _read_control(algorithm.get("kl_ctrl"))
     variant = variants.read(algorithm.get("frpo"), estimator=str(algorithm.get("adv_estimator")))
+    if variant.std == "population" and not algorithm.get("norm_adv_by_std_in_grpo", True):
+        raise SettingsError(
+            "algorithm.frpo.std=population with norm_adv_by_std_in_grpo=False: nothing is divided by a standard "
+            "deviation; set algorithm.frpo.std=sample"
+        )
     name = str(algorithm.get("kl_penalty"))
     try:
         generator = by_name(name)

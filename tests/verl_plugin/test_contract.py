@@ -15,6 +15,8 @@ pytest.importorskip("verl")
 
 @pytest.mark.parametrize("symbol", CONTRACT, ids=lambda symbol: f"{symbol.module}.{symbol.name}")
 def test_the_installed_verl_has_it_as_expected(symbol):
+    if symbol not in contract.of_this_host():
+        pytest.skip(f"new in verl {symbol.since}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = importlib.import_module(symbol.module)

@@ -181,13 +181,13 @@ def test_every_trainers_functions_are_wrapped():
     from verl.experimental.fully_async_policy.fully_async_trainer import FullyAsyncTrainer
     from verl.experimental.one_step_off_policy.ray_trainer import OneStepOffRayTrainer
     from verl.trainer.ppo.ray_trainer import RayPPOTrainer
-    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
+    v1 = pytest.importorskip("verl.trainer.ppo.v1.trainer_base", reason="verl 0.8 has no V1 trainer")
     fully_async = FullyAsyncTrainer.__ray_metadata__.modified_class
     for of, load in (
         (RayPPOTrainer, "_load_checkpoint"),
         (OneStepOffRayTrainer, "_load_checkpoint"),
-        (PPOTrainer, "_load_checkpoint"),
+        (v1.PPOTrainer, "_load_checkpoint"),
         (fully_async, "load_checkpoint"),
     ):
         assert of._save_checkpoint._frpo_verl_wrapper is checkpoint.save_before

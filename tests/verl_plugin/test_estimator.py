@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 
+import mode_oracles
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from oracles import frpo as frpo_oracle
 
 from frpo_verl.advantage import return_to_go
 from frpo_verl.divergences import by_name
-from frpo_verl.verl_plugin import metrics
+from frpo_verl.verl_plugin import control, metrics, worker
 from frpo_verl.verl_plugin.errors import BatchError, SettingsError
 
 pytest.importorskip("verl")
@@ -19,9 +20,13 @@ pytest.importorskip("verl")
 from verl import DataProto  # noqa: E402
 from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, get_adv_estimator_fn  # noqa: E402
 from verl.trainer.ppo.ray_trainer import compute_advantage  # noqa: E402
-from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories  # noqa: E402
 
 GRPO_EPSILON = 1e-6
+
+
+def v1_utils():
+    """verl 0.8 has no V1 trainer."""
+    return pytest.importorskip("verl.trainer.ppo.v1.utils")
 
 
 def algorithm(beta: float, **changes):
@@ -140,9 +145,13 @@ def test_v1s_padding_rows_share_one_group_and_change_nothing():
     padding.non_tensor_batch["uid"] = np.array(["pad0", "pad0"], dtype=object)
 
     def v1(rows: DataProto, names: list[str]) -> torch.Tensor:
-        return compute_advantage_for_multi_trajectories(
-            rows, batch_keys=names, adv_estimator="frpo", norm_adv_by_std_in_grpo=True, config=algorithm(0.3)
-        ).batch["advantages"]
+        return (
+            v1_utils()
+            .compute_advantage_for_multi_trajectories(
+                rows, batch_keys=names, adv_estimator="frpo", norm_adv_by_std_in_grpo=True, config=algorithm(0.3)
+            )
+            .batch["advantages"]
+        )
 
     expected = v1(deepcopy(data), keys)
     padded = v1(DataProto.concat([data, padding]), [*keys, "pad0_0_0", "pad0_1_0"])
@@ -229,7 +238,7 @@ MULTI_OUTPUT_KEYS = ["a_0_0", "a_1_0", "b_0_0", "b_0_1", "b_1_1", "b_1_0"]
 
 
 def multi(data: DataProto, beta: float, estimator: str = "frpo") -> DataProto:
-    return compute_advantage_for_multi_trajectories(
+    return v1_utils().compute_advantage_for_multi_trajectories(
         data,
         batch_keys=MULTI_OUTPUT_KEYS,
         adv_estimator=estimator,
@@ -292,3 +301,109 @@ def test_every_output_of_a_rollout_gets_its_own_return_to_go():
     grpo = multi(deepcopy(data), 0.0, "grpo").batch["advantages"]
     expected = run(deepcopy(data), 0.3).batch["advantages"] - run(deepcopy(data), 0.0).batch["advantages"]
     assert torch.allclose(multi(data, 0.3).batch["advantages"] - grpo, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "frpo",
+    [
+        {"horizon": 1},
+        {"discount": 0.5},
+        {"baseline": "length"},
+        {"centring": "group"},
+        {"scale": "length"},
+        {"step_length": 2, "step_value": "end"},
+        {"form": "appendix_e"},
+        {"token_clip": 0.2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("estimator", ["frpo", "rloo"])
+def test_every_variant_reaches_verls_batch(frpo, estimator):
+    data = batch()
+    plain = run(deepcopy(data), 0.0, "grpo" if estimator == "frpo" else estimator).batch["advantages"]
+    changes = {"kl_mode": "future", "kl_penalty": "k3", "frpo": frpo}
+    found = run(deepcopy(data), 0.3, estimator, **changes).batch["advantages"]
+    local, future = mode_oracles.REVERSE_KL_K3
+    of_sum = {key: value for key, value in frpo.items() if key not in ("form", "token_clip")}
+    if "form" in frpo:
+        local, future = mode_oracles.appendix_e(local, future)
+    if "token_clip" in frpo:
+        local, future = mode_oracles.token_clip(local, future, 0.2)
+    reg = mode_oracles.divergence_to_go(
+        (data.batch["old_log_probs"] - data.batch["ref_log_prob"]).tolist(),
+        data.batch["response_mask"].tolist(),
+        local,
+        future,
+        **of_sum,
+        group=[0, 0, 0, 1, 1, 1],
+    )
+    assert torch.allclose(plain - found, 0.3 * torch.tensor(reg, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+@pytest.mark.parametrize("estimator", ["frpo", "grpo"])
+def test_the_papers_standard_deviation(beta, estimator):
+    data = batch()
+    scores = data.batch["token_level_rewards"].sum(-1).view(2, 3)
+    deviation = scores - scores.mean(-1, keepdim=True)
+    outcome = deviation / (deviation.square().mean(-1, keepdim=True).sqrt() + GRPO_EPSILON)
+    mask = data.batch["response_mask"]
+    delta = (data.batch["old_log_probs"] - data.batch["ref_log_prob"]) * mask
+    expected = (outcome.view(6, 1) - beta * delta.flip(-1).cumsum(-1).flip(-1)) * mask
+    found = run(data, beta, estimator, kl_mode="future", frpo={"std": "population"})
+    assert torch.allclose(found.batch["advantages"], expected, rtol=0, atol=1e-10)
+    assert torch.allclose(found.batch["returns"], outcome.view(6, 1) * mask, rtol=0, atol=1e-10)
+
+
+def test_the_papers_standard_deviation_in_rollouts_with_several_outputs():
+    data = multi_output_batch()
+    sample = multi(deepcopy(data), 0.0).batch["advantages"]
+    config = algorithm(0.0, frpo={"std": "population"})
+    found = v1_utils().compute_advantage_for_multi_trajectories(
+        data, batch_keys=MULTI_OUTPUT_KEYS, adv_estimator="frpo", config=config
+    )
+    # two rollouts a prompt: √(G/(G−1)) = √2, up to ε
+    assert torch.allclose(found.batch["advantages"], 2**0.5 * sample, rtol=1e-5, atol=0)
+
+
+def test_without_a_deviation_there_is_none_to_choose():
+    with pytest.raises(SettingsError, match="std=population with norm_adv_by_std_in_grpo=False: nothing is divided"):
+        run(batch(), 0.3, norm_adv_by_std_in_grpo=False, frpo={"std": "population"})
+
+
+@pytest.mark.parametrize("estimator", ["frpo", "rloo"])
+def test_the_current_policys_term_is_left_to_the_workers(estimator):
+    data = batch()
+    plain = run(deepcopy(data), 0.0, "grpo" if estimator == "frpo" else estimator)
+    fixed = run(deepcopy(data), 0.3, estimator, kl_mode="future")
+    figures = metrics.collect()
+    assert worker.read(metrics.collect_note()).beta is None
+    found = run(deepcopy(data), 0.3, estimator, kl_mode="future", frpo={"kl": "current"})
+    for key in ("advantages", "returns"):
+        assert torch.equal(found.batch[key], plain.batch[key])
+    # the figures are those of the rollout, whoever subtracts
+    assert metrics.collect() == figures
+    note = metrics.collect_note()
+    assert found.meta_info[worker.NOTE] == note
+    told = worker.read(note)
+    log_ratio = data.batch["old_log_probs"] - data.batch["ref_log_prob"]
+    there = worker.current_advantages(found.batch["advantages"], log_ratio, data.batch["response_mask"], told)
+    assert torch.allclose(there, fixed.batch["advantages"], rtol=0, atol=1e-12)
+
+
+def test_an_adaptive_beta_follows_the_divergence_that_is_logged():
+    control.reset()
+    kl_ctrl = {"type": "adaptive", "kl_coef": 0.3, "target_kl": 0.1, "horizon": 50}
+    seen = []
+    for _ in range(4):
+        data = batch()
+        padding = batch(rows=2)
+        padding.batch["response_mask"].zero_()
+        run(DataProto.concat([data, padding]), 0.3, kl_ctrl=kl_ctrl)
+        seen.append(metrics.collect())
+    control.reset()
+    divergences = [figures["frpo/divergence_to_ref/token_mean"] for figures in seen]
+    # six responses each: the padding rows are none
+    expected = mode_oracles.adaptive_beta(0.3, 0.1, 50, divergences, [6] * 4)
+    assert [figures["frpo/beta"] for figures in seen] == pytest.approx(expected[:4], rel=1e-12)
+    assert len(set(expected)) > 1

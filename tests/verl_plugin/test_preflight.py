@@ -1,5 +1,6 @@
 """Start-up checks, on verl's own composed configuration."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ verl = pytest.importorskip("verl")
 def compose():
     from hydra import compose, initialize_config_dir
 
+    preflight._said.clear()
     with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
         yield lambda *overrides: compose(
             "ppo_trainer",
@@ -110,3 +112,93 @@ def test_main_ppo_ends_with_the_sentence_alone_before_ray_starts(tmp_path, overr
     assert ended.stderr.strip().splitlines()[-1].startswith(sentence)
     assert "Traceback" not in ended.stderr
     assert "ray init kwargs" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["+algorithm.kl_mod=future"], r"algorithm\.kl_mod: there is no such key; did you mean algorithm\.kl_mode\?"),
+        (["+algorithm.frp.horizon=3"], r"algorithm\.frp: there is no such key; did you mean algorithm\.frpo\?"),
+        (
+            ["algorithm.adv_estimator=rloo", "+algorithm.frpo.horizon=3"],
+            r"algorithm\.frpo\.horizon=3 has no effect with adv_estimator=rloo; add \+algorithm\.kl_mode=future",
+        ),
+        (["algorithm.adv_estimator=rloo", "+algorithm.kl_mode=futur"], r"algorithm\.kl_mode=futur: there is one mode"),
+        (["+algorithm.frpo.horizn=3"], r"algorithm\.frpo\.horizn: there is no such key; the nearest"),
+        (
+            ["algorithm.adv_estimator=gae", "+algorithm.kl_mode=future", "algorithm.use_kl_in_reward=True"],
+            r"algorithm\.use_kl_in_reward=True: .*set algorithm\.use_kl_in_reward=False",
+        ),
+    ],
+    ids=str,
+)
+def test_keys_that_verl_would_ignore_are_refused(compose, overrides, sentence):
+    config = compose(*overrides)
+    with pytest.raises(SettingsError, match=sentence):
+        preflight.check(config)
+    assert any(re.search(sentence, problem) for problem in preflight.problems(config))
+
+
+def test_keys_of_the_users_own_are_none_of_our_business(compose):
+    assert preflight.problems(compose("algorithm.adv_estimator=rloo", "+algorithm.temperature_of_mine=3")) == []
+
+
+def test_an_estimator_without_groups_may_run_with_one_response(compose):
+    config = compose("algorithm.adv_estimator=gae", "+algorithm.kl_mode=future", "actor_rollout_ref.rollout.n=1")
+    assert preflight.problems(config) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"],
+            "adv_estimator=rloo with kl_mode=future, beta=",
+        ),
+        (["algorithm.kl_ctrl.type=adaptive"], "beta is adaptive: target_kl=0.1 nats per token, horizon=10000"),
+        (["+algorithm.frpo.horizon=3", "+algorithm.frpo.form=theorem"], "algorithm.frpo: horizon=3"),
+        (
+            ["+algorithm.frpo.kl=current", "data.train_batch_size=256"],
+            "kl=current with one mini-batch and one epoch a step: the current policy is that of the rollout",
+        ),
+        (
+            ["algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future", "algorithm.kl_ctrl.kl_coef=0"],
+            "beta=0, so this is verl's rloo, and no reference policy is loaded",
+        ),
+    ],
+    ids=str,
+)
+def test_what_will_run_is_said(compose, overrides, line):
+    assert any(line in said for said in preflight.summary(compose(*overrides)))
+
+
+def test_several_mini_batches_make_the_current_policy_another_one(compose):
+    said = preflight.summary(compose("+algorithm.frpo.kl=current", "data.train_batch_size=1024"))
+    assert not any("one mini-batch" in line for line in said)
+
+
+def test_the_same_is_said_once(compose, capsys):
+    config = compose("algorithm.kl_ctrl.kl_coef=0.123", "actor_rollout_ref.actor.use_kl_loss=True")
+    preflight._said.clear()
+    preflight.check(config)
+    assert "beta=0.123" in capsys.readouterr().out
+    preflight.check(config)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+@pytest.mark.parametrize("mode", [None, "future"])
+def test_every_example_script_gains_frpo_by_one_flag(compose, mode):
+    """The flags that verl's own GRPO scripts set, with the estimator changed and nothing else."""
+    script = [
+        "algorithm.use_kl_in_reward=False",
+        "actor_rollout_ref.actor.use_kl_loss=True",
+        "actor_rollout_ref.actor.kl_loss_coef=0.001",
+        "actor_rollout_ref.actor.kl_loss_type=low_var_kl",
+        "actor_rollout_ref.actor.entropy_coeff=0",
+        "actor_rollout_ref.actor.use_dynamic_bsz=True",
+    ]
+    flag = ["algorithm.adv_estimator=frpo"] if mode is None else ["+algorithm.kl_mode=future"]
+    config = compose(*script, *(flag if mode is None else ["algorithm.adv_estimator=grpo", *flag]))
+    assert preflight.problems(config) == []
+    assert len(preflight.warnings(config)) == 1

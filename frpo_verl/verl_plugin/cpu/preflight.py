@@ -118,8 +118,8 @@ def _check_pool(config: DictConfig) -> None:
     key = "actor_rollout_ref.actor.fsdp_config.reshard_after_forward"
     if _updates_per_synchronisation(config) > 1 and not OmegaConf.select(config, key):
         raise SettingsError(
-            f"{key}=False with several updates between weight synchronisations: weights that verl sets aside in between "
-            f"have to be whole; set {key}=True"
+            f"{key}=False with several updates between weight synchronisations: weights that verl sets aside in "
+            f"between have to be whole; set {key}=True"
         )
 
 

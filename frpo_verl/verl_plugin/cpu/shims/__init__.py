@@ -7,6 +7,7 @@ from frpo_verl.verl_plugin.cpu.shims import (
     pinned_memory,
     replay_poll,
     saved_weights,
+    value_model,
     vllm_linear,
     vllm_version,
     weight_receiver,
@@ -23,6 +24,7 @@ SHIMS: tuple[Shim, ...] = (
     weight_receiver.SHIM,
     weight_sender.SHIM,
     saved_weights.SHIM,
+    value_model.SHIM,
     vllm_linear.SHIM,
     replay_poll.SHIM,
 )

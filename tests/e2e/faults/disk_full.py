@@ -1,0 +1,26 @@
+"""The disk is full when the actor writes its second checkpoint: the kernel refuses files of more than a few bytes."""
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+import wrapt
+
+
+def _patch(transformer_impl) -> None:
+    engine, host, calls = transformer_impl.FSDPEngine, transformer_impl.FSDPEngine.save_checkpoint, []
+
+    def save_checkpoint(self, *args, **kwargs):
+        calls.append(None)
+        if len(calls) == 2:
+            Path(os.environ["FAULT_MARKER"]).touch()
+            # The limit's signal would end the process; without it, writing fails as on a full disk.
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        return host(self, *args, **kwargs)
+
+    engine.save_checkpoint = save_checkpoint
+
+
+wrapt.register_post_import_hook(_patch, "verl.workers.engine.fsdp.transformer_impl")
