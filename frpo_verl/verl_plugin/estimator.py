@@ -16,6 +16,9 @@ from frpo_verl.verl_plugin import contract, control, metrics, settings, variants
 from frpo_verl.verl_plugin.errors import BatchError
 from frpo_verl.verl_plugin.settings import Settings
 
+_FIGURES_SLOTS = 2**18
+"""Of a larger batch, every n-th response, so many slots in all, stands for the rest in the figures that are costly."""
+
 
 class OutcomeOnly(NamedTuple):
     """Stands for the configuration where verl's grpo is asked for the outcome advantage alone.
@@ -103,13 +106,14 @@ def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
         call.arguments["adv_estimator"] = settings.OUTCOME_ESTIMATOR
     beta = control.coefficient(chosen, call.arguments["config"])
     if is_grpo and (beta != 0 or chosen.variant.std == "population"):
-        data, outcome = _grpo(host, call, chosen)
+        data, outcome, lengths = _grpo(host, call, chosen)
     else:
         if is_grpo:
             call.arguments["config"] = OutcomeOnly("sample")
-        data, outcome = host(*call.args, **call.kwargs), None
+        data, outcome, lengths = host(*call.args, **call.kwargs), None, None
     if beta != 0:
-        return _subtract(data, outcome, chosen, beta)
+        lengths = data.batch["response_mask"].sum(-1) if lengths is None else lengths
+        return _subtract(data, outcome, lengths, chosen, beta)
     metrics.publish({"frpo/beta": 0.0})
     if outcome is not None:
         data.batch["advantages"] = data.batch["returns"] = _spread(outcome, data.batch["response_mask"])
@@ -131,7 +135,7 @@ def compute_population_outcome(data: Any) -> Any:
     return data
 
 
-def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tuple[Any, Tensor]:
+def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tuple[Any, Tensor, Tensor]:
     """verl's grpo on one column, the sum of a response's rewards.
 
     So grouping (rollouts with several outputs too) and normalisation are verl's to the bit, and nothing of the batch's
@@ -146,7 +150,8 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
     if not torch.isfinite(rewards).all():
         row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
         raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
-    any_valid = data.batch["response_mask"].bool().any(-1, keepdim=True).long()
+    lengths = data.batch["response_mask"].sum(-1)
+    any_valid = (lengths > 0).long()[:, None]
     column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
     call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
     call.arguments["config"] = OutcomeOnly(chosen.variant.std)
@@ -155,14 +160,14 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
     else:
         # The grouping of several outputs calls compute_advantage, and with it our wrapper, on the last ones.
         done = host(*call.args, **call.kwargs)
-    return data, done.batch["advantages"][:, 0]
+    return data, done.batch["advantages"][:, 0], lengths
 
 
 def _spread(outcome: Tensor, response_mask: Tensor) -> Tensor:
     return zero_where_masked(outcome[:, None].expand(response_mask.shape), response_mask.bool())
 
 
-def _subtract(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> Any:
+def _subtract(data: Any, outcome: Tensor | None, lengths: Tensor, chosen: Settings, beta: float) -> Any:
     batch = data.batch
     for key, fix in (
         ("old_log_probs", "let verl recompute them"),
@@ -176,10 +181,7 @@ def _subtract(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) 
         raise _not_finite(error, batch) from None
     except InvalidInput as error:
         raise BatchError(f"frpo cannot regularise this batch: {error}") from None
-    lengths = batch["response_mask"].bool().sum(-1)
-    figures = metrics.of_step(done.sums, lengths, beta)
-    figures |= metrics.of_term(diagnose(done.before, done.after, batch["response_mask"]), beta)
-    figures |= metrics.of_tokens(batch["old_log_probs"], batch["ref_log_prob"], batch["response_mask"], chosen.variant)
+    figures = _figures(done, batch, lengths, chosen, beta)
     control.observe(chosen, figures["frpo/divergence_to_ref/token_mean"], int((lengths > 0).sum()))
     in_workers = chosen.variant.kl == "current"
     note = worker.note(chosen, beta if in_workers else None)
@@ -189,6 +191,15 @@ def _subtract(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) 
     if outcome is not None:
         batch["returns"] = done.before
     return data
+
+
+def _figures(done: _Regularised, batch: TensorDict, lengths: Tensor, chosen: Settings, beta: float) -> dict[str, float]:
+    mask = batch["response_mask"]
+    rows = slice(None, None, -(-mask.numel() // _FIGURES_SLOTS) or 1)
+    figures = metrics.of_step(done.sums, lengths, beta)
+    figures |= metrics.of_term(diagnose(done.before[rows], done.after[rows], mask[rows]), beta)
+    old, reference = batch["old_log_probs"][rows], batch["ref_log_prob"][rows]
+    return figures | metrics.of_tokens(old, reference, mask[rows], chosen.variant)
 
 
 def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> _Regularised:

@@ -1,6 +1,7 @@
 """How this plugin changes verl: by wrapping a named function once its module is imported."""
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -30,9 +31,17 @@ def wrap(owner: ModuleType | type, name: str, wrapper: Wrapper) -> None:
     if getattr(host, _MARK, None) is wrapper:
         return
 
-    @functools.wraps(host)
-    def replacement(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(host, *args, **kwargs)
+    if inspect.iscoroutinefunction(host):
+        # Ray awaits what it recognises as a coroutine function, and nothing else.
+        @functools.wraps(host)
+        async def replacement(*args: Any, **kwargs: Any) -> Any:
+            return await wrapper(host, *args, **kwargs)
+
+    else:
+
+        @functools.wraps(host)
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            return wrapper(host, *args, **kwargs)
 
     setattr(replacement, _MARK, wrapper)
     setattr(owner, name, replacement)

@@ -1,3 +1,5 @@
+import asyncio
+import inspect
 import pickle
 import sys
 from types import ModuleType
@@ -73,3 +75,19 @@ def test_ray_can_send_a_wrapped_function_by_reference():
     sent = cloudpickle.dumps(need_reference_policy)
     assert len(sent) < 200
     assert pickle.loads(sent) is need_reference_policy
+
+
+def test_a_coroutine_function_stays_one_for_ray():
+    module = ModuleType("host")
+
+    async def load(value):
+        return value
+
+    module.load = load
+
+    async def twice(host, value):
+        return 2 * await host(value)
+
+    wrap(module, "load", twice)
+    assert inspect.iscoroutinefunction(module.load)
+    assert asyncio.run(module.load(3)) == 6
