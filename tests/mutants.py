@@ -22,6 +22,7 @@ FIRST = {
     "advantage/compiled.py": ("advantage/test_batch.py", "advantage/test_future.py"),
     "divergences/parts.py": ("divergences/test_catalogue.py",),
     "checks.py": ("advantage/test_future.py", "advantage/test_groups.py"),
+    "verl_plugin/estimator.py": ("verl_plugin/test_estimator.py",),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
@@ -171,6 +172,25 @@ MUTANTS = (
     ),
     Mutant("rows.py", "result[rows] = block", "result[: len(block)] = block"),
     Mutant("checks.py", "int(bad[0][1][0])", "int(bad[0][1][-1])"),
+    # figures
+    Mutant("advantage/diagnostics.py", "off = old - new", "off = new - old"),
+    Mutant("advantage/diagnostics.py", "old * new < 0", "old * new <= 0"),
+    Mutant("advantage/diagnostics.py", "(count - 1) * PARTS", "count * PARTS - 1"),
+    Mutant("advantage/diagnostics.py", "part_sums / part_counts.clamp(min=1)", "part_sums"),
+    Mutant("advantage/diagnostics.py", "off_variance / (old_variance + off_variance)", "off_variance / old_variance"),
+    # the mode in verl: any estimator, current policy, adaptive coefficient
+    Mutant("verl_plugin/estimator.py", "before - beta * reg", "before + beta * reg"),
+    Mutant("verl_plugin/estimator.py", "done.before if in_workers else done.after", "done.after"),
+    Mutant("verl_plugin/estimator.py", 'batch["returns"] = done.before', 'batch["returns"] = done.after'),
+    Mutant("verl_plugin/estimator.py", "int((lengths > 0).sum())", "len(lengths)"),
+    Mutant("verl_plugin/worker.py", "advantages - told.beta * reg", "advantages + told.beta * reg"),
+    Mutant("verl_plugin/worker.py", 'log_prob - padded["ref_log_prob"]', 'log_prob - padded["old_log_probs"]'),
+    Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
+    Mutant("verl_plugin/worker.py", "values.sum() / tokens * ranks", "values.sum() / tokens"),
+    Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
+    Mutant("verl_plugin/control.py", "n_steps=responses", "n_steps=1"),
+    Mutant("verl_plugin/variants.py", 'variant.step_value == "start"', 'variant.step_value == "end"'),
+    Mutant("verl_plugin/variants.py", "if variant.discount == 1 else", "if variant.discount else"),
 )
 
 

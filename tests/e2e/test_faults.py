@@ -48,21 +48,3 @@ def test_an_estimator_that_raises_under_the_mode(train):
 def test_a_worker_on_which_the_plugin_is_not_installed(train):
     run = train("plugin-missing", fault="plugin_missing", METHOD="frpo")
     assert_ended(run, "No module named 'frpo_verl'")
-
-
-def test_a_full_disk_at_a_checkpoint_leaves_the_last_one_good(train):
-    adaptive = ("algorithm.kl_ctrl.type=adaptive", "trainer.save_freq=1")
-    full = train("disk-full", fault="disk_full", METHOD="frpo", BETA="0.05", overrides=adaptive)
-    assert_ended(full, "PytorchStreamWriter failed writing file")
-    folder = full.directory / "checkpoints"
-    assert (folder / "latest_checkpointed_iteration.txt").read_text() == "1"
-    again = train(
-        "disk-full-resumed",
-        METHOD="frpo",
-        BETA="0.05",
-        STEPS="2",
-        overrides=(*adaptive, "trainer.resume_mode=auto", f"trainer.default_local_dir={folder}"),
-    )
-    assert again.status == 0, again.log[-3000:]
-    assert f"resumed from {folder}/global_step_1/frpo_verl.json" in again.log
-    assert len(again.steps) == 1

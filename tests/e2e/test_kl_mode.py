@@ -88,31 +88,36 @@ def assert_trajectory(steps: list[dict[str, float]]) -> None:
         assert later["frpo/beta"] == pytest.approx(next_beta(earlier), rel=1e-9)
 
 
-def test_an_adaptive_beta_goes_on_where_a_killed_run_left_it(start, train):
-    with start("adaptive-killed", METHOD="frpo", BETA="0.05", STEPS="50", overrides=ADAPTIVE) as killed:
-        folder, log = killed.run.directory / "checkpoints", killed.run.log
-        tracker = folder / "latest_checkpointed_iteration.txt"
-        deadline = time.monotonic() + 150
-        while not (tracker.exists() and int(tracker.read_text() or 0) >= 3):
+def test_an_adaptive_beta_goes_on_where_a_full_disk_and_a_kill_left_it(start, train):
+    full = train("adaptive-disk-full", fault="disk_full", METHOD="frpo", BETA="0.05", overrides=ADAPTIVE)
+    assert full.status != 0
+    assert full.fault_seconds < 60
+    assert "PytorchStreamWriter failed writing file" in full.log
+    folder = full.directory / "checkpoints"
+    tracker = folder / "latest_checkpointed_iteration.txt"
+    assert tracker.read_text() == "1"
+
+    there = f"trainer.default_local_dir={folder}"
+    with start("adaptive-killed", METHOD="frpo", BETA="0.05", STEPS="50", overrides=(*ADAPTIVE, there)) as killed:
+        log, deadline = killed.run.log, time.monotonic() + 150
+        while int(tracker.read_text() or 0) < 4:
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             assert killed.run.process.poll() is None, log.read_text()[-3000:]
             time.sleep(0.5)
         killed.kill()
-    before = killed.steps()
+    assert f"resumed from {folder}/global_step_1/frpo_verl.json" in log.read_text()
     saved_at = int(tracker.read_text())
     saved = json.loads((folder / f"global_step_{saved_at}" / "frpo_verl.json").read_text())
-    assert_trajectory(before)
+    # one step before the full disk, and the killed run's up to the checkpoint that counts
+    until_kill = [full.steps[0], *killed.steps()][:saved_at]
+    assert_trajectory(until_kill)
+    assert saved["beta"] == pytest.approx(next_beta(until_kill[-1]), rel=1e-12)
+
     resumed = train(
-        "adaptive-resumed",
-        METHOD="frpo",
-        BETA="0.05",
-        STEPS=str(saved_at + 2),
-        overrides=(*ADAPTIVE, f"trainer.default_local_dir={folder}"),
+        "adaptive-resumed", METHOD="frpo", BETA="0.05", STEPS=str(saved_at + 2), overrides=(*ADAPTIVE, there)
     )
     assert_trained(resumed, steps=2)
     assert f"resumed from {folder}/global_step_{saved_at}/frpo_verl.json" in resumed.log
-    at_kill = before[saved_at - 1]
-    assert saved["beta"] == pytest.approx(next_beta(at_kill), rel=1e-12)
-    assert_trajectory([at_kill, *resumed.steps])
-    # and it had moved: the check above could not fail otherwise
+    assert_trajectory([*until_kill, *resumed.steps])
+    # and it had moved: the checks above could not fail otherwise
     assert saved["beta"] != pytest.approx(0.05, rel=1e-3)

@@ -12,10 +12,12 @@ TWO_MINI_BATCHES = "actor_rollout_ref.actor.ppo_mini_batch_size=4"
 
 
 def assert_trained(run, steps: int = 3) -> list[dict[str, float]]:
-    """The logged steps that carry the term's figures."""
+    """The logged records that carry the term's figures."""
     assert run.status == 0, run.log[-3000:]
     assert "Error in _run_prompt" not in run.log
-    with_term = [step for step in run.steps if "frpo/beta" in step]
+    # line by line: fully-async logs its last two steps under one number
+    records = [json.loads(line)["data"] for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+    with_term = [record for record in records if "frpo/beta" in record]
     assert len(with_term) == steps
     for step in with_term:
         assert math.isfinite(step["actor/pg_loss"])
@@ -23,7 +25,7 @@ def assert_trained(run, steps: int = 3) -> list[dict[str, float]]:
         assert math.isfinite(step["frpo/divergence_to_ref/token_mean"])
     # the policy starts at the reference and leaves it
     assert abs(with_term[0]["frpo/divergence_to_ref/token_mean"]) < 1e-6
-    assert abs(with_term[-1]["frpo/divergence_to_ref/token_mean"]) > 1e-3
+    assert max(abs(step["frpo/divergence_to_ref/token_mean"]) for step in with_term[1:]) > 1e-3
     assert run.left_behind == 0
     return with_term
 
