@@ -37,10 +37,47 @@ def test_every_shim_has_a_row_with_its_reason(shim):
 def test_every_metric_is_documented():
     import torch
 
+    from frpo_verl.advantage import diagnose
     from frpo_verl.verl_plugin import metrics
+    from frpo_verl.verl_plugin.variants import Variant
 
-    figures = metrics.of_step(torch.zeros(1, 3), torch.ones(1), 0.1)
-    assert [name for name in figures if f"`{name}`" not in README] == []
+    row, mask = torch.zeros(1, 3), torch.ones(1, 3)
+    figures = {
+        **metrics.of_step(torch.zeros(1, 3), torch.ones(1), 0.1),
+        **metrics.of_term(diagnose(row, row, mask), 0.1),
+        **metrics.of_tokens(row, row, mask, Variant(token_clip=1.0)),
+        "actor/frpo/divergence_to_ref/token_mean": 0,
+        "actor/frpo/drift_from_old/token_mean": 0,
+    }
+    assert "frpo/future_term/profile/tenth_05" in figures
+    ends = {name for name in figures if "tenth_" not in name or name.endswith("01")}
+    assert [name for name in ends if f"`{name}`" not in README] == []
+
+
+def test_every_key_of_the_variant_has_a_row_with_its_values():
+    import dataclasses
+
+    from frpo_verl.verl_plugin import variants
+
+    rows = {row.split("|")[1].strip(" `"): row for row in README.splitlines() if row.startswith("| `")}
+    for field in dataclasses.fields(variants.Variant):
+        row = rows[field.name]
+        default = "null" if field.default is None else str(field.default).removesuffix(".0")
+        assert f"**{default}**" in row or f"**`{default}`**" in row
+        assert [value for value in variants._CHOICES.get(field.name, ()) if f"`{value}`" not in row] == []
+
+
+def test_what_the_mode_means_for_every_estimator_is_what_the_tests_say():
+    import ast
+
+    file = ROOT / "tests" / "verl_plugin" / "test_every_estimator.py"
+    (meaning,) = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "MEANING"
+    ]
+    assert len(meaning) > 10
+    assert [name for name, line in meaning.items() if f"| `{name}` | {line} |" not in README] == []
 
 
 def test_every_divergence_is_documented():
