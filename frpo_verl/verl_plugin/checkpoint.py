@@ -1,11 +1,13 @@
 """The plugin's part of verl's checkpoints: the state of an adaptive β, beside the actor in `global_step_N`."""
 
 import inspect
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from frpo_verl.verl_plugin import control, settings
+from frpo_verl.verl_plugin.errors import CheckpointError
 
 
 def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -21,11 +23,30 @@ def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         What the host returns.
 
     Raises:
-        CheckpointError: the state cannot be written.
+        CheckpointError: the state, or verl's part, cannot be written; it names the last checkpoint that counts.
     """
-    if settings.asks_for_future(trainer.config.algorithm):
-        control.save(Path(trainer.config.trainer.default_local_dir).absolute() / f"global_step_{_step(trainer)}")
-    return host(trainer, *args, **kwargs)
+    if not settings.asks_for_future(trainer.config.algorithm):
+        return host(trainer, *args, **kwargs)
+    folder = Path(trainer.config.trainer.default_local_dir).absolute()
+    try:
+        control.save(folder / f"global_step_{_step(trainer)}")
+        return host(trainer, *args, **kwargs)
+    except Exception as error:
+        # On a full disk torch says "iostream error" from inside a worker, and nothing else.
+        raise CheckpointError(_not_saved(folder, _step(trainer), error)) from error
+
+
+def _not_saved(folder: Path, step: int, error: Exception) -> str:
+    tracker = folder / "latest_checkpointed_iteration.txt"
+    last = f"global_step_{tracker.read_text()}" if tracker.is_file() else "none yet"
+    reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free >> 20
+    return (
+        f"the checkpoint of step {step} could not be written to {folder} ({reason[0]}), where {free} MiB are free; the "
+        f"last one that counts, {last}, is untouched: make room or choose another trainer.default_local_dir, and start "
+        "again with trainer.resume_mode=auto"
+    )
 
 
 def restore_after(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:

@@ -133,6 +133,25 @@ def test_the_state_is_there_before_verl_says_that_the_checkpoint_counts(tmp_path
     assert seen == [{"beta": control.coefficient(settings.read(algorithm()), algorithm())}]
 
 
+@pytest.mark.parametrize("last", [None, "6"])
+def test_what_keeps_a_checkpoint_from_being_written_is_said_with_the_last_that_counts(tmp_path, last):
+    folder = tmp_path / "not" / "yet"
+    if last is not None:
+        folder = tmp_path
+        (folder / "latest_checkpointed_iteration.txt").write_text(last)
+
+    def host(trainer):
+        raise RuntimeError("ray::worker\nTraceback\nRuntimeError: basic_ios::clear: iostream error\n")
+
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.save_before(host, trainer(folder, 7))
+    said = str(error.value)
+    assert f"step 7 could not be written to {folder} (RuntimeError: basic_ios::clear: iostream error)" in said
+    assert f"the last one that counts, {'global_step_6' if last else 'none yet'}, is untouched" in said
+    assert "\n" not in said
+    assert isinstance(error.value.__cause__, RuntimeError)
+
+
 def resume(tmp_path: Path, of: SimpleNamespace, step: int) -> float:
     def host(trainer):
         trainer.global_steps = step
