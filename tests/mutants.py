@@ -176,8 +176,8 @@ MUTANTS = (
     Mutant("advantage/diagnostics.py", "off = old - new", "off = new - old"),
     Mutant("advantage/diagnostics.py", "old * new < 0", "old * new <= 0"),
     Mutant("advantage/diagnostics.py", "(count - 1) * PARTS", "count * PARTS - 1"),
-    Mutant("advantage/diagnostics.py", "part_sums / part_counts.clamp(min=1)", "part_sums"),
-    Mutant("advantage/diagnostics.py", "off_variance / (old_variance + off_variance)", "off_variance / old_variance"),
+    Mutant("advantage/diagnostics.py", "off, minlength=PARTS) / counts", "off, minlength=PARTS)"),
+    Mutant("advantage/diagnostics.py", "variances[1] / sum(variances)", "variances[0] / sum(variances)"),
     # the mode in verl: any estimator, current policy, adaptive coefficient
     Mutant("verl_plugin/estimator.py", "before - beta * reg", "before + beta * reg"),
     Mutant("verl_plugin/estimator.py", "done.before if in_workers else done.after", "done.after"),

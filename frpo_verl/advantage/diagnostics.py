@@ -7,8 +7,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
-from frpo_verl.masking import zero_where_masked
-from frpo_verl.rows import row_blocks
 
 PARTS = 10
 """Parts of a response in the profile."""
@@ -58,44 +56,25 @@ def diagnose(
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
     checks.padded_tensors(response_mask, before=before, after=after)
-    sums = torch.zeros(6, dtype=torch.float64, device=before.device)
-    part_sums = torch.zeros(PARTS, dtype=torch.float64, device=before.device)
-    part_counts = torch.zeros(PARTS, dtype=torch.float64, device=before.device)
-    taken = []
-    stride = max(1, before.numel() // _SAMPLE)
-    for rows in row_blocks(before):
-        mask = response_mask[rows].bool()
-        old, new = zero_where_masked(before[rows], mask), zero_where_masked(after[rows], mask)
-        off = old - new
-        flipped = old * new < 0
-        sums += torch.stack([part.double().sum() for part in (mask, old, old.square(), off, off.square(), flipped)])
-        count = mask.cumsum(-1, dtype=torch.int32)
-        part = ((count - 1) * PARTS).div(count[:, -1:].clamp(min=1), rounding_mode="floor")[mask].long()
-        valid = off[mask]
-        part_sums.index_add_(0, part, valid.double())
-        part_counts += torch.bincount(part, minlength=PARTS)
-        taken.append(valid[::stride])
-    return _figures(
-        sums.tolist(), part_sums / part_counts.clamp(min=1), torch.cat(taken) if taken else before.new_empty(0)
-    )
-
-
-def _figures(sums: list[float], profile: Tensor, sample: Tensor) -> Diagnostics:
-    tokens, old, old_square, off, off_square, flipped = sums
-    if not tokens:
+    mask = response_mask.bool()
+    count = mask.cumsum(-1)
+    tenth = ((count - 1) * PARTS).div(count[:, -1:].clamp(min=1), rounding_mode="floor")[mask]
+    old, new = before.detach()[mask].double(), after.detach()[mask].double()
+    if not len(old):
         return Diagnostics(0.0, 0.0, [0.0] * len(QUANTILES), [0.0] * PARTS)
-    old_variance, off_variance = _variance(old, old_square, tokens), _variance(off, off_square, tokens)
-    at = torch.tensor(QUANTILES, dtype=sample.dtype, device=sample.device)
+    off = old - new
+    variances = _variance(old), _variance(off)
+    sample = off[:: max(1, len(off) // _SAMPLE)]
+    counts = torch.bincount(tenth, minlength=PARTS).clamp(min=1)
     return Diagnostics(
-        variance_share=off_variance / (old_variance + off_variance) if off_variance else 0.0,
-        sign_flips=flipped / tokens,
-        quantiles=torch.quantile(sample, at).tolist(),
-        profile=profile.tolist(),
+        variance_share=variances[1] / sum(variances) if variances[1] else 0.0,
+        sign_flips=(old * new < 0).double().mean().item(),
+        quantiles=torch.quantile(sample, sample.new_tensor(QUANTILES)).tolist(),
+        profile=(torch.bincount(tenth, off, minlength=PARTS) / counts).tolist(),
     )
 
 
-def _variance(total: float, square: float, tokens: float) -> float:
-    mean_square = square / tokens
-    variance = mean_square - (total / tokens) ** 2
-    # What is left of equal values is the rounding of float64 sums.
-    return variance if variance > 1e-12 * mean_square else 0.0
+def _variance(values: Tensor) -> float:
+    variance = values.var(correction=0).item()
+    # What is left of equal values is the rounding of their mean.
+    return variance if variance > 1e-24 * values.square().mean().item() else 0.0

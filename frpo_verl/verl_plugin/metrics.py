@@ -8,11 +8,9 @@ sample-weighted mean. What the workers measure under the current policy is in `w
 
 import math
 
-import torch
 from torch import Tensor
 
 from frpo_verl.advantage.diagnostics import Diagnostics
-from frpo_verl.rows import row_blocks
 from frpo_verl.verl_plugin.variants import Variant
 
 _published: dict[str, float] = {}
@@ -126,20 +124,14 @@ def of_tokens(log_prob: Tensor, ref_log_prob: Tensor, response_mask: Tensor, var
     Returns:
         Name to number.
     """
-    bound = math.inf if variant.token_clip is None else variant.token_clip
-    totals = torch.zeros(5, dtype=torch.float64, device=log_prob.device)
-    for rows in row_blocks(log_prob):
-        valid = response_mask[rows].bool()
-        delta = log_prob[rows].float() - ref_log_prob[rows].float()
-        entropy = torch.where(valid, log_prob[rows], 0).double().sum()
-        unseen = ~valid & valid.any(-1, keepdim=True)
-        counts = valid.sum(), unseen.sum(), (unseen & ~delta.isfinite()).sum(), (valid & (delta.abs() > bound)).sum()
-        totals += torch.stack([entropy, *(count.double() for count in counts)])
-    log_probs, tokens, unseen, nonfinite, clipped = totals.tolist()
+    valid = response_mask.bool()
+    unseen = ~valid & valid.any(-1, keepdim=True)
+    delta = log_prob.float() - ref_log_prob.float()
+    tokens = max(1, int(valid.sum()))
     figures = {
-        "frpo/sampled_entropy/token_mean": -log_probs / max(1, tokens),
-        "frpo/masked_nonfinite_share": nonfinite / max(1, unseen),
+        "frpo/sampled_entropy/token_mean": -log_prob[valid].double().sum().item() / tokens,
+        "frpo/masked_nonfinite_share": int((unseen & ~delta.isfinite()).sum()) / max(1, int(unseen.sum())),
     }
     if variant.token_clip is not None:
-        figures["frpo/clipped_share"] = clipped / max(1, tokens)
+        figures["frpo/clipped_share"] = int((valid & (delta.abs() > variant.token_clip)).sum()) / tokens
     return figures

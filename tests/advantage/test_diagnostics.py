@@ -56,15 +56,6 @@ def test_no_valid_token():
     assert not any([*found.quantiles, *found.profile])
 
 
-def test_blocks_do_not_show(monkeypatch):
-    before, after, mask = torch.randn(40, 9).double(), torch.randn(40, 9).double(), torch.rand(40, 9) > 0.3
-    expected = diagnose(before, after, mask)
-    monkeypatch.setattr("frpo_verl.rows.CPU_BLOCK", 20)
-    found = diagnose(before, after, mask)
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, abs=1e-12)
-
-
 def test_padding_rows_and_columns_change_nothing():
     before, after, mask = torch.randn(4, 6), torch.randn(4, 6), torch.rand(4, 6) > 0.3
     padded = [torch.nn.functional.pad(part.float(), (3, 2, 0, 2)) for part in (before, after, mask)]
