@@ -186,6 +186,7 @@ MUTANTS = (
     Mutant("verl_plugin/worker.py", "advantages - told.beta * reg", "advantages + told.beta * reg"),
     Mutant("verl_plugin/worker.py", 'log_prob - padded["ref_log_prob"]', 'log_prob - padded["old_log_probs"]'),
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
+    Mutant("verl_plugin/estimator.py", "torch.randperm(len(mask), generator=chance)", "torch.arange(0, len(mask), 10)"),
     Mutant("verl_plugin/worker.py", "values.sum() / tokens * ranks", "values.sum() / tokens"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     Mutant("verl_plugin/control.py", "n_steps=responses", "n_steps=1"),

@@ -38,7 +38,7 @@ def test_every_metric_is_documented():
     import torch
 
     from frpo_verl.advantage import diagnose
-    from frpo_verl.verl_plugin import metrics
+    from frpo_verl.verl_plugin import metrics, worker
     from frpo_verl.verl_plugin.variants import Variant
 
     row, mask = torch.zeros(1, 3), torch.ones(1, 3)
@@ -48,6 +48,7 @@ def test_every_metric_is_documented():
         **metrics.of_tokens(row, row, mask, Variant(token_clip=1.0)),
         "actor/frpo/divergence_to_ref/token_mean": 0,
         "actor/frpo/drift_from_old/token_mean": 0,
+        f"actor/{worker.SUBTRACTED}": 0,
     }
     assert "frpo/future_term/profile/tenth_05" in figures
     ends = {name for name in figures if "tenth_" not in name or name.endswith("01")}

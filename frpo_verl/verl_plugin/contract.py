@@ -71,6 +71,16 @@ CONTRACT = (
         since="0.9.0",
     ),
     Symbol(
+        "verl.trainer.ppo.ray_trainer", "RayPPOTrainer._update_actor", ("batch",), "hears whether the workers did it"
+    ),
+    Symbol(
+        "verl.trainer.ppo.v1.trainer_base",
+        "PPOTrainer._update_actor",
+        ("batch", "metrics"),
+        "hears whether the workers did it",
+        since="0.9.0",
+    ),
+    Symbol(
         "verl.trainer.ppo.metric_utils",
         "compute_data_metrics",
         ("batch", "use_critic"),

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.verl_plugin.errors import CheckpointError
+from frpo_verl.verl_plugin.errors import CheckpointError, SettingsError
 from frpo_verl.verl_plugin.settings import Settings
 
 FILE = "frpo_verl.json"
 """Name of the state's file in verl's `global_step_N` folder."""
+
+LARGEST_ERROR = 0.2
+"""verl's bound of the relative error that moves β."""
 
 _controller: Any = None
 
@@ -40,9 +43,18 @@ def observe(chosen: Settings, divergence: float, responses: int) -> None:
         chosen: the run's settings.
         divergence: the token mean over the valid tokens of the batch, in nats.
         responses: how many responses have a valid token.
+
+    Raises:
+        SettingsError: the horizon is so short that β would not stay positive.
     """
-    if chosen.adaptive:
-        _controller.update(current_kl=divergence, n_steps=responses)
+    if not chosen.adaptive:
+        return
+    _controller.update(current_kl=divergence, n_steps=responses)
+    if _controller.value <= 0:
+        raise SettingsError(
+            f"algorithm.kl_ctrl.horizon={_controller.horizon}: a step of {responses} responses has taken β to "
+            f"{_controller.value:g}; set it far above {LARGEST_ERROR * responses:.0f}"
+        )
 
 
 def reset() -> None:

@@ -17,7 +17,7 @@ from frpo_verl.verl_plugin.errors import BatchError
 from frpo_verl.verl_plugin.settings import Settings
 
 _FIGURES_SLOTS = 2**18
-"""Of a larger batch, every n-th response, so many slots in all, stands for the rest in the figures that are costly."""
+"""Of a larger batch, responses drawn at random, so many slots in all, stand for the rest in the costly figures."""
 
 
 class OutcomeOnly(NamedTuple):
@@ -67,10 +67,13 @@ def compute_frpo_advantage(
 
     Raises:
         BatchError: β is not 0 and the log-probs are missing or not finite.
+        HostError: this verl is not one that the plugin fits.
     """
     from verl.protocol import DataProto
     from verl.trainer.ppo.ray_trainer import compute_advantage
 
+    # Without our wrapper around it, verl's function would call this one again.
+    contract.refuse_if_changed()
     given = {} if batch is None else dict(batch.items())
     tensors = {**given, "token_level_rewards": token_level_rewards, "response_mask": response_mask}
     data = DataProto(batch=TensorDict(tensors, len(response_mask)), non_tensor_batch={"uid": index})
@@ -100,6 +103,8 @@ def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
         BatchError: β is not 0 and the log-probs are missing or not finite.
     """
     contract.refuse_if_changed()
+    if call.arguments.get("config") is None:
+        raise BatchError("adv_estimator=frpo without verl's algorithm section: pass it to compute_advantage as config")
     chosen = settings.read(call.arguments["config"])
     is_grpo = call.arguments["adv_estimator"] in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR)
     if is_grpo:
@@ -111,6 +116,8 @@ def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
         if is_grpo:
             call.arguments["config"] = OutcomeOnly("sample")
         data, outcome, lengths = host(*call.args, **call.kwargs), None, None
+        if beta != 0:
+            _refuse_unfit(data.batch, call.arguments["adv_estimator"])
     if beta != 0:
         lengths = data.batch["response_mask"].sum(-1) if lengths is None else lengths
         return _subtract(data, outcome, lengths, chosen, beta)
@@ -163,6 +170,23 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
     return data, done.batch["advantages"][:, 0], lengths
 
 
+def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
+    advantages, mask = batch["advantages"], batch["response_mask"]
+    if advantages.shape != mask.shape or not advantages.is_floating_point():
+        raise BatchError(
+            f"adv_estimator={estimator} returned advantages of shape {tuple(advantages.shape)} and {advantages.dtype}, "
+            f"and kl_mode={settings.MODE} needs a floating-point number for each of {tuple(mask.shape)}: look at the "
+            "estimator"
+        )
+    unfit = mask.bool() & ~torch.isfinite(advantages)
+    if unfit.any():
+        row, token = unfit.nonzero()[0].tolist()
+        raise BatchError(
+            f"adv_estimator={estimator} returned {advantages[row, token]:g} for row {row} at token {token}: look at "
+            "the estimator and the reward function"
+        )
+
+
 def _spread(outcome: Tensor, response_mask: Tensor) -> Tensor:
     return zero_where_masked(outcome[:, None].expand(response_mask.shape), response_mask.bool())
 
@@ -195,7 +219,11 @@ def _subtract(data: Any, outcome: Tensor | None, lengths: Tensor, chosen: Settin
 
 def _figures(done: _Regularised, batch: TensorDict, lengths: Tensor, chosen: Settings, beta: float) -> dict[str, float]:
     mask = batch["response_mask"]
-    rows = slice(None, None, -(-mask.numel() // _FIGURES_SLOTS) or 1)
+    # Not every n-th: rows stand in the order of their groups.
+    chance = torch.Generator().manual_seed(0)
+    rows = torch.randperm(len(mask), generator=chance)[: max(1, _FIGURES_SLOTS // max(1, mask.shape[1]))]
+    if len(rows) == len(mask):
+        rows = slice(None)
     figures = metrics.of_step(done.sums, lengths, beta)
     figures |= metrics.of_term(diagnose(done.before[rows], done.after[rows], mask[rows]), beta)
     old, reference = batch["old_log_probs"][rows], batch["ref_log_prob"][rows]

@@ -21,10 +21,8 @@ def _register_estimator(core_algos: ModuleType) -> None:
 
 def _regularises(estimator: str, config: Any) -> bool:
     """False too for a `frpo` that the host brings itself: then the plugin steps aside."""
-    if not settings.asks_for_future(config):
-        return False
     if estimator != settings.ESTIMATOR:
-        return True
+        return settings.asks_for_future(config)
     from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 
     from frpo_verl.verl_plugin.estimator import compute_frpo_advantage
@@ -53,8 +51,22 @@ def _grouped_with_future_term(host: Callable, *args, **kwargs):
     return host(*args, **kwargs)
 
 
+def _update_acknowledged_v0(host: Callable, trainer, batch):
+    output = host(trainer, batch)
+    worker.require_acknowledgement(batch.meta_info.get(worker.NOTE), output.meta_info["metrics"])
+    return output
+
+
+def _update_acknowledged_v1(host: Callable, trainer, batch, metrics: dict):
+    note = batch.extra_info.get(worker.NOTE)
+    result = host(trainer, batch, metrics)
+    worker.require_acknowledgement(note, metrics)
+    return result
+
+
 def _change_v0(ray_trainer: ModuleType) -> None:
     wrap(ray_trainer, "compute_advantage", _with_future_term)
+    wrap(ray_trainer.RayPPOTrainer, "_update_actor", _update_acknowledged_v0)
     wrap(ray_trainer.RayPPOTrainer, "_save_checkpoint", checkpoint.save_before)
     wrap(ray_trainer.RayPPOTrainer, "_load_checkpoint", checkpoint.restore_after)
 
@@ -81,6 +93,7 @@ def _add_published(host: Callable, trainer, batch, metrics: dict):
 
 def _change_v1(trainer_base: ModuleType) -> None:
     wrap(trainer_base.PPOTrainer, "_compute_advantage", _add_published)
+    wrap(trainer_base.PPOTrainer, "_update_actor", _update_acknowledged_v1)
     wrap(trainer_base.PPOTrainer, "_save_checkpoint", checkpoint.save_before)
     wrap(trainer_base.PPOTrainer, "_load_checkpoint", checkpoint.restore_after)
 

@@ -1,5 +1,6 @@
 """Between a command line and Ray: what is checked then, and how every worker is made to load the plugin."""
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,6 @@ MODULE = "frpo_verl.verl_plugin"
 
 DRIVERS_VERSION = "FRPO_VERL_DRIVERS_VERSION"
 """Environment variable by which the driver tells its workers which frpo-verl they must have."""
-
-_asked = False
 
 
 def refuse_another_version() -> None:
@@ -68,32 +67,45 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
         Ray's runtime environment.
     """
     environment = host() if config is None else host(config)
-    if config is not None:
-        _check(config)
-    if not _asked:
+    # Where no configuration is passed, the plugin is here only because somebody named it.
+    if config is not None and not _check(config):
         return environment
     named = [name for name in os.environ.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
-    variables = environment.setdefault("env_vars", {})
-    variables["VERL_USE_EXTERNAL_MODULES"] = ",".join(dict.fromkeys([*named, MODULE]))
-    variables[DRIVERS_VERSION] = __version__
+    wanted = {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, MODULE])), DRIVERS_VERSION: __version__}
     if contract.is_strict():
-        variables["FRPO_VERL_STRICT"] = "1"
+        wanted["FRPO_VERL_STRICT"] = "1"
+    given = _variables_of_the_job()
+    if MODULE not in given.get("VERL_USE_EXTERNAL_MODULES", MODULE).split(","):
+        raise SystemExit(
+            f"frpo-verl: VERL_USE_EXTERNAL_MODULES={given['VERL_USE_EXTERNAL_MODULES']!r} in the Ray job's runtime_env "
+            f"leaves the plugin out; add {MODULE} to it"
+        )
+    # Ray refuses a variable that the submitted job has already, whatever its value.
+    environment.setdefault("env_vars", {}).update({key: wanted[key] for key in wanted.keys() - given.keys()})
     return environment
 
 
-def _check(config: Any) -> None:
-    global _asked
+def _variables_of_the_job() -> dict[str, str]:
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    return (job.get("runtime_env") or {}).get("env_vars") or {}
+
+
+def _check(config: Any) -> bool:
+    """Whether the run asks for the future divergence, after its settings have been checked."""
     import ray
 
-    _asked = settings.asks_for_future(config.algorithm)
-    if ray.is_initialized():
-        # V0 validates once more inside an actor, where Ray already holds the ports and the memory.
-        preflight.check(config)
-        return
+    if "algorithm" not in config:
+        return False
     try:
         preflight.check(config)
-        if cpu.is_asked_for():
+        # V0 validates once more inside an actor, where Ray already holds the ports and the memory.
+        if cpu.is_asked_for() and not ray.is_initialized():
             cpu.check(config)
     except (SettingsError, HostError) as error:
+        if ray.is_initialized():
+            raise
         # The driver, before Ray starts: a traceback through Hydra would bury the sentence.
         raise SystemExit(f"frpo-verl: {error}") from None
+    return settings.asks_for_future(config.algorithm)

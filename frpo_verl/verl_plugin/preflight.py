@@ -1,17 +1,25 @@
 """What can be known before Ray starts is said before Ray starts."""
 
-import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from packaging.version import Version
+
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import contract, settings
+from frpo_verl.verl_plugin import contract, control, settings, variants
 from frpo_verl.verl_plugin.errors import HostError, SettingsError
 from frpo_verl.verl_plugin.settings import Settings
 from frpo_verl.verl_plugin.variants import Variant
 
-_OUR_KEYS = ("kl_mode", "frpo")
+_MISSPELT = {
+    "kl_mode": ("klmode", "kl_mod", "kl_modes", "kl-mode", "kl_Mode", "KL_mode"),
+    "frpo": ("frp", "fpro", "FRPO", "Frpo"),
+}
+"""Our keys, and how they get misspelt: names that no other estimator's settings have."""
+
+_ELSEWHERE = ("algorithm.kl_ctrl", "actor_rollout_ref", "actor_rollout_ref.actor", "trainer")
+"""Where our keys get put by mistake, beside the root."""
 
 _said: set[str] = set()
 
@@ -60,7 +68,7 @@ def warnings(config: Any) -> list[str]:
         return []
     found = []
     actor = config.actor_rollout_ref.actor
-    if actor.use_kl_loss and actor.kl_loss_coef != 0:
+    if actor.use_kl_loss and actor.kl_loss_coef:
         found.append(
             f"actor_rollout_ref.actor.use_kl_loss=True with kl_loss_coef={actor.kl_loss_coef:g} counts the divergence "
             "to the reference a second time; set actor_rollout_ref.actor.use_kl_loss=False"
@@ -90,8 +98,8 @@ def summary(config: Any) -> list[str]:
         f"to the reference: {chosen.generator.name} (algorithm.kl_penalty)"
     ]
     if chosen.adaptive:
-        control = algorithm.kl_ctrl
-        lines.append(f"beta is adaptive: target_kl={control.target_kl:g} nats per token, horizon={control.horizon:g}")
+        kl_ctrl = algorithm.kl_ctrl
+        lines.append(f"beta is adaptive: target_kl={kl_ctrl.target_kl:g} nats per token, horizon={kl_ctrl.horizon:g}")
     changed = {key: value for key, value in vars(chosen.variant).items() if value != getattr(Variant(), key)}
     if changed:
         lines.append("algorithm.frpo: " + ", ".join(f"{key}={value}" for key, value in changed.items()))
@@ -104,7 +112,7 @@ def summary(config: Any) -> list[str]:
 
 
 def _problems(config: Any) -> Iterator[SettingsError | HostError]:
-    yield from _misspelt(config.algorithm)
+    yield from _misplaced(config)
     if not settings.asks_for_future(config.algorithm):
         yield from _without_effect(config.algorithm)
         return
@@ -116,32 +124,39 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError]:
         return
     yield from _group_size(config)
     yield from _reference(config, chosen)
+    yield from _control(config, chosen)
+    yield from _distillation(config)
     yield from _hidden_from_workers(config)
+    yield from _other_mains(config)
 
 
-def _misspelt(algorithm: Mapping[str, Any]) -> Iterator[SettingsError]:
-    """Keys that verl does not know either, and that look like ours: verl would ignore them."""
-    from verl.trainer.config import AlgoConfig
+def _misplaced(config: Any) -> Iterator[SettingsError]:
+    """Our keys by another name or in another place: verl would ignore them."""
+    from omegaconf import OmegaConf
 
-    known = {*AlgoConfig.__dataclass_fields__, *_OUR_KEYS, "_target_"}
-    for key in algorithm:
-        near = difflib.get_close_matches(str(key), _OUR_KEYS, n=1)
-        if key not in known and near:
-            yield SettingsError(f"algorithm.{key}: there is no such key; did you mean algorithm.{near[0]}?")
+    for key, wrong in _MISSPELT.items():
+        for name in wrong:
+            if name in config.algorithm:
+                yield SettingsError(f"algorithm.{name}: there is no such key; did you mean algorithm.{key}?")
+        for place in ("", *_ELSEWHERE):
+            section = OmegaConf.select(config, place) if place else config
+            if section is not None and key in section:
+                where = f"{place}.{key}" if place else key
+                yield SettingsError(f"{where}: nobody reads it there; write +algorithm.{key}")
 
 
 def _without_effect(algorithm: Mapping[str, Any]) -> Iterator[SettingsError]:
-    mode, section = algorithm.get("kl_mode"), algorithm.get("frpo")
-    if mode is not None:
-        try:
+    try:
+        if algorithm.get("kl_mode") is not None:
             settings.read(algorithm)
-        except SettingsError as error:
-            yield error
-            return
-    changed = [key for key, value in dict(section or {}).items() if value != getattr(Variant(), key, value is None)]
+        values = variants.given(algorithm.get("frpo"))
+    except SettingsError as error:
+        yield error
+        return
+    changed = [key for key, value in values.items() if value != getattr(Variant(), key)]
     if changed:
         yield SettingsError(
-            f"algorithm.frpo.{changed[0]}={section[changed[0]]} has no effect with adv_estimator="
+            f"algorithm.frpo.{changed[0]}={values[changed[0]]} has no effect with adv_estimator="
             f"{algorithm.get('adv_estimator')}; add +algorithm.kl_mode={settings.MODE}, or leave the key out"
         )
 
@@ -167,6 +182,41 @@ def _reference(config: Any, chosen: Settings) -> Iterator[SettingsError]:
         )
 
 
+def _control(config: Any, chosen: Settings) -> Iterator[SettingsError]:
+    """A step may move β by less than all of it."""
+    group, horizon = config.actor_rollout_ref.rollout.n, config.algorithm.kl_ctrl.get("horizon")
+    responses = max(config.data.train_batch_size, config.actor_rollout_ref.actor.ppo_mini_batch_size) * group
+    if chosen.adaptive and horizon <= control.LARGEST_ERROR * responses:
+        yield SettingsError(
+            f"algorithm.kl_ctrl.horizon={horizon} with type=adaptive: a step of {responses} responses may take off "
+            f"{control.LARGEST_ERROR * responses / horizon:.0%} of β; set it far above "
+            f"{control.LARGEST_ERROR * responses:.0f}, for instance to verl's 10000"
+        )
+
+
+def _distillation(config: Any) -> Iterator[SettingsError]:
+    from omegaconf import OmegaConf
+
+    enabled = OmegaConf.select(config, "distillation.enabled", default=False)
+    key = "distillation.distillation_loss.use_task_rewards"
+    if enabled and not OmegaConf.select(config, key, default=True):
+        yield SettingsError(
+            f"{key}=False: verl then leaves the advantages out of the loss, and the future term with them; set "
+            f"{key}=True, or leave adv_estimator=frpo and kl_mode out"
+        )
+
+
+def _other_mains(config: Any) -> Iterator[SettingsError]:
+    from omegaconf import OmegaConf
+
+    # Its trainer is defined in the main itself, where the plugin's hooks do not reach.
+    if Version(contract.verl_version()) < Version("0.9") and OmegaConf.select(config, "transfer_queue.enable"):
+        yield SettingsError(
+            f"transfer_queue.enable=True: the trainer of verl {contract.verl_version()} for it (main_ppo_sync) is out "
+            "of the plugin's reach; set it to False and run verl.trainer.main_ppo, or install verl 0.9.1"
+        )
+
+
 def _hidden_from_workers(config: Any) -> Iterator[SettingsError]:
     from omegaconf import OmegaConf
 
@@ -174,7 +224,8 @@ def _hidden_from_workers(config: Any) -> Iterator[SettingsError]:
     value = OmegaConf.select(config, key, default=None)
     if value is not None and "frpo_verl.verl_plugin" not in str(value).split(","):
         yield SettingsError(
-            f"{key}={value!r} keeps the plugin out of the workers; add frpo_verl.verl_plugin to it, or leave it out"
+            f"{key}={value!r} replaces what makes every worker load the plugin; add frpo_verl.verl_plugin to it, or "
+            "leave it out"
         )
 
 

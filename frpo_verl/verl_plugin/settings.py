@@ -60,7 +60,8 @@ def needs_reference(algorithm: Mapping[str, Any]) -> bool:
     Returns:
         True unless β is 0 or the run does not ask for the future divergence.
     """
-    return asks_for_future(algorithm) and algorithm.kl_ctrl.kl_coef != 0
+    # A missing coefficient is the preflight's question.
+    return asks_for_future(algorithm) and (algorithm.get("kl_ctrl") or {}).get("kl_coef") != 0
 
 
 def read(algorithm: Mapping[str, Any]) -> Settings:
@@ -77,7 +78,7 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
     """
     _check_mode(algorithm)
     beta, adaptive = _read_control(algorithm.get("kl_ctrl"))
-    variant = variants.read(algorithm.get("frpo"), estimator=str(algorithm.get("adv_estimator")))
+    variant = variants.read(algorithm.get("frpo"), estimator=algorithm.get("adv_estimator"))
     if variant.std == "population" and not algorithm.get("norm_adv_by_std_in_grpo", True):
         raise SettingsError(
             "algorithm.frpo.std=population with norm_adv_by_std_in_grpo=False: nothing is divided by a standard "
@@ -105,7 +106,11 @@ def _check_mode(algorithm: Mapping[str, Any]) -> None:
         )
 
 
-def _read_control(control: Mapping[str, Any]) -> tuple[float, bool]:
+def _read_control(control: Mapping[str, Any] | None) -> tuple[float, bool]:
+    if control is None:
+        raise SettingsError(
+            "algorithm.kl_ctrl=None: frpo reads its coefficient there; set algorithm.kl_ctrl.kl_coef=0.01"
+        )
     kind, beta = control.get("type", "fixed"), control.get("kl_coef")
     if not _is_number(beta) or beta < 0:
         raise SettingsError(

@@ -71,7 +71,7 @@ _OF_THE_BATCH = {"baseline": "the mean over the batch", "centring": "the other r
 """Keys that look beyond one response, which a worker's micro-batch does not hold."""
 
 
-def read(section: Any, estimator: str = "frpo") -> Variant:
+def read(section: Any, estimator: str | None = "frpo") -> Variant:
     """Reads `algorithm.frpo` and refuses what it cannot hold.
 
     Args:
@@ -84,10 +84,34 @@ def read(section: Any, estimator: str = "frpo") -> Variant:
     Raises:
         SettingsError: an unknown key, a wrong value or a contradiction; the message has the key, the value and the fix.
     """
+    values = given(section)
+    _check_values({**vars(Variant()), **values})
+    variant = Variant(**values)
+    _check_contradictions(variant, estimator)
+    return variant
+
+
+def given(section: Any) -> dict[str, Any]:
+    """The keys that the user set.
+
+    Args:
+        section: `algorithm.frpo`, or None.
+
+    Returns:
+        Key to value; every key exists.
+
+    Raises:
+        SettingsError: it is no section, or a key does not exist.
+    """
     names = [field.name for field in dataclasses.fields(Variant)]
-    if section is not None and not hasattr(section, "keys"):
+    if section is None:
+        return {}
+    if not hasattr(section, "keys"):
         raise SettingsError(f"algorithm.frpo={section}: it is a section; its keys are {', '.join(names)}")
-    values = dict(section or {})
+    from omegaconf import OmegaConf
+
+    # A value that is still missing ("???") is one that is wrong, with the key's own sentence.
+    values = OmegaConf.to_container(section) if OmegaConf.is_config(section) else dict(section)
     for key in values:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1, cutoff=0)
@@ -95,10 +119,7 @@ def read(section: Any, estimator: str = "frpo") -> Variant:
                 f"algorithm.frpo.{key}: there is no such key; the nearest is algorithm.frpo.{near[0]} "
                 f"(all: {', '.join(names)})"
             )
-    _check_values({**vars(Variant()), **values})
-    variant = Variant(**values)
-    _check_contradictions(variant, estimator)
-    return variant
+    return values
 
 
 def _check_values(values: Mapping[str, Any]) -> None:
@@ -119,7 +140,7 @@ def _check_number(key: str, value: Any, kind: Any, low: float, high: float, what
         raise SettingsError(f"algorithm.frpo.{key}={value}: set {what}")
 
 
-def _check_contradictions(variant: Variant, estimator: str) -> None:
+def _check_contradictions(variant: Variant, estimator: str | None) -> None:
     if variant.horizon is not None and variant.discount != 1:
         raise SettingsError(
             f"algorithm.frpo.horizon={variant.horizon} and discount={variant.discount}: two ways to shorten the sum; "

@@ -15,12 +15,15 @@ from torch import Tensor
 from frpo_verl.divergences import Generator, by_name
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.verl_plugin import variants
-from frpo_verl.verl_plugin.errors import BatchError
+from frpo_verl.verl_plugin.errors import BatchError, HostError
 from frpo_verl.verl_plugin.settings import Settings
 from frpo_verl.verl_plugin.variants import Variant
 
 NOTE = "frpo_verl"
 """The note's key among a batch's non-tensor data."""
+
+SUBTRACTED = "frpo/subtracted/token_mean"
+"""What a worker logs when it has subtracted the term, and verl prefixes with `actor/`."""
 
 
 class Note(NamedTuple):
@@ -65,6 +68,24 @@ def read(text: str) -> Note:
     return Note(said["beta"], variants.formed(by_name(said["divergence"]), variant), variant)
 
 
+def require_acknowledgement(text: str | None, figures: dict[str, Any]) -> None:
+    """Ends a run whose workers were to subtract the term and did not: they would go on unregularised.
+
+    Args:
+        text: the note that went with the batch, if any.
+        figures: what the trainer got back from the actor's update.
+
+    Raises:
+        HostError: the workers' figures do not say that they did.
+    """
+    if text is not None and read(text).beta is not None and f"actor/{SUBTRACTED}" not in figures:
+        raise HostError(
+            "algorithm.frpo.kl=current: the actor's workers did not subtract the divergence, so frpo-verl is not "
+            "loaded in them or another loss runs there; install it on every node, set VERL_USE_EXTERNAL_MODULES="
+            "frpo_verl.verl_plugin in their environment, or set algorithm.frpo.kl=rollout"
+        )
+
+
 def current_advantages(advantages: Tensor, log_ratio: Tensor, response_mask: Tensor, told: Note) -> Tensor:
     """Â_{i,t} − β · reg_{i,t} with the log-ratio of the policy as it is at this mini-batch, detached.
 
@@ -97,7 +118,8 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
 
     Returns:
         verl's loss, and its metrics plus `frpo/divergence_to_ref/token_mean` and `frpo/drift_from_old/token_mean`
-        under the current policy, which verl prefixes with `actor/`.
+        under the current policy, and `frpo/subtracted/token_mean`, β·reg, where it is subtracted here; verl prefixes
+        them with `actor/`.
 
     Raises:
         BatchError: a note came, but no log-probs of the reference.
@@ -114,11 +136,15 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
     log_prob = no_padding_2_padding(model_output["log_probs"], data).detach()
     padded = data.select("advantages", "old_log_probs", "ref_log_prob", "response_mask").to_padded_tensor()
     mask, log_ratio = padded["response_mask"], log_prob - padded["ref_log_prob"]
-    if told.beta is not None:
-        data = data.copy()
-        data["advantages"] = _like(data["advantages"], current_advantages(padded["advantages"], log_ratio, mask, told))
-    loss, figures = host(config, model_output, data, dp_group)
     valid = mask.bool()
+    subtracted = {}
+    if told.beta is not None:
+        advantages = current_advantages(padded["advantages"], log_ratio, mask, told)
+        subtracted[SUBTRACTED] = _token_mean(zero_where_masked(padded["advantages"] - advantages, valid), valid, data)
+        data = data.copy()
+        data["advantages"] = _like(data["advantages"], advantages)
+    loss, figures = host(config, model_output, data, dp_group)
+    figures.update(subtracted)
     divergence = told.generator.future(zero_where_masked(log_ratio, valid))
     drift = zero_where_masked(padded["old_log_probs"] - log_prob, valid)
     for name, values in (("divergence_to_ref", divergence), ("drift_from_old", drift)):
@@ -138,7 +164,10 @@ def _like(advantages: Tensor, padded: Tensor) -> Tensor:
 
 
 def _token_mean(values: Tensor, mask: Tensor, data: Any) -> Any:
-    """This micro-batch's share of the mini-batch's token mean, over all ranks where the host counts them."""
+    """This micro-batch's share of the mini-batch's token mean, over all ranks where the host counts them.
+
+    verl counts before rejection sampling takes tokens out: with it, the mean is over the tokens from before.
+    """
     from verl.utils.metric import AggregationType, Metric
 
     tokens, ranks = data["batch_num_tokens"], data["dp_size"]

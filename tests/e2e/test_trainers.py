@@ -41,7 +41,8 @@ def test_colocate_async_with_the_current_policys_term(train):
     )
     assert "algorithm.frpo: kl=current" in run.log
     for step in assert_trained(run):
-        # measured by the workers, while the policy moves through four mini-batches
+        # measured by the workers, while the policy moves through four mini-batches, and subtracted there
+        assert abs(step["actor/frpo/subtracted/token_mean"]) > 1e-6
         assert abs(step["actor/frpo/drift_from_old/token_mean"]) > 1e-6
     first = run.steps[0]
     assert abs(first["actor/frpo/divergence_to_ref/token_mean"]) > 1e-6

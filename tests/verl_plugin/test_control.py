@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from frpo_verl.verl_plugin import checkpoint, control, settings
-from frpo_verl.verl_plugin.errors import CheckpointError
+from frpo_verl.verl_plugin.errors import CheckpointError, SettingsError
 
 pytest.importorskip("verl")
 
@@ -59,6 +59,14 @@ def test_a_fixed_coefficient_has_no_state(tmp_path):
     control.save(tmp_path / "global_step_1")
     assert not (tmp_path / "global_step_1").exists()
     control.restore(chosen, fixed, tmp_path / "nowhere")
+
+
+def test_a_coefficient_that_would_not_stay_positive_ends_the_run():
+    # 0.2 of 2500 responses is the whole horizon
+    with pytest.raises(
+        SettingsError, match=r"horizon=500: a step of 2500 responses has taken β to 0; set it far above"
+    ):
+        follow([0.0], [2500])
 
 
 def test_what_was_saved_goes_on_to_the_bit(tmp_path):

@@ -12,13 +12,18 @@ from oracles import frpo as frpo_oracle
 
 from frpo_verl.advantage import return_to_go
 from frpo_verl.divergences import by_name
-from frpo_verl.verl_plugin import control, metrics, worker
-from frpo_verl.verl_plugin.errors import BatchError, SettingsError
+from frpo_verl.verl_plugin import contract, control, estimator, metrics, worker
+from frpo_verl.verl_plugin.errors import BatchError, HostError, SettingsError
 
 pytest.importorskip("verl")
 
 from verl import DataProto  # noqa: E402
-from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, get_adv_estimator_fn  # noqa: E402
+from verl.trainer.ppo.core_algos import (  # noqa: E402
+    ADV_ESTIMATOR_REGISTRY,
+    AdvantageEstimator,
+    compute_grpo_outcome_advantage,
+    get_adv_estimator_fn,
+)
 from verl.trainer.ppo.ray_trainer import compute_advantage  # noqa: E402
 
 GRPO_EPSILON = 1e-6
@@ -407,3 +412,101 @@ def test_an_adaptive_beta_follows_the_divergence_that_is_logged():
     expected = mode_oracles.adaptive_beta(0.3, 0.1, 50, divergences, [6] * 4)
     assert [figures["frpo/beta"] for figures in seen] == pytest.approx(expected[:4], rel=1e-12)
     assert len(set(expected)) > 1
+
+
+def test_the_registered_function_does_not_run_in_circles_where_verl_was_left_alone(monkeypatch):
+    monkeypatch.setattr(contract, "problems", ["verl differs"])
+    data = batch()
+    with pytest.raises(HostError, match="verl differs"):
+        get_adv_estimator_fn("frpo")(
+            token_level_rewards=data.batch["token_level_rewards"],
+            response_mask=data.batch["response_mask"],
+            index=data.non_tensor_batch["uid"],
+            config=algorithm(0.3),
+            batch=data.batch,
+        )
+
+
+@pytest.mark.parametrize("config", [algorithm(0.3, adv_estimator="gae"), algorithm(0.3, adv_estimator=None)], ids=str)
+def test_the_estimators_name_counts_whatever_the_configuration_names(config):
+    # verl passes both, and they are the same only by custom
+    data = batch()
+    expected = run(deepcopy(data), 0.3).batch["advantages"]
+    found = compute_advantage(data, adv_estimator="frpo", config=config).batch["advantages"]
+    assert torch.equal(found, expected)
+
+
+def test_without_a_configuration_there_is_no_coefficient():
+    with pytest.raises(
+        BatchError, match="frpo without verl's algorithm section: pass it to compute_advantage as config"
+    ):
+        compute_advantage(batch(), adv_estimator="frpo", config=None)
+
+
+def test_estimators_may_be_named_by_verls_enumeration():
+    data, changes = batch(), {"kl_mode": "future", "frpo": {"std": "population"}}
+    expected = run(deepcopy(data), 0.3, "grpo", **changes).batch["advantages"]
+    config = algorithm(0.3, adv_estimator=AdvantageEstimator.GRPO, **changes)
+    found = compute_advantage(data, adv_estimator=AdvantageEstimator.GRPO, config=config).batch["advantages"]
+    assert torch.equal(found, expected)
+
+
+@pytest.fixture
+def returning(monkeypatch):
+    """Registers an estimator of a user's own."""
+
+    def register(made):
+        monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "mine", lambda **given: (made, made))
+
+    return register
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (
+            torch.zeros(6, 1),
+            r"adv_estimator=mine returned advantages of shape \(6, 1\) and torch\.float32, .* \(6, 5\)",
+        ),
+        (
+            torch.zeros(6, 5, dtype=torch.long),
+            r"of shape \(6, 5\) and torch\.int64, and kl_mode=future needs a floating",
+        ),
+        (torch.full((6, 5), math.nan), r"adv_estimator=mine returned nan for row 0 at token 0: look at the estimator"),
+        (torch.full((6, 5), -math.inf), r"adv_estimator=mine returned -inf for row 0 at token 0"),
+    ],
+    ids=["one column", "integers", "nan", "inf"],
+)
+def test_what_no_term_can_be_subtracted_from_is_named(returning, made, sentence):
+    returning(made)
+    with pytest.raises(BatchError, match=sentence):
+        run(batch(), 0.3, "mine", kl_mode="future")
+
+
+def test_what_an_estimator_leaves_in_masked_slots_is_its_own_business(returning):
+    data = batch()
+    masked = ~data.batch["response_mask"].bool()
+    assert masked.any()
+    returning(torch.where(masked, math.nan, torch.ones(6, 5, dtype=torch.float64)))
+    found = run(data, 0.3, "mine", kl_mode="future").batch["advantages"]
+    assert torch.isfinite(found[~masked]).all()
+
+
+def test_costly_figures_of_a_large_batch_come_from_responses_of_every_place_in_their_group(monkeypatch):
+    # responses alternate: every second one has a reference far away, and groups have two
+    data = batch(rows=400, length=4, group_size=2)
+    data.batch["response_mask"].fill_(1)
+    data.batch["old_log_probs"].fill_(-1.0)
+    data.batch["ref_log_prob"].fill_(-1.0)
+    data.batch["ref_log_prob"][::2] = -3.0
+    run(deepcopy(data), 0.3)
+    whole = metrics.collect()
+    monkeypatch.setattr(estimator, "_FIGURES_SLOTS", 400)
+    run(data, 0.3)
+    part = metrics.collect()
+    name = "frpo/future_term/profile/tenth_01"
+    # half the responses have 4·2 nats ahead of their first token
+    assert whole[name] == pytest.approx(4.0, abs=1e-5)
+    # a hundred of four hundred: a standard error of 8/2/√100 · √(3/4)
+    assert part[name] == pytest.approx(4.0, abs=4 * 0.35)
+    assert part["frpo/divergence_to_ref/token_mean"] == whole["frpo/divergence_to_ref/token_mean"]

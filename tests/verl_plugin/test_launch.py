@@ -1,5 +1,6 @@
 """From the command line to Ray: what is checked, and how every worker comes to load the plugin."""
 
+import json
 import os
 import subprocess
 import sys
@@ -53,11 +54,46 @@ def test_strictness_reaches_the_workers(compose, monkeypatch):
     assert runtime_env(compose("frpo_trainer"))["FRPO_VERL_STRICT"] == "1"
 
 
-def test_a_host_that_passes_no_configuration_gets_it_after_its_validation(compose, monkeypatch):
-    monkeypatch.setattr(launch, "_asked", False)
-    assert launch.with_plugin_in_workers(lambda: {}) == {}
-    launch.checked_before_validation(lambda config: None, compose("frpo_trainer"))
+def test_a_host_that_passes_no_configuration_gets_the_plugin_in_its_workers():
+    # verl 0.8; there it was loaded because somebody named it
     assert launch.MODULE in launch.with_plugin_in_workers(lambda: {})["env_vars"]["VERL_USE_EXTERNAL_MODULES"]
+
+
+def test_a_configuration_without_an_algorithm_is_none_of_our_business():
+    # verl's other mains, supervised fine-tuning for one
+    assert launch.with_plugin_in_workers(lambda config: {}, OmegaConf.create({"trainer": {}})) == {}
+    assert launch.checked_before_validation(lambda config: "theirs", OmegaConf.create({"trainer": {}})) == "theirs"
+
+
+def submit_as_job(monkeypatch, **variables: str) -> None:
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+    monkeypatch.setenv(RAY_JOB_CONFIG_JSON_ENV_VAR, json.dumps({"runtime_env": {"env_vars": variables}}))
+
+
+def test_variables_of_a_submitted_job_are_not_repeated(compose, monkeypatch):
+    submit_as_job(monkeypatch, VERL_USE_EXTERNAL_MODULES=f"another.module,{launch.MODULE}", OTHER="1")
+    monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", f"another.module,{launch.MODULE}")
+    variables = runtime_env(compose("frpo_trainer"))
+    assert "VERL_USE_EXTERNAL_MODULES" not in variables
+    assert variables[launch.DRIVERS_VERSION] == __version__
+
+
+def test_ray_would_refuse_a_variable_that_the_job_has_already():
+    from ray.runtime_env.runtime_env import _merge_runtime_env as merge
+
+    job, repeated = {"env_vars": {"A": "1"}}, {"env_vars": {"A": "1"}}
+    assert merge(job, repeated) is None
+    assert merge(job, {"env_vars": {"B": "1"}}) == {"env_vars": {"A": "1", "B": "1"}}
+
+
+def test_a_submitted_job_that_keeps_the_plugin_out_is_refused(compose, monkeypatch):
+    submit_as_job(monkeypatch, VERL_USE_EXTERNAL_MODULES="another.module")
+    sentence = (
+        r"VERL_USE_EXTERNAL_MODULES='another\.module' in the Ray job's runtime_env leaves the plugin out; add frpo"
+    )
+    with pytest.raises(SystemExit, match=sentence):
+        runtime_env(compose("frpo_trainer"))
 
 
 def test_mains_that_never_validate_are_checked_on_the_way_to_ray(compose):
@@ -98,7 +134,7 @@ def test_a_command_line_that_keeps_the_plugin_out_of_the_workers_is_refused(comp
     config = compose(
         "frpo_trainer", "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES=another.module"
     )
-    with pytest.raises(SettingsError, match=r"'another\.module' keeps the plugin out of the workers; add frpo_verl"):
+    with pytest.raises(SettingsError, match=r"'another\.module' replaces what makes every worker load"):
         preflight.check(config)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frpo_verl.verl_plugin import preflight
+from frpo_verl.verl_plugin import contract, preflight
 from frpo_verl.verl_plugin.errors import SettingsError
 
 verl = pytest.importorskip("verl")
@@ -55,6 +55,8 @@ def test_beta_zero_is_said_to_be_grpo(compose, capsys):
             "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=null",
             r"actor_rollout_ref\.ref\.log_prob_micro_batch_size_per_gpu=None: frpo loads the reference policy",
         ),
+        ("algorithm.kl_ctrl=null", r"algorithm\.kl_ctrl=None: frpo reads its coefficient there; set algorithm"),
+        ("+algorithm.frpo.horizon=???", r"algorithm\.frpo\.horizon=\?\?\?: set a number of tokens"),
         ("algorithm.kl_ctrl.kl_coef=-1", r"algorithm\.kl_ctrl\.kl_coef=-1: frpo needs a finite number"),
     ],
 )
@@ -76,8 +78,10 @@ def test_what_is_doubtful_is_warned_about(compose, capsys, override, sentence):
     assert sentence in capsys.readouterr().err
 
 
-def test_a_kl_loss_with_coefficient_zero_is_no_second_count(compose, capsys):
-    preflight.check(compose("actor_rollout_ref.actor.use_kl_loss=True", "actor_rollout_ref.actor.kl_loss_coef=0"))
+@pytest.mark.parametrize("coefficient", ["0", "null"])
+def test_a_kl_loss_without_a_coefficient_is_no_second_count(compose, capsys, coefficient):
+    none = f"actor_rollout_ref.actor.kl_loss_coef={coefficient}"
+    preflight.check(compose("actor_rollout_ref.actor.use_kl_loss=True", none))
     assert capsys.readouterr().err == ""
 
 
@@ -139,8 +143,63 @@ def test_keys_that_verl_would_ignore_are_refused(compose, overrides, sentence):
     assert any(re.search(sentence, problem) for problem in preflight.problems(config))
 
 
-def test_keys_of_the_users_own_are_none_of_our_business(compose):
-    assert preflight.problems(compose("algorithm.adv_estimator=rloo", "+algorithm.temperature_of_mine=3")) == []
+@pytest.mark.parametrize("estimator", ["gae", "frpo"])
+def test_keys_of_the_users_own_are_none_of_our_business(compose, estimator):
+    # other methods' settings, some a letter away from ours
+    theirs = ("temperature", "grpo", "drpo", "rpo", "kl_cov", "kl_coef", "kl_model", "kl", "loss_mode", "mode")
+    added = [f"+algorithm.{key}=3" for key in theirs]
+    assert preflight.problems(compose(f"algorithm.adv_estimator={estimator}", *added)) == []
+
+
+@pytest.mark.parametrize(
+    "place", ["", "algorithm.kl_ctrl.", "actor_rollout_ref.", "actor_rollout_ref.actor.", "trainer."]
+)
+@pytest.mark.parametrize(("key", "given"), [("kl_mode", "kl_mode=future"), ("frpo", "frpo.horizon=3")])
+def test_our_keys_where_nobody_reads_them_are_refused(compose, place, key, given):
+    (problem,) = preflight.problems(compose("algorithm.adv_estimator=grpo", f"+{place}{given}"))
+    assert problem == f"{place}{key}: nobody reads it there; write +algorithm.{key}"
+
+
+@pytest.mark.parametrize("estimator", ["gae", "frpo"])
+@pytest.mark.parametrize("value", ["true", "future", "3", "[1]"])
+def test_a_section_that_is_none_is_refused(compose, estimator, value):
+    (problem,) = preflight.problems(compose(f"algorithm.adv_estimator={estimator}", f"+algorithm.frpo={value}"))
+    assert re.match(r"algorithm\.frpo=.*: it is a section; its keys are form, kl, ", problem)
+
+
+def test_an_adaptive_coefficient_that_a_step_may_take_to_zero_is_refused(compose):
+    # verl's defaults: 1024 prompts, five responses each
+    adaptive = ["algorithm.kl_ctrl.type=adaptive", "data.train_batch_size=1024"]
+    (problem,) = preflight.problems(compose(*adaptive, "algorithm.kl_ctrl.horizon=1024"))
+    assert problem.startswith(
+        "algorithm.kl_ctrl.horizon=1024 with type=adaptive: a step of 5120 responses may take off 100% of β; set it "
+        "far above 1024"
+    )
+    assert preflight.problems(compose(*adaptive, "algorithm.kl_ctrl.horizon=1025")) == []
+
+
+def test_distillation_without_task_rewards_leaves_no_advantage_to_regularise(compose):
+    config = compose("actor_rollout_ref.rollout.n=5")
+    if "distillation" not in config:
+        pytest.skip("this verl has no distillation")
+    loss = "distillation.distillation_loss.use_task_rewards"
+    assert preflight.problems(compose("distillation.enabled=True", f"{loss}=True")) == []
+    (problem,) = preflight.problems(compose("distillation.enabled=True", f"{loss}=False"))
+    assert problem.startswith(f"{loss}=False: verl then leaves the advantages out of the loss")
+
+
+def test_the_trainer_of_verl_0_8_that_is_out_of_reach_is_refused(compose, monkeypatch):
+    from omegaconf import OmegaConf, open_dict
+
+    config = compose()
+    with open_dict(config):
+        OmegaConf.update(config, "transfer_queue.enable", True, force_add=True)
+    monkeypatch.setattr(contract, "verl_version", lambda: "0.8.0")
+    assert [
+        problem for problem in preflight.problems(config) if "(main_ppo_sync) is out of the plugin's reach" in problem
+    ]
+    monkeypatch.setattr(contract, "verl_version", lambda: "0.9.1")
+    assert preflight.problems(config) == []
 
 
 def test_an_estimator_without_groups_may_run_with_one_response(compose):

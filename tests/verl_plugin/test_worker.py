@@ -1,14 +1,15 @@
 """The term of the current policy on one micro-batch, through verl's own `ppo_loss`, in both layouts that verl sends."""
 
 import math
+from types import SimpleNamespace
 
 import mode_oracles
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from frpo_verl.verl_plugin import settings, worker
-from frpo_verl.verl_plugin.errors import BatchError
+from frpo_verl.verl_plugin import hooks, settings, worker
+from frpo_verl.verl_plugin.errors import BatchError, HostError
 
 pytest.importorskip("verl")
 
@@ -102,6 +103,13 @@ def test_loss_and_gradient_are_those_of_the_definition(nested):
     delta = now - padded["ref_log_prob"]
     k3 = [mode_oracles.k3(d) for d in delta[padded["response_mask"].bool()].tolist()]
     drift = (padded["old_log_probs"] - now)[padded["response_mask"].bool()]
+    kept = [
+        before - after
+        for row, line, keep in zip(rows["advantages"], advantages, rows["response_mask"], strict=True)
+        for before, after, k in zip(row, line, keep, strict=True)
+        if k
+    ]
+    assert figures[worker.SUBTRACTED].aggregate() == pytest.approx(sum(kept) / len(kept), abs=1e-5)
     assert figures["frpo/divergence_to_ref/token_mean"].aggregate() == pytest.approx(sum(k3) / len(k3), abs=1e-5)
     assert figures["frpo/drift_from_old/token_mean"].aggregate() == pytest.approx(drift.mean().item(), abs=1e-6)
 
@@ -132,6 +140,52 @@ def test_without_a_note_it_is_verls_function():
     plain, theirs = losses.ppo_loss.__wrapped__(actor_config(), model_output(now)[0], data)
     assert torch.equal(loss, plain)
     assert set(figures) == set(theirs)
+
+
+@pytest.mark.parametrize(
+    ("beta", "figures", "refused"),
+    [
+        (BETA, {}, True),
+        (BETA, {f"actor/{worker.SUBTRACTED}": 0.0}, False),
+        (0.0, {}, True),
+        (None, {}, False),
+        ("no note", {}, False),
+    ],
+)
+def test_workers_that_do_not_subtract_end_the_run(beta, figures, refused):
+    note = None if beta == "no note" else worker.note(chosen(), beta)
+    if not refused:
+        worker.require_acknowledgement(note, figures)
+        return
+    with pytest.raises(
+        HostError, match=r"kl=current: the actor's workers did not subtract .*; install it on every node"
+    ):
+        worker.require_acknowledgement(note, figures)
+
+
+def test_the_v0_trainer_asks_for_it():
+    from verl import DataProto
+    from verl.trainer.ppo.ray_trainer import RayPPOTrainer
+
+    assert RayPPOTrainer._update_actor._frpo_verl_wrapper is hooks._update_acknowledged_v0
+    batch = DataProto(meta_info={worker.NOTE: worker.note(chosen(), BETA)})
+    done = DataProto(meta_info={"metrics": {f"actor/{worker.SUBTRACTED}": 0.0}})
+    assert hooks._update_acknowledged_v0(lambda trainer, batch: done, None, batch) is done
+    with pytest.raises(HostError, match="did not subtract"):
+        hooks._update_acknowledged_v0(lambda trainer, batch: DataProto(meta_info={"metrics": {}}), None, batch)
+
+
+def test_the_v1_trainer_asks_for_it():
+    v1 = pytest.importorskip("verl.trainer.ppo.v1.trainer_base", reason="verl 0.8 has no V1 trainer")
+    assert v1.PPOTrainer._update_actor._frpo_verl_wrapper is hooks._update_acknowledged_v1
+    batch = SimpleNamespace(extra_info={worker.NOTE: worker.note(chosen(), BETA)})
+
+    def updating(figures: dict):
+        return lambda trainer, batch, metrics: metrics.update(figures)
+
+    hooks._update_acknowledged_v1(updating({f"actor/{worker.SUBTRACTED}": 0.0}), None, batch, {})
+    with pytest.raises(HostError, match="did not subtract"):
+        hooks._update_acknowledged_v1(updating({}), None, batch, {})
 
 
 def test_a_batch_without_the_reference_is_refused():
