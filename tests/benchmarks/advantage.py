@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from torch import Tensor
 from frpo_verl.advantage import compiled, frpo_advantage, normalise_by_group
 from frpo_verl.divergences import CATALOGUE
 from frpo_verl.rows import empty
+
+if TYPE_CHECKING:
+    from verl import DataProto
 
 SHORTEST = 512
 BETA = 0.01
@@ -124,9 +127,20 @@ def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
         "verl grpo on one column": lambda: compute_grpo_outcome_advantage(*column, uid),
         "verl compute_advantage, grpo": advantage("grpo"),
         "verl compute_advantage, frpo": advantage("frpo"),
+        "figures of the log line": figures(data, batch),
     }
     read = sum(tensor.nbytes for tensor in tensors.values())
     return cases, read + 2 * rewards.nbytes
+
+
+def figures(data: "DataProto", batch: Batch) -> Callable[[], object]:
+    """What the log line costs beside the advantages."""
+    from frpo_verl.verl_plugin import estimator, settings
+
+    chosen = settings.read({"kl_penalty": "kl", "kl_ctrl": {"kl_coef": BETA}})
+    done = estimator._regularised(data, batch.scores, chosen, BETA)
+    lengths = batch.mask.sum(-1)
+    return lambda: estimator._figures(done, data.batch, lengths, chosen, BETA)
 
 
 def seconds(cases: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
