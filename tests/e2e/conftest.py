@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from frpo_verl.evaluation.run_log import read_metrics
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "run_cpu_fsdp2.sh"
 FAULTS = Path(__file__).parent / "faults"
 TIME_LIMIT_SECONDS = 180
+SECONDS_TO_LEAVE = 10
 
 # Small enough for seconds a step; in float32, so that trainer and server can be compared.
 KNOBS = {
@@ -43,7 +45,7 @@ class Ended(NamedTuple):
         directory: RUN_DIR.
         seconds: how long it took.
         fault_seconds: from the injected fault to the end, if there was one.
-        left_behind: processes that were still there when the driver had ended.
+        left_behind: command lines of processes that the driver did not take with it.
     """
 
     status: int
@@ -52,7 +54,7 @@ class Ended(NamedTuple):
     directory: Path
     seconds: float
     fault_seconds: float | None
-    left_behind: int
+    left_behind: list[str]
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +83,7 @@ def train(inputs, tmp_path_factory):
             status = process.process.wait(timeout=TIME_LIMIT_SECONDS)
             ended = time.time()
             seconds = time.monotonic() - began
-            left_behind = len(processes_of(process))
+            left_behind = _left_behind(process)
         log = process.log.read_text(errors="replace")
         steps = steps_of(directory)
         marker = directory / "fault"
@@ -121,6 +123,18 @@ def start(inputs, tmp_path_factory):
             yield Started(run)
 
     return started
+
+
+def _left_behind(run: Run) -> list[str]:
+    # Ray's and vLLM's helpers end when their pipe closes, which on a busy machine is after the driver's own end.
+    deadline = time.monotonic() + SECONDS_TO_LEAVE
+    while (left := processes_of(run)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    found = []
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 def steps_of(directory: Path) -> list[dict[str, float]]:
