@@ -1,4 +1,4 @@
-# Two commands for a new machine with Python 3.11 and nothing else: `make quickstart` and `make test`.
+# For a new machine with Python 3.11 and nothing else: `make setup`, `make quickstart` and `make test`.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 MODEL ?= smollm2

@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     own, separator, for_verl = _split(sys.argv[1:] if arguments is None else list(arguments))
     parser = _parser()
-    options = parser.parse_args(own)
+    options, unknown = parser.parse_known_args(own)
+    if unknown:
+        hint = "; write -- before verl's overrides" if any("=" in word for word in unknown) else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.command is None:
         parser.print_help()
         return 2 if separator else 0

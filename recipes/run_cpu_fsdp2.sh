@@ -3,7 +3,7 @@
 #
 # Purpose:  the run behind `make quickstart` and the end-to-end tests; a starting point for your own CPU runs.
 # Hardware: 2 cores; 7 GiB of memory for the tiny model, 13 GiB for SmolLM2-135M.
-# Needs:    `make setup`; a model folder and parquet files (`python -m frpo_verl.quickstart --help` makes both).
+# Needs:    `make setup`; a model folder, parquet files and a reward. `make quickstart` makes them (in runs/) and calls this.
 # verl:     0.9.1
 set -euo pipefail
 

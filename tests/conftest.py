@@ -1,6 +1,11 @@
 """Shared by all tests: reproducible randomness, and every divergence under the same proofs."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes on a shared machine is no property of the code.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

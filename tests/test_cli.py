@@ -36,6 +36,13 @@ def test_bad_usage_ends_with_status_2(arguments, capsys):
     assert "usage: frpo-verl" in capsys.readouterr().err
 
 
+def test_overrides_without_dashes_are_told_of_them(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor", "algorithm.adv_estimator=frpo"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.strip().endswith("=frpo; write -- before verl's overrides")
+
+
 def test_what_stands_behind_the_dashes_is_verls(asked):
     assert cli.main(["doctor", "--no-ray", "--", "--config-name", "x", "a=b", "--", "--json"]) == 0
     assert asked["for_verl"] == ["--config-name", "x", "a=b", "--", "--json"]

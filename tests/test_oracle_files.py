@@ -268,7 +268,7 @@ def test_prl_code_deviates_as_stated():
     st.floats(0, 1),
     st.integers(0, 8),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_mask_is_a_slice(tokens, discount, horizon):
     row, valid, marks = ([token[k] for token in tokens] for k in range(3))
     kept = [t for t in range(len(row)) if valid[t]]

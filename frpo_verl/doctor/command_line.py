@@ -173,6 +173,8 @@ def _refusal(override: str, error: Exception, keys: list[str]) -> str:
     if not str(error).startswith(HYDRA_SAYS):
         return f"{override}: {_one_line(error)}"
     key = override.lstrip("+~").split("=")[0]
+    if key == "algorithm.kl_mode" or key.startswith("algorithm.frpo."):
+        return f"{override}: verl's own configuration has no such key; write +{override}, or use frpo_trainer"
     hint = f"the nearest is {near}" if (near := nearest(key, keys)) else "none is near it"
     add = "" if override.startswith("~") else f" (+{override} adds a key of that name)"
     return f"{override}: the configuration has no key {key}; {hint}{add}"

@@ -42,13 +42,13 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
     from frpo_verl.verl_plugin import cpu, preflight, settings
     from frpo_verl.verl_plugin.errors import SettingsError
 
+    refusals = preflight.problems(config)
     doubts = preflight.warnings(config)
-    if not settings.asks_for_future(config.algorithm):
+    if not refusals and not settings.asks_for_future(config.algorithm):
         doubts.append(
             f"algorithm.adv_estimator={config.algorithm.adv_estimator}: this command line does not use FRPO; set "
             "algorithm.adv_estimator=frpo if it is meant to"
         )
-    refusals = preflight.problems(config)
     # verl repeats in its own words what the preflight has said, so that it is asked last.
     if not refusals:
         refusals = _refused_by_verl(config)
@@ -88,7 +88,7 @@ def _rows(config: Any) -> dict[str, str]:
         "divergence": _divergence(str(value("algorithm.kl_penalty"))),
         "beta": value("algorithm.kl_ctrl.kl_coef"),
         "control of beta": _control(value("algorithm.kl_ctrl")),
-        **{f"frpo.{name}": setting for name, setting in _leaves(value("algorithm.frpo") or {})},
+        **_variant(value("algorithm.frpo")),
         "reference policy": "loaded" if need_reference_policy(config) else "not loaded",
         "use_kl_in_reward": value("algorithm.use_kl_in_reward"),
         "use_kl_loss": _loss(value("actor_rollout_ref.actor")),
@@ -122,8 +122,8 @@ def _loss(actor: Any) -> str:
     return f"True, kl_loss_coef={actor.get('kl_loss_coef')}, kl_loss_type={actor.get('kl_loss_type')}"
 
 
-def _leaves(section: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    leaves = []
-    for name, value in section.items():
-        leaves += _leaves(value, f"{prefix}{name}.") if hasattr(value, "items") else [(f"{prefix}{name}", value)]
-    return leaves
+def _variant(section: Any) -> dict[str, Any]:
+    if section is None:
+        return {}
+    # One that is no section is among the problems.
+    return {f"frpo.{key}": value for key, value in section.items()} if hasattr(section, "items") else {"frpo": section}

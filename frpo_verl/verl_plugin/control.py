@@ -104,20 +104,37 @@ def restore(chosen: Settings, algorithm: Mapping[str, Any], folder: Path) -> Non
     """
     if not chosen.adaptive:
         return
+    beta = read(folder)
+    _running(chosen, algorithm).value = beta
+    print(f"frpo-verl: beta={beta:g} resumed from {folder / FILE}")
+
+
+def read(folder: Path) -> float:
+    """β in a checkpoint's folder.
+
+    Args:
+        folder: verl's `global_step_N`.
+
+    Returns:
+        The coefficient of the step after the checkpoint.
+
+    Raises:
+        CheckpointError: there is no state, or it is damaged.
+    """
     file = folder / FILE
     try:
         beta = json.loads(file.read_text())["beta"]
     except FileNotFoundError:
         raise CheckpointError(
-            f"{file} is missing: the checkpoint was not written by a run with an adaptive β of frpo-verl; resume with "
-            f'algorithm.kl_ctrl.type=fixed, or start β anew by writing {{"beta": {chosen.beta:g}}} into that file'
+            f"{file} is missing: the checkpoint was written without an adaptive β of frpo-verl, or the file was lost; "
+            "resume from an earlier checkpoint that has it or with algorithm.kl_ctrl.type=fixed, or write "
+            '{"beta": the last frpo/beta of the run\'s log} into that file'
         ) from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{file} is damaged ({error}); resume from an earlier checkpoint") from None
     if not isinstance(beta, int | float) or not math.isfinite(beta) or beta <= 0:
         raise CheckpointError(f"{file} holds beta={beta}; resume from an earlier checkpoint")
-    _running(chosen, algorithm).value = float(beta)
-    print(f"frpo-verl: beta={beta:g} resumed from {file}")
+    return float(beta)
 
 
 def _running(chosen: Settings, algorithm: Mapping[str, Any]) -> Any:

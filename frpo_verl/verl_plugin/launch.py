@@ -7,7 +7,7 @@ from typing import Any
 
 from frpo_verl import __version__
 from frpo_verl.verl_plugin import contract, cpu, preflight, settings
-from frpo_verl.verl_plugin.errors import HostError, SettingsError
+from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 
 MODULE = "frpo_verl.verl_plugin"
 """What `VERL_USE_EXTERNAL_MODULES` names."""
@@ -103,7 +103,7 @@ def _check(config: Any) -> bool:
         # V0 validates once more inside an actor, where Ray already holds the ports and the memory.
         if cpu.is_asked_for() and not ray.is_initialized():
             cpu.check(config)
-    except (SettingsError, HostError) as error:
+    except (SettingsError, HostError, CheckpointError) as error:
         if ray.is_initialized():
             raise
         # The driver, before Ray starts: a traceback through Hydra would bury the sentence.

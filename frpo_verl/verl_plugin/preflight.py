@@ -7,14 +7,14 @@ from typing import Any
 from packaging.version import Version
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import contract, control, settings, variants
-from frpo_verl.verl_plugin.errors import HostError, SettingsError
+from frpo_verl.verl_plugin import checkpoint, contract, control, settings, variants
+from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.verl_plugin.settings import Settings
 from frpo_verl.verl_plugin.variants import Variant
 
 _MISSPELT = {
     "kl_mode": ("klmode", "kl_mod", "kl_modes", "kl-mode", "kl_Mode", "KL_mode"),
-    "frpo": ("frp", "fpro", "FRPO", "Frpo"),
+    "frpo": ("frp", "fpro", "frop", "FRPO", "Frpo"),
 }
 """Our keys, and how they get misspelt: names that no other estimator's settings have."""
 
@@ -33,6 +33,7 @@ def check(config: Any) -> None:
     Raises:
         SettingsError: what, the value, the fix.
         HostError: a run that asks for the future divergence in a verl that the plugin does not fit.
+        CheckpointError: an adaptive β whose state is not in the checkpoint that would be resumed.
     """
     for problem in _problems(config):
         raise problem
@@ -66,7 +67,7 @@ def warnings(config: Any) -> list[str]:
     """
     if not settings.asks_for_future(config.algorithm):
         return []
-    found = []
+    found = list(_beside_the_point(config.algorithm))
     actor = config.actor_rollout_ref.actor
     if actor.use_kl_loss and actor.kl_loss_coef:
         found.append(
@@ -80,6 +81,20 @@ def warnings(config: Any) -> list[str]:
             "frpo adds their mismatch up over the whole response; set it to False"
         )
     return found
+
+
+def _beside_the_point(algorithm: Mapping[str, Any]) -> Iterator[str]:
+    from verl.trainer.config import AlgoConfig
+    from verl.trainer.config.algorithm import KLControlConfig
+
+    for key in vars(Variant()):
+        if key in algorithm and key not in AlgoConfig.__dataclass_fields__:
+            yield f"algorithm.{key}={algorithm[key]}: frpo-verl does not read it there; write +algorithm.frpo.{key}"
+    control, defaults = algorithm.get("kl_ctrl") or {}, KLControlConfig()
+    if control.get("type", "fixed") == "fixed":
+        for key in ("target_kl", "horizon"):
+            if control.get(key, defaults[key]) != defaults[key]:
+                yield f"algorithm.kl_ctrl.{key}={control[key]} has no effect with type=fixed; set type=adaptive"
 
 
 def summary(config: Any) -> list[str]:
@@ -100,6 +115,8 @@ def summary(config: Any) -> list[str]:
     if chosen.adaptive:
         kl_ctrl = algorithm.kl_ctrl
         lines.append(f"beta is adaptive: target_kl={kl_ctrl.target_kl:g} nats per token, horizon={kl_ctrl.horizon:g}")
+        if (folder := checkpoint.resumed(config.trainer)) is not None:
+            lines.append(f"beta goes on at {control.read(folder):g}, from {folder / control.FILE}")
     changed = {key: value for key, value in vars(chosen.variant).items() if value != getattr(Variant(), key)}
     if changed:
         lines.append("algorithm.frpo: " + ", ".join(f"{key}={value}" for key, value in changed.items()))
@@ -111,7 +128,7 @@ def summary(config: Any) -> list[str]:
     return lines
 
 
-def _problems(config: Any) -> Iterator[SettingsError | HostError]:
+def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointError]:
     yield from _misplaced(config)
     if not settings.asks_for_future(config.algorithm):
         yield from _without_effect(config.algorithm)
@@ -125,6 +142,7 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError]:
     yield from _group_size(config)
     yield from _reference(config, chosen)
     yield from _control(config, chosen)
+    yield from _resumed(config, chosen)
     yield from _distillation(config)
     yield from _hidden_from_workers(config)
     yield from _other_mains(config)
@@ -133,7 +151,11 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError]:
 def _misplaced(config: Any) -> Iterator[SettingsError]:
     """Our keys by another name or in another place: verl would ignore them."""
     from omegaconf import OmegaConf
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
+    estimator = config.algorithm.get("adv_estimator")
+    if estimator in _MISSPELT["frpo"] and estimator not in ADV_ESTIMATOR_REGISTRY:
+        yield SettingsError(f"algorithm.adv_estimator={estimator}: there is no such estimator; did you mean frpo?")
     for key, wrong in _MISSPELT.items():
         for name in wrong:
             if name in config.algorithm:
@@ -176,8 +198,8 @@ def _reference(config: Any, chosen: Settings) -> Iterator[SettingsError]:
     sizes = section.ref.log_prob_micro_batch_size, section.ref.log_prob_micro_batch_size_per_gpu
     if chosen.beta != 0 and not section.actor.use_dynamic_bsz and sizes == (None, None):
         yield SettingsError(
-            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=None: frpo loads the reference policy, which "
-            "needs a micro-batch size; set it, for instance to the rollout's, or set "
+            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=None: the divergence needs the reference policy, "
+            "which needs a micro-batch size; set it, for instance to the rollout's, or set "
             "actor_rollout_ref.actor.use_dynamic_bsz=True"
         )
 
@@ -192,6 +214,15 @@ def _control(config: Any, chosen: Settings) -> Iterator[SettingsError]:
             f"{control.LARGEST_ERROR * responses / horizon:.0%} of β; set it far above "
             f"{control.LARGEST_ERROR * responses:.0f}, for instance to verl's 10000"
         )
+
+
+def _resumed(config: Any, chosen: Settings) -> Iterator[CheckpointError]:
+    folder = checkpoint.resumed(config.trainer)
+    if chosen.adaptive and folder is not None:
+        try:
+            control.read(folder)
+        except CheckpointError as error:
+            yield error
 
 
 def _distillation(config: Any) -> Iterator[SettingsError]:

@@ -1,5 +1,6 @@
 """What the user set, read from verl's own keys and from `algorithm.frpo`."""
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ ESTIMATOR = "frpo"
 
 MODE = "future"
 """The value of `algorithm.kl_mode`."""
+
+_CONTROL = ("type", "kl_coef", "target_kl", "horizon")
 
 OUTCOME_ESTIMATOR = "grpo"
 """verl's estimator behind `frpo`: `frpo` is `grpo` with `kl_mode=future`."""
@@ -111,6 +114,13 @@ def _read_control(control: Mapping[str, Any] | None) -> tuple[float, bool]:
         raise SettingsError(
             "algorithm.kl_ctrl=None: frpo reads its coefficient there; set algorithm.kl_ctrl.kl_coef=0.01"
         )
+    for key in control:
+        if key not in _CONTROL and not str(key).startswith("_"):
+            near = difflib.get_close_matches(str(key), _CONTROL, n=1, cutoff=0)[0]
+            raise SettingsError(
+                f"algorithm.kl_ctrl.{key}: there is no such key; the nearest is algorithm.kl_ctrl.{near} (all: "
+                f"{', '.join(_CONTROL)})"
+            )
     kind, beta = control.get("type", "fixed"), control.get("kl_coef")
     if not _is_number(beta) or beta < 0:
         raise SettingsError(

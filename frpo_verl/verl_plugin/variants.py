@@ -67,6 +67,16 @@ _CHOICES = {
     "std": ("sample", "population"),
 }
 
+_OF_THE_CONTROL = {
+    "beta": "kl_ctrl.kl_coef",
+    "kl_coef": "kl_ctrl.kl_coef",
+    "target_kl": "kl_ctrl.target_kl",
+    "type": "kl_ctrl.type",
+    "kl_penalty": "kl_penalty",
+    "divergence": "kl_penalty",
+}
+"""What gets looked for in the section, and is verl's own key."""
+
 _OF_THE_BATCH = {"baseline": "the mean over the batch", "centring": "the other responses of the group"}
 """Keys that look beyond one response, which a worker's micro-batch does not hold."""
 
@@ -115,8 +125,9 @@ def given(section: Any) -> dict[str, Any]:
     for key in values:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1, cutoff=0)
+            meant = _OF_THE_CONTROL.get(str(key), f"frpo.{near[0]}")
             raise SettingsError(
-                f"algorithm.frpo.{key}: there is no such key; the nearest is algorithm.frpo.{near[0]} "
+                f"algorithm.frpo.{key}: there is no such key; the nearest is algorithm.{meant} "
                 f"(all: {', '.join(names)})"
             )
     return values
@@ -150,6 +161,11 @@ def _check_contradictions(variant: Variant, estimator: str | None) -> None:
         raise SettingsError(
             "algorithm.frpo.baseline=length with a horizon or a discount: it takes off what all later tokens cost on "
             "average, and only some of them are counted; set baseline=none, or horizon=null and discount=1"
+        )
+    if variant.step_value != "start" and variant.step_length is None:
+        raise SettingsError(
+            f"algorithm.frpo.step_value={variant.step_value} without step_length: there are no steps; set "
+            "algorithm.frpo.step_length, or leave step_value out"
         )
     if variant.std == "population" and estimator not in ("frpo", "grpo"):
         raise SettingsError(

@@ -46,6 +46,11 @@ def test_configurations_of_ones_own_are_found(tmp_path, option):
             "the configuration has no key algorithm.kl_penatly; the nearest is algorithm.kl_pen",
         ),
         ("algorithm.kl_coef=1", "the nearest is algorithm.kl_ctrl.kl_coef (+algorithm.kl_coef=1 adds"),
+        (
+            "algorithm.frpo.horizon=4",
+            "verl's own configuration has no such key; write +algorithm.frpo.horizon=4, or use frpo_trainer",
+        ),
+        ("algorithm.kl_mode=future", "verl's own configuration has no such key; write +algorithm.kl_mode=future, or"),
         ("~algorithm.gama", "the configuration has no key algorithm.gama; the nearest is algorithm.gamma"),
         ("algorithm.gamma", "hydra cannot read it (missing EQUAL"),
         ("algorithm.gamma=[1,", "hydra cannot read it (no viable alternative"),

@@ -63,6 +63,20 @@ def test_what_does_not_run_is_one_sentence(override, sentence):
     assert "\n" not in problem
 
 
+@pytest.mark.parametrize("value", ["True", "current", "[kl,current]"])
+def test_a_section_that_is_none_is_one_sentence(value):
+    section = examine(f"+algorithm.frpo={value}")
+    (problem,) = section.problems
+    assert "it is a section; its keys are form, kl," in problem
+    assert section.rows["frpo"] in (value, "['kl', 'current']")
+
+
+def test_a_misspelt_estimator_is_a_problem_and_no_doubt():
+    section = examine("algorithm.adv_estimator=fpro")
+    assert section.warnings == []
+    assert "there is no such estimator; did you mean frpo?" in section.problems[0]
+
+
 def test_doubts_are_no_problems():
     section = examine("actor_rollout_ref.actor.use_kl_loss=True")
     assert section.problems == []

@@ -49,13 +49,13 @@ def test_the_verdict_is_reasoning_gyms_own(monkeypatch):
     assert score("42", "42") == 0.0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(), st.integers(-9, 18))
 def test_any_text_scores_zero_or_one(completion, truth):
     assert score(completion, str(truth)) in (0.0, 1.0)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(alphabet="0123456789+-.,= e\n"), st.integers(-9, 18))
 def test_a_number_that_is_appended_decides_whatever_stood_before(completion, truth):
     assert score(f"{completion} so {truth}", str(truth)) == 1.0

@@ -84,7 +84,7 @@ def test_what_was_saved_goes_on_to_the_bit(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, r"frpo_verl\.json is missing: .*resume with algorithm\.kl_ctrl\.type=fixed, or start β anew"),
+        (None, r"frpo_verl\.json is missing: .*resume from an earlier checkpoint that has it or with .*type=fixed"),
         ("", r"frpo_verl\.json is damaged .*; resume from an earlier checkpoint"),
         ('{"bet', r"frpo_verl\.json is damaged"),
         ("[]", r"frpo_verl\.json is damaged"),

@@ -53,7 +53,7 @@ def test_beta_zero_is_said_to_be_grpo(compose, capsys):
         ("algorithm.kl_penalty=wasserstein", r"algorithm\.kl_penalty: unknown divergence 'wasserstein'"),
         (
             "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=null",
-            r"actor_rollout_ref\.ref\.log_prob_micro_batch_size_per_gpu=None: frpo loads the reference policy",
+            r"actor_rollout_ref\.ref\.log_prob_micro_batch_size_per_gpu=None: the divergence needs the reference",
         ),
         ("algorithm.kl_ctrl=null", r"algorithm\.kl_ctrl=None: frpo reads its coefficient there; set algorithm"),
         ("+algorithm.frpo.horizon=???", r"algorithm\.frpo\.horizon=\?\?\?: set a number of tokens"),
@@ -70,6 +70,8 @@ def test_what_cannot_run_is_refused_in_one_sentence(compose, override, sentence)
     ("override", "sentence"),
     [
         ("actor_rollout_ref.actor.use_kl_loss=True", "counts the divergence to the reference a second time"),
+        ("+algorithm.kl=current", "algorithm.kl=current: frpo-verl does not read it there; write +algorithm.frpo.kl"),
+        ("algorithm.kl_ctrl.target_kl=0.05", "algorithm.kl_ctrl.target_kl=0.05 has no effect with type=fixed; set"),
         ("algorithm.rollout_correction.bypass_mode=True", "adds their mismatch up over the whole response"),
     ],
 )
@@ -122,6 +124,15 @@ def test_main_ppo_ends_with_the_sentence_alone_before_ray_starts(tmp_path, overr
     ("overrides", "sentence"),
     [
         (["+algorithm.kl_mod=future"], r"algorithm\.kl_mod: there is no such key; did you mean algorithm\.kl_mode\?"),
+        (["+algorithm.frop.kl=current"], r"algorithm\.frop: there is no such key; did you mean algorithm\.frpo\?"),
+        (["algorithm.adv_estimator=fpro"], r"algorithm\.adv_estimator=fpro: there is no such estimator; did you mean"),
+        (["+algorithm.frpo.target_kl=1"], r"the nearest is algorithm\.kl_ctrl\.target_kl \(all"),
+        (["+algorithm.frpo.beta=1"], r"the nearest is algorithm\.kl_ctrl\.kl_coef \(all"),
+        (["+algorithm.frpo.step_value=end"], r"step_value=end without step_length: there are no steps; set"),
+        (
+            ["+algorithm.kl_ctrl.target=1"],
+            r"algorithm\.kl_ctrl\.target: there is no such key; the nearest is algorithm\.",
+        ),
         (["+algorithm.frp.horizon=3"], r"algorithm\.frp: there is no such key; did you mean algorithm\.frpo\?"),
         (
             ["algorithm.adv_estimator=rloo", "+algorithm.frpo.horizon=3"],
@@ -176,6 +187,23 @@ def test_an_adaptive_coefficient_that_a_step_may_take_to_zero_is_refused(compose
         "far above 1024"
     )
     assert preflight.problems(compose(*adaptive, "algorithm.kl_ctrl.horizon=1025")) == []
+
+
+def test_a_resumed_coefficient_is_looked_for_before_ray_starts(compose, tmp_path):
+    adaptive = ["algorithm.kl_ctrl.type=adaptive", f"trainer.default_local_dir={tmp_path}"]
+    folder = tmp_path / "global_step_7"
+    folder.mkdir()
+    assert preflight.problems(compose(*adaptive)) == []
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("7")
+    (problem,) = preflight.problems(compose(*adaptive))
+    assert problem.startswith(f"{folder}/frpo_verl.json is missing: ")
+    by_path = [*adaptive, "trainer.resume_mode=resume_path", f"trainer.resume_from_path={folder}"]
+    assert preflight.problems(compose(*by_path)) == [problem]
+    for nothing_resumed in ("trainer.resume_mode=disable", "algorithm.kl_ctrl.type=fixed"):
+        assert preflight.problems(compose(*adaptive, nothing_resumed)) == []
+    (folder / "frpo_verl.json").write_text('{"beta": 0.25}')
+    assert preflight.problems(compose(*adaptive)) == []
+    assert f"beta goes on at 0.25, from {folder}/frpo_verl.json" in preflight.summary(compose(*adaptive))
 
 
 def test_distillation_without_task_rewards_leaves_no_advantage_to_regularise(compose):
