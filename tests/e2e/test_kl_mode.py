@@ -100,7 +100,7 @@ def test_an_adaptive_beta_goes_on_where_a_full_disk_and_a_kill_left_it(start, tr
 
     there = f"trainer.default_local_dir={folder}"
     with start("adaptive-killed", METHOD="frpo", BETA="0.05", STEPS="50", overrides=(*ADAPTIVE, there)) as killed:
-        log, deadline = killed.run.log, time.monotonic() + 240
+        log, deadline = killed.run.log, time.monotonic() + 600
         while int(tracker.read_text() or 0) < 4:
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             assert killed.run.process.poll() is None, log.read_text()[-3000:]
