@@ -1,0 +1,78 @@
+"""Linear layers of the experts of a mixture, one product an expert, under TransformerEngine's parameter names."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core.tensor_parallel.layers import set_tensor_model_parallel_attributes
+from megatron.core.tensor_parallel.random import get_cuda_rng_tracker, get_expert_parallel_rng_tracker_name
+from megatron.core.utils import divide
+from torch import Tensor
+
+from frpo_verl.verl_plugin.errors import HostError
+
+_OUTPUT, _INPUT = 0, 1
+
+
+class _GroupedLinear(torch.nn.Module):
+    """In the place of `TEGroupedLinear`: weight0, weight1, … of this rank's experts.
+
+    Communication is the token dispatcher's: with tensor-parallel experts it gathers and sums around these layers.
+    """
+
+    split: int
+
+    def __init__(
+        self,
+        num_gemms: int,
+        input_size: int,
+        output_size: int,
+        *,
+        config: Any,
+        init_method: Callable,
+        bias: bool,
+        pg_collection: Any,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        if bias:
+            raise HostError("experts with a bias: the CPU's Megatron engine has none; use another model")
+        size = pg_collection.expt_tp.size()
+        shape = [output_size, input_size]
+        shape[self.split] = divide(shape[self.split], size)
+        self.num_gemms = num_gemms
+        for number in range(num_gemms):
+            weight = torch.nn.Parameter(torch.empty(*shape, dtype=config.params_dtype))
+            if config.perform_initialization:
+                with get_cuda_rng_tracker().fork(get_expert_parallel_rng_tracker_name()):
+                    init_method(weight)
+            # False: its gradient is summed over the ranks that hold the same experts, not over all data-parallel ones.
+            weight.allreduce = config.expert_model_parallel_size == 1
+            set_tensor_model_parallel_attributes(weight, is_parallel=size > 1, dim=self.split, stride=1)
+            setattr(self, f"weight{number}", weight)
+
+    def forward(self, x: Tensor, tokens_per_expert: list[int]) -> tuple[Tensor, None]:
+        """Multiplies each expert's tokens by its weight.
+
+        Args:
+            x: (tokens, input), sorted by expert.
+            tokens_per_expert: how many each has.
+
+        Returns:
+            (tokens, output), and no bias.
+        """
+        parts = x.split(tokens_per_expert)
+        return torch.cat([F.linear(part, getattr(self, f"weight{n}")) for n, part in enumerate(parts)]), None
+
+
+class CpuColumnParallelGroupedLinear(_GroupedLinear):
+    """Tensor-parallel ranks hold a part of the output each."""
+
+    split = _OUTPUT
+
+
+class CpuRowParallelGroupedLinear(_GroupedLinear):
+    """Tensor-parallel ranks hold a part of the input each."""
+
+    split = _INPUT

@@ -1,0 +1,40 @@
+"""Megatron's random states, kept for the one generator that there is."""
+
+import logging
+from types import ModuleType
+
+import torch
+
+from frpo_verl.verl_plugin.cpu.shims.shim import Shim
+
+_EXPECTED = "CPU RNG state changed within GPU RNG context"
+
+
+def _get(device: object = "cuda", clone: bool = False, graph_safe: bool = False) -> torch.Tensor:
+    return torch.get_rng_state()
+
+
+def _set(new_state: torch.Tensor, device: object = -1, graph_safe: bool = False) -> None:
+    torch.set_rng_state(new_state)
+
+
+def _is_needed(random: ModuleType) -> bool:
+    return "cuda" in random._set_cuda_rng_state.__name__ and random._set_cuda_rng_state.__module__ == random.__name__
+
+
+def _apply(random: ModuleType) -> None:
+    random._get_cuda_rng_state.__call__, random._set_cuda_rng_state.__call__  # both are there, or say so
+    random._get_cuda_rng_state, random._set_cuda_rng_state = _get, _set
+    # It is the CPU's state that is meant to change there.
+    logging.getLogger(random.__name__).addFilter(lambda record: _EXPECTED not in record.getMessage())
+
+
+SHIM = Shim(
+    name="random states of the CPU",
+    module="megatron.core.tensor_parallel.random",
+    hosts=("megatron-core",),
+    versions=("0.16.1",),
+    reason="Megatron's random states go through torch's CUDA extension, which silently postpones them",
+    is_needed=_is_needed,
+    apply=_apply,
+)

@@ -1,0 +1,155 @@
+"""One rank of verl's own actor worker, on Megatron or FSDP2, for tests that compare what they compute.
+
+Run as `python megatron_worker.py MODEL OUT` with the ranks' usual environment and a JSON list of cases on standard input;
+the rank that has outputs writes JSON with what each case computed.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import real_worker
+import torch
+from real_worker import ROWS, batch, sent
+
+BETA = 0.3
+HOLDS_DIVERGENCE = ("rollout", "current")
+
+
+def actor(model: Path, engine: str, overrides: list[str]) -> Any:
+    """A real worker of role `actor`, with a fresh optimizer."""
+    from hydra import compose, initialize_config_module
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+
+    of_engine = {
+        "fsdp2": [
+            "actor_rollout_ref.actor.strategy=fsdp2",
+            "actor_rollout_ref.model.use_remove_padding=False",
+            "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+            "actor_rollout_ref.actor.use_torch_compile=False",
+            "actor_rollout_ref.actor.fsdp_config.use_torch_compile=False",
+            "+actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype=fp32",
+        ],
+        "megatron": [
+            "actor_rollout_ref.actor.megatron.vanilla_mbridge=True",
+            "actor_rollout_ref.actor.megatron.dtype=float32",
+            "actor_rollout_ref.actor.optim.total_training_steps=10",
+            "actor_rollout_ref.model.use_remove_padding=True",
+        ],
+    }
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose(
+            "ppo_megatron_trainer" if engine == "megatron" else "ppo_trainer",
+            [
+                f"actor_rollout_ref.model.path={model}",
+                "actor_rollout_ref.actor.optim.lr=1e-3",
+                "actor_rollout_ref.actor.optim.lr_warmup_steps=0",
+                # Megatron leaves biases and norms out of it, FSDP does not.
+                "actor_rollout_ref.actor.optim.weight_decay=0",
+                f"actor_rollout_ref.actor.ppo_mini_batch_size={ROWS}",
+                "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=2",
+                "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
+                "trainer.device=cpu",
+                *of_engine[engine],
+                *overrides,
+            ],
+        )
+    worker = ActorRolloutRefWorker(config=config.actor_rollout_ref, role="actor")
+    worker.init_model()
+    return worker
+
+
+def own_rows(worker: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """This data-parallel rank's part of a batch, as verl's dispatch would send it."""
+    engine = worker.actor.engine
+    rank, size = engine.get_data_parallel_rank(), engine.get_data_parallel_size()
+    return {name: tensor.chunk(size)[rank] for name, tensor in tensors.items()}
+
+
+def log_probs(worker: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Every rank's log-probs of the whole batch's responses."""
+    from verl.utils import tensordict_utils as tu
+    from verl.workers.utils.padding import no_padding_2_padding
+
+    own = own_rows(worker, tensors)
+    output = worker.compute_log_prob(sent(own, compute_loss=False))
+    found = None
+    if worker.actor.engine.is_mp_src_rank_with_outputs():
+        rows = no_padding_2_padding(tu.get(output, "log_probs"), sent(own)).float()
+        found = (worker.actor.engine.get_data_parallel_rank(), rows)
+    every: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, found)
+    return torch.cat([rows for _, rows in sorted((part for part in every if part), key=lambda part: part[0])])
+
+
+def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
+    """Log-probs, then one update of a fresh worker, then its weights.
+
+    Args:
+        model: the model's folder.
+        case: `engine`, `overrides`, and `how` (`rollout`, `current` or `none`).
+
+    Returns:
+        What came of it, on the rank that has outputs.
+    """
+    from omegaconf import OmegaConf
+    from verl.utils import tensordict_utils as tu
+
+    from frpo_verl.advantage import return_to_go
+    from frpo_verl.divergences import by_name
+    from frpo_verl.verl_plugin import settings
+    from frpo_verl.verl_plugin import worker as in_worker
+
+    worker, tensors = actor(model, case["engine"], case["overrides"]), batch()
+    old = log_probs(worker, tensors)
+    torch.manual_seed(2)
+    reference, outcome = old + 0.5 * torch.randn_like(old), torch.randn(ROWS, 1)
+    mask = tensors["response_mask"].bool()
+    before = torch.where(mask, outcome.expand(mask.shape), 0.0)
+    reg = return_to_go(old - reference, mask, by_name("k3"))
+    advantages = torch.where(mask, before - BETA * reg, 0.0) if case["how"] == "rollout" else before
+    chosen = settings.read(
+        OmegaConf.create({"kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}, "frpo": {"kl": "current"}})
+    )
+    note = {in_worker.NOTE: in_worker.note(chosen, BETA if case["how"] == "current" else None)}
+    fields = {"old_log_probs": old, "ref_log_prob": reference, "advantages": advantages}
+    data = sent(
+        own_rows(worker, {**tensors, **fields}),
+        **(note if case["how"] in HOLDS_DIVERGENCE else {}),
+        global_batch_size=case.get("mini_batch", ROWS),
+        mini_batch_size=case.get("mini_batch", ROWS),
+        epochs=1,
+        seed=0,
+        dataloader_kwargs={"shuffle": False},
+        compute_loss=True,
+    )
+    updated = worker.update_actor(data)
+    weights = {name: weight.float().clone() for name, weight in worker.actor.engine.get_per_tensor_param()[0]}
+    if not worker.actor.engine.is_mp_src_rank_with_outputs():
+        return None
+    figures = tu.get(updated, "metrics")
+    return {
+        "log_probs": old.tolist(),
+        "grad_norm": figures["grad_norm"],
+        "figures": real_worker._plain(figures),
+        "weights": {name: weight.flatten().tolist() for name, weight in sorted(weights.items())},
+        "mask": mask.long().tolist(),
+    }
+
+
+def main(model: Path, out: Path, cases: list[dict[str, Any]]) -> None:
+    """Every case in turn, all of them in one layout."""
+    import verl  # noqa: F401 (loads the plugin)
+
+    found = [run(model, case) for case in cases]
+    sources: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(sources, found[0] is not None)
+    if sources.index(True) == torch.distributed.get_rank():
+        out.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    os.environ["VERL_PLATFORM"] = "cpu"
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.load(sys.stdin))
