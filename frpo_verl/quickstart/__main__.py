@@ -64,7 +64,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     models = "; ".join(f"{name}: {model.description}" for name, model in MODELS.items())
     parser.add_argument("--model", choices=MODELS, default="smollm2", help=f"{models} (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for models, data and results")
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/run_cpu_fsdp2.sh"), help="the script to run")
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/run_cpu.sh"), help="the script to run")
     parser.add_argument("overrides", nargs="*", help="further overrides for verl, after --")
     return parser.parse_args(arguments)
 

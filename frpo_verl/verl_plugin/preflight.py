@@ -7,7 +7,7 @@ from typing import Any
 from packaging.version import Version
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import checkpoint, contract, control, settings, variants
+from frpo_verl.verl_plugin import checkpoint, contract, control, megatron_layout, settings, variants
 from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.verl_plugin.settings import Settings
 from frpo_verl.verl_plugin.variants import Variant
@@ -144,6 +144,7 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointErr
     yield from _control(config, chosen)
     yield from _resumed(config, chosen)
     yield from _distillation(config)
+    yield from megatron_layout.problems(config)
     yield from _hidden_from_workers(config)
     yield from _other_mains(config)
 

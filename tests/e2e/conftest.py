@@ -15,7 +15,7 @@ from frpo_verl.quickstart import reward, task, tiny
 from frpo_verl.quickstart.run import Run, processes_of, running
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "run_cpu_fsdp2.sh"
+RECIPE = ROOT / "recipes" / "run_cpu.sh"
 FAULTS = Path(__file__).parent / "faults"
 # Against a run that hangs; how fast a fault ends a run is measured from the fault.
 TIME_LIMIT_SECONDS = 600

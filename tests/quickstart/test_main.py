@@ -26,6 +26,6 @@ def test_a_number_of_steps_that_is_none_is_refused_before_anything_starts(value)
 
 
 def test_every_model_sets_knobs_that_the_recipe_has():
-    recipe = (Path(__file__).parents[2] / "recipes" / "run_cpu_fsdp2.sh").read_text()
+    recipe = (Path(__file__).parents[2] / "recipes" / "run_cpu.sh").read_text()
     for model in quickstart.MODELS.values():
         assert [knob for knob in model.settings if f"{knob}=${{{knob}" not in recipe] == []

@@ -32,18 +32,6 @@ class Requirement(NamedTuple):
 REQUIREMENTS = (
     Requirement("trainer.device", "cpu", "VERL_PLATFORM=cpu runs on the CPU", "trainer.device=cpu"),
     Requirement(
-        "actor_rollout_ref.actor.strategy",
-        "fsdp2",
-        "the CPU platform runs FSDP2",
-        "actor_rollout_ref.actor.strategy=fsdp2",
-    ),
-    Requirement(
-        "actor_rollout_ref.ref.strategy",
-        "fsdp2",
-        "the CPU platform runs FSDP2",
-        "actor_rollout_ref.ref.strategy=fsdp2",
-    ),
-    Requirement(
         "actor_rollout_ref.rollout.name",
         "vllm",
         "the CPU platform serves with vLLM",
@@ -67,6 +55,15 @@ REQUIREMENTS = (
         "the CPU platform serves each rank by a vLLM worker of its own",
         "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
     ),
+)
+
+OF_FSDP2 = (
+    Requirement(
+        "actor_rollout_ref.ref.strategy",
+        "fsdp2",
+        "the reference runs on the actor's engine",
+        "actor_rollout_ref.ref.strategy=fsdp2",
+    ),
     Requirement(
         "actor_rollout_ref.model.use_remove_padding",
         False,
@@ -74,6 +71,30 @@ REQUIREMENTS = (
         "actor_rollout_ref.model.use_remove_padding=False",
     ),
 )
+
+OF_MEGATRON = (
+    Requirement(
+        "actor_rollout_ref.ref.strategy",
+        "megatron",
+        "the reference runs on the actor's engine",
+        "actor_rollout_ref.ref.strategy=megatron",
+    ),
+    Requirement(
+        "actor_rollout_ref.actor.megatron.vanilla_mbridge",
+        True,
+        "Megatron-Bridge needs TransformerEngine, which has no CPU build",
+        "actor_rollout_ref.actor.megatron.vanilla_mbridge=True",
+    ),
+    Requirement(
+        "actor_rollout_ref.actor.megatron.use_distributed_optimizer",
+        True,
+        "the CPU platform is tested with Megatron's distributed optimizer only",
+        "actor_rollout_ref.actor.megatron.use_distributed_optimizer=True",
+    ),
+)
+
+ENGINES = {"fsdp2": OF_FSDP2, "megatron": OF_MEGATRON}
+"""`actor_rollout_ref.actor.strategy`, and what it asks for."""
 
 RAY_SOCKET_SUFFIX = "/session_2000-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 UNIX_SOCKET_PATH_MAX = 107
@@ -101,7 +122,13 @@ def check(config: DictConfig) -> None:
 
 
 def _check_requirements(config: DictConfig) -> None:
-    for requirement in REQUIREMENTS:
+    strategy = config.actor_rollout_ref.actor.strategy
+    if strategy not in ENGINES:
+        raise SettingsError(
+            f"actor_rollout_ref.actor.strategy={strategy}: the CPU platform runs FSDP2 and Megatron; set "
+            "actor_rollout_ref.actor.strategy=fsdp2, or model_engine=megatron"
+        )
+    for requirement in (*REQUIREMENTS, *ENGINES[strategy]):
         value = OmegaConf.select(config, requirement.key)
         if value != requirement.value:
             raise SettingsError(f"{requirement.key}={value}: {requirement.reason}; set {requirement.flag}")
@@ -116,7 +143,7 @@ def _check_pool(config: DictConfig) -> None:
     if backend != "cpu":
         raise SettingsError(f"{key}={backend}: it needs an accelerator; set {key}=cpu, which this plugin brings")
     key = "actor_rollout_ref.actor.fsdp_config.reshard_after_forward"
-    if _updates_per_synchronisation(config) > 1 and not OmegaConf.select(config, key):
+    if config.actor_rollout_ref.actor.strategy == "fsdp2" and _updates_per_synchronisation(config) > 1 and not OmegaConf.select(config, key):
         raise SettingsError(
             f"{key}=False with several updates between weight synchronisations: weights that verl sets aside in "
             f"between have to be whole; set {key}=True"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# FRPO, or a baseline, through verl's own trainer on a machine without a GPU: FSDP2 over gloo, vLLM's CPU build.
+# FRPO, or a baseline, through verl's own trainer on a machine without a GPU: FSDP2 or Megatron over gloo, vLLM's
+# CPU build.
 #
 # Purpose:  the run behind `make quickstart` and the end-to-end tests; a starting point for your own CPU runs.
 # Hardware: 2 cores; 7 GiB of memory for the tiny model, 13 GiB for SmolLM2-135M.
@@ -34,6 +35,13 @@ USE_V1=${USE_V1:-True}
 # Which trainer of verl: sync | colocate_async | separate_async | one_step_off | fully_async. The last three serve from a
 # vLLM of their own, beside the actor.
 TRAINER=${TRAINER:-sync}
+# What trains: fsdp2 | megatron; Megatron's layout in ranks: tensor, pipeline, context and expert parallel, the rest is data
+# parallel.
+ENGINE=${ENGINE:-fsdp2}
+TP=${TP:-1}
+PP=${PP:-1}
+CP=${CP:-1}
+EP=${EP:-1}
 
 export VERL_PLATFORM=cpu
 export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
@@ -96,30 +104,59 @@ DATA=(
 
 MODEL=(
     actor_rollout_ref.model.path="${MODEL_PATH}"
-    actor_rollout_ref.model.use_remove_padding=False
     actor_rollout_ref.model.enable_gradient_checkpointing=False
-    +actor_rollout_ref.model.override_config.attn_implementation=sdpa
 )
 
 ACTOR=(
-    actor_rollout_ref.actor.strategy=fsdp2
     actor_rollout_ref.actor.optim.lr="${LR}"
     actor_rollout_ref.actor.ppo_mini_batch_size="${PROMPTS}"
     actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu="${MICRO_BATCH}"
     actor_rollout_ref.actor.data_loader_seed="${SEED}"
     actor_rollout_ref.actor.use_torch_compile=False
-    actor_rollout_ref.actor.fsdp_config.use_torch_compile=False
-    actor_rollout_ref.actor.fsdp_config.reshard_after_forward=False
-    +actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
 )
 
 REF=(
-    actor_rollout_ref.ref.strategy=fsdp2
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu="${MICRO_BATCH}"
     actor_rollout_ref.ref.use_torch_compile=False
-    actor_rollout_ref.ref.fsdp_config.use_torch_compile=False
-    +actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
 )
+
+case ${ENGINE} in
+    fsdp2)
+        MODEL+=(
+            # Packed sequences need flash-attn.
+            actor_rollout_ref.model.use_remove_padding=False
+            +actor_rollout_ref.model.override_config.attn_implementation=sdpa
+        )
+        ACTOR+=(
+            actor_rollout_ref.actor.strategy=fsdp2
+            actor_rollout_ref.actor.fsdp_config.use_torch_compile=False
+            actor_rollout_ref.actor.fsdp_config.reshard_after_forward=False
+            +actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
+        )
+        REF+=(
+            actor_rollout_ref.ref.strategy=fsdp2
+            actor_rollout_ref.ref.fsdp_config.use_torch_compile=False
+            +actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
+        )
+        ;;
+    megatron)
+        MODEL+=(model_engine=megatron actor_rollout_ref.model.use_remove_padding=True)
+        ACTOR+=(
+            actor_rollout_ref.actor.megatron.vanilla_mbridge=True
+            actor_rollout_ref.actor.megatron.dtype="${DTYPE}"
+            actor_rollout_ref.actor.megatron.tensor_model_parallel_size="${TP}"
+            actor_rollout_ref.actor.megatron.pipeline_model_parallel_size="${PP}"
+            actor_rollout_ref.actor.megatron.context_parallel_size="${CP}"
+            actor_rollout_ref.actor.megatron.expert_model_parallel_size="${EP}"
+        )
+        # The layout of the reference is the actor's; its dtype is not.
+        REF+=(actor_rollout_ref.ref.megatron.dtype="${DTYPE}")
+        # Megatron traces its small fused functions in step 1, which costs more than they save here.
+        export TORCHDYNAMO_DISABLE=${TORCHDYNAMO_DISABLE:-1}
+        ENVIRONMENT+=(TORCHDYNAMO_DISABLE)
+        ;;
+    *) echo "ENGINE=${ENGINE}: choose fsdp2 or megatron" >&2; exit 2 ;;
+esac
 
 ROLLOUT=(
     actor_rollout_ref.rollout.name=vllm
@@ -156,8 +193,10 @@ POOL=(
     actor_rollout_ref.rollout.checkpoint_engine.backend=cpu
     algorithm.rollout_correction.bypass_mode=False
 )
-# Weights that are set aside between updates have to be whole.
-POOL+=(actor_rollout_ref.actor.fsdp_config.reshard_after_forward=True)
+if [ "${ENGINE}" = fsdp2 ]; then
+    # Weights that are set aside between updates have to be whole.
+    POOL+=(actor_rollout_ref.actor.fsdp_config.reshard_after_forward=True)
+fi
 case ${TRAINER} in
     sync | colocate_async) POOL=(trainer.v1.trainer_mode="${TRAINER}") ;;
     separate_async)

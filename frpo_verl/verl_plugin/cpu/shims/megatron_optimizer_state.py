@@ -1,0 +1,53 @@
+"""A resumed optimizer has its moments before they are asked for, and counts its steps from where it stopped."""
+
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from frpo_verl.verl_plugin.cpu.shims.shim import Shim
+from frpo_verl.verl_plugin.patching import wrap
+
+
+def _with_state(host: Callable, *args: Any, **kwargs: Any) -> Any:
+    call = inspect.signature(host).bind(*args, **kwargs)
+    optimizer = call.arguments["self"].optimizer
+    if call.arguments.get("is_loading") and not optimizer.state:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
+    return host(*args, **kwargs)
+
+
+def _with_step(host: Callable, optimizer: Any, state_dict: dict[str, Any]) -> None:
+    (step,) = {group["step"] for group in state_dict["optimizer"]["param_groups"]}
+    host(optimizer, state_dict)
+    for state in optimizer.optimizer.state.values():
+        # One tensor each: torch counts in place, and Megatron gives all parameters the same one, or that of before.
+        state["step"] = torch.tensor(float(step))
+
+
+def _is_needed(distrib_optimizer: ModuleType) -> bool:
+    return not distrib_optimizer.HAVE_APEX_OR_TE
+
+
+def _apply(distrib_optimizer: ModuleType) -> None:
+    optimizer = distrib_optimizer.DistributedOptimizer
+    inspect.signature(optimizer.sharded_state_dict).bind(None, {}, is_loading=True)
+    inspect.signature(optimizer.load_state_dict).bind(None, {})
+    wrap(optimizer, "sharded_state_dict", _with_state)
+    wrap(optimizer, "load_state_dict", _with_step)
+
+
+SHIM = Shim(
+    name="moments and steps of a resumed optimizer",
+    module="megatron.core.optimizer.distrib_optimizer",
+    hosts=("megatron-core",),
+    versions=("0.16.1",),
+    reason="without TransformerEngine or apex, a fresh optimizer's empty state is asked for its step on loading, and keeps it",
+    is_needed=_is_needed,
+    apply=_apply,
+)

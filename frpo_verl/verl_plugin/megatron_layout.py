@@ -1,0 +1,87 @@
+"""Whether Megatron's ranks and packages fit together, before any of them starts."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from frpo_verl.verl_plugin.errors import SettingsError
+
+SECTION = "actor_rollout_ref.actor.megatron"
+
+
+def problems(config: Any) -> Iterator[SettingsError]:
+    """What keeps Megatron workers from starting.
+
+    Args:
+        config: verl's whole configuration.
+
+    Yields:
+        One sentence each: what, the value, the fix.
+    """
+    if config.actor_rollout_ref.actor.strategy != "megatron":
+        return
+    megatron = config.actor_rollout_ref.actor.megatron
+    yield from _packages(megatron)
+    yield from _world(config, megatron)
+    yield from _model(config, megatron)
+
+
+def _packages(megatron: Any) -> Iterator[SettingsError]:
+    if not _is_there("megatron.core"):
+        yield SettingsError(
+            "actor_rollout_ref.actor.strategy=megatron: megatron-core is not installed; pip install "
+            "'frpo-verl[megatron]', or set actor_rollout_ref.actor.strategy=fsdp2"
+        )
+        return
+    vanilla = megatron.vanilla_mbridge
+    package = "mbridge" if vanilla else "megatron-bridge"
+    if not _is_there(package.replace("-", ".")):
+        yield SettingsError(
+            f"{SECTION}.vanilla_mbridge={vanilla}: {package}, which carries the weights from Hugging "
+            f"Face's names to Megatron's, is not installed; pip install {package}, or set {SECTION}.vanilla_mbridge="
+            f"{not vanilla}"
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _world(config: Any, megatron: Any) -> Iterator[SettingsError]:
+    ranks = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    tensor, pipeline = megatron.tensor_model_parallel_size, megatron.pipeline_model_parallel_size
+    context, expert = megatron.context_parallel_size, megatron.expert_model_parallel_size
+    if ranks % (tensor * pipeline * context):
+        yield SettingsError(
+            f"{SECTION}: tensor × pipeline × context parallel is {tensor} × {pipeline} × {context} = "
+            f"{tensor * pipeline * context}, which does not divide the {ranks} ranks of trainer.nnodes × "
+            "n_gpus_per_node; change one of them"
+        )
+    elif ranks // pipeline % (expert * (megatron.expert_tensor_parallel_size or 1)):
+        yield SettingsError(
+            f"{SECTION}.expert_model_parallel_size={expert}: it does not divide the {ranks // pipeline} ranks of a "
+            "pipeline stage; change it, or trainer.n_gpus_per_node"
+        )
+
+
+def _model(config: Any, megatron: Any) -> Iterator[SettingsError]:
+    file = Path(str(config.actor_rollout_ref.model.path)).expanduser() / "config.json"
+    if not file.is_file():
+        return
+    of_model = json.loads(file.read_text())
+    # With a virtual pipeline or layers of its own choice, Megatron counts otherwise.
+    for key, parts, what in (
+        ("vocab_size", megatron.tensor_model_parallel_size, "tensor_model_parallel_size"),
+        ("num_attention_heads", megatron.tensor_model_parallel_size, "tensor_model_parallel_size"),
+        ("num_experts", megatron.expert_model_parallel_size, "expert_model_parallel_size"),
+    ):
+        value = of_model.get(key)
+        if value is not None and value % parts:
+            yield SettingsError(
+                f"{SECTION}.{what}={parts}: it does not divide the model's {key} of {value}; choose one that does"
+            )
