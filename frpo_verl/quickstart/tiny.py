@@ -80,7 +80,8 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     )
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1024,
+        # Divisible by eight, so that it splits over tensor-parallel ranks; all merges would be a few more.
+        vocab_size=328,
         special_tokens=[PAD, START, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

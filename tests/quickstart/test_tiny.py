@@ -45,6 +45,10 @@ def test_the_special_tokens_are_distinct_and_read_as_one_token(tokenizer):
     assert tuple(tokenizer.encode(tiny.PAD + tiny.START + tiny.END)) == special
 
 
+def test_the_vocabulary_splits_over_tensor_parallel_ranks(tokenizer):
+    assert len(tokenizer) % 8 == 0
+
+
 def test_the_tokenizer_is_the_same_each_time(tokenizer):
     assert tiny.make_tokenizer().backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
 

@@ -1,7 +1,7 @@
 """One rank of verl's own actor worker, on Megatron or FSDP2, for tests that compare what they compute.
 
-Run as `python megatron_worker.py MODEL OUT` with the ranks' usual environment and a JSON list of cases on standard input;
-the rank that has outputs writes JSON with what each case computed.
+Run as `python megatron_worker.py MODEL OUT` with the ranks' usual environment and a JSON list of cases on standard
+input; the first rank that has outputs writes JSON with what each case computed.
 """
 
 import json

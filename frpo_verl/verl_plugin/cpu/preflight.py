@@ -142,8 +142,10 @@ def _check_pool(config: DictConfig) -> None:
     backend = OmegaConf.select(config, key)
     if backend != "cpu":
         raise SettingsError(f"{key}={backend}: it needs an accelerator; set {key}=cpu, which this plugin brings")
+    if config.actor_rollout_ref.actor.strategy != "fsdp2":
+        return
     key = "actor_rollout_ref.actor.fsdp_config.reshard_after_forward"
-    if config.actor_rollout_ref.actor.strategy == "fsdp2" and _updates_per_synchronisation(config) > 1 and not OmegaConf.select(config, key):
+    if _updates_per_synchronisation(config) > 1 and not OmegaConf.select(config, key):
         raise SettingsError(
             f"{key}=False with several updates between weight synchronisations: weights that verl sets aside in "
             f"between have to be whole; set {key}=True"

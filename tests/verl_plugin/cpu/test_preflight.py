@@ -57,10 +57,35 @@ def test_the_recipes_settings_pass():
     preflight.check(config())
 
 
-@pytest.mark.parametrize("requirement", preflight.REQUIREMENTS, ids=lambda requirement: requirement.key)
+ON_MEGATRON = {
+    "actor_rollout_ref.actor.strategy": "megatron",
+    "actor_rollout_ref.ref.strategy": "megatron",
+    "actor_rollout_ref.actor.megatron": {"vanilla_mbridge": True, "use_distributed_optimizer": True},
+}
+
+
+def test_megatron_passes_packed_and_padded():
+    for packed in (True, False):
+        preflight.check(config(**ON_MEGATRON, actor_rollout_ref__model__use_remove_padding=packed))
+
+
+@pytest.mark.parametrize(
+    "requirement", [*preflight.REQUIREMENTS, *preflight.OF_FSDP2], ids=lambda requirement: requirement.key
+)
 def test_each_required_key_is_named_with_its_value_and_the_flag(requirement):
     said = refused(**{requirement.key: "wrong"})
     assert said == f"{requirement.key}=wrong: {requirement.reason}; set {requirement.flag}"
+
+
+@pytest.mark.parametrize("requirement", preflight.OF_MEGATRON, ids=lambda requirement: requirement.key)
+def test_each_key_that_megatron_requires_is_named(requirement):
+    said = refused(**{**ON_MEGATRON, requirement.key: "wrong"})
+    assert said == f"{requirement.key}=wrong: {requirement.reason}; set {requirement.flag}"
+
+
+def test_another_engine_is_named_with_the_two_that_run():
+    said = refused(actor_rollout_ref__actor__strategy="fsdp")
+    assert said.startswith("actor_rollout_ref.actor.strategy=fsdp: the CPU platform runs FSDP2 and Megatron; set ")
 
 
 def test_too_few_logical_places_are_named():

@@ -1,1 +1,1 @@
-"""verl's Megatron engine on a machine without a GPU: what Megatron-Core takes from CUDA and TransformerEngine, on the CPU."""
+"""verl's Megatron engine without a GPU: on the CPU, what Megatron-Core takes from CUDA and TransformerEngine."""

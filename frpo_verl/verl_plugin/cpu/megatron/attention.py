@@ -1,6 +1,6 @@
 """Causal attention for Megatron's layers by PyTorch's own kernel: padded or packed, on one rank or along a context.
 
-    softmax(q kᵀ · scale + causal mask) v
+softmax(q kᵀ · scale + causal mask) v
 """
 
 from typing import Any
@@ -88,9 +88,7 @@ class CpuAttention(MegatronModule):
             key, value = key[order], value[order]
         own = [length // size for length in lengths]
         outputs = []
-        for q, k, v, length in zip(
-            query.split(own), key.split(lengths), value.split(lengths), lengths, strict=True
-        ):
+        for q, k, v, length in zip(query.split(own), key.split(lengths), value.split(lengths), lengths, strict=True):
             q, k, v = (part.transpose(0, 1).unsqueeze(0) for part in (q, k, v))
             if size == 1:
                 out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale, enable_gqa=True)

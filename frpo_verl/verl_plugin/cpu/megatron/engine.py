@@ -1,7 +1,6 @@
 """verl's Megatron engines, each method of which runs where "cuda" means the CPU."""
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 

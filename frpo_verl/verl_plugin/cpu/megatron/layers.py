@@ -1,7 +1,8 @@
 """Megatron's transformer layer without TransformerEngine, under TransformerEngine's parameter names.
 
-The bridges between Hugging Face's and Megatron's weights know the parameters by those names only, so that Megatron's own
-layers without TransformerEngine (`LocalSpecProvider`) cannot be loaded; and their attention does not take packed sequences.
+The bridges between Hugging Face's and Megatron's weights know the parameters by those names only, so that Megatron's
+own layers without TransformerEngine (`LocalSpecProvider`) cannot be loaded; and their attention takes no packed
+sequences.
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
 """Code that says "cuda" runs on the CPU, while a context is open and nowhere else.
 
-Megatron-Core names the device in some two hundred places: `device="cuda"`, `torch.cuda.current_device()`, `tensor.cuda()`,
-`tensor.type() == "torch.cuda.FloatTensor"`. PyTorch's own mechanism for this is a mode that sees every function of torch
-before it runs (`torch.overrides.TorchFunctionMode`); the plain functions of `torch.cuda` pass no mode and are exchanged for
-the context's time. Wrapping `torch.zeros` and the like instead would outlive the context, and break `with
-torch.device("meta")`, by which transformers then loads wrong rotary tables without a word.
+Megatron-Core names the device in some two hundred places: `device="cuda"`, `torch.cuda.current_device()`,
+`tensor.cuda()`, `tensor.type() == "torch.cuda.FloatTensor"`. PyTorch's own mechanism for this is a mode that sees every
+function of torch before it runs (`torch.overrides.TorchFunctionMode`); the plain functions of `torch.cuda` pass no mode
+and are exchanged for the context's time. Wrapping `torch.zeros` and the like instead would outlive the context, and
+break `with torch.device("meta")`, by which transformers then loads wrong rotary tables without a word.
 """
 
 import contextlib

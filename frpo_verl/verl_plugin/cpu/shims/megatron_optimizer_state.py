@@ -47,7 +47,7 @@ SHIM = Shim(
     module="megatron.core.optimizer.distrib_optimizer",
     hosts=("megatron-core",),
     versions=("0.16.1",),
-    reason="without TransformerEngine or apex, a fresh optimizer's empty state is asked for its step on loading, and keeps it",
+    reason="with torch's Adam, loading asks a fresh optimizer for the step of its empty state, and then keeps that",
     is_needed=_is_needed,
     apply=_apply,
 )

@@ -1,5 +1,6 @@
 """Megatron's random states, kept for the one generator that there is."""
 
+import inspect
 import logging
 from types import ModuleType
 
@@ -19,11 +20,12 @@ def _set(new_state: torch.Tensor, device: object = -1, graph_safe: bool = False)
 
 
 def _is_needed(random: ModuleType) -> bool:
-    return "cuda" in random._set_cuda_rng_state.__name__ and random._set_cuda_rng_state.__module__ == random.__name__
+    return "torch.cuda" in inspect.getsource(random._get_cuda_rng_state)
 
 
 def _apply(random: ModuleType) -> None:
-    random._get_cuda_rng_state.__call__, random._set_cuda_rng_state.__call__  # both are there, or say so
+    for function, given in ((random._get_cuda_rng_state, ()), (random._set_cuda_rng_state, (None,))):
+        inspect.signature(function).bind(*given, device="cuda", graph_safe=False)
     random._get_cuda_rng_state, random._set_cuda_rng_state = _get, _set
     # It is the CPU's state that is meant to change there.
     logging.getLogger(random.__name__).addFilter(lambda record: _EXPECTED not in record.getMessage())
