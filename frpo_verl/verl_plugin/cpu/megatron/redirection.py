@@ -9,9 +9,9 @@ break `with torch.device("meta")`, by which transformers then loads wrong rotary
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -62,6 +62,9 @@ def _stand_ins() -> dict[str, Any]:
 
 
 _STAND_INS = _stand_ins()
+_originals: dict[str, Any] = {}
+_contexts = 0
+_lock = threading.Lock()
 
 
 class _CudaMeansCpu(TorchFunctionMode):
@@ -90,10 +93,28 @@ def _is_cuda(device: Any) -> bool:
 
 @contextlib.contextmanager
 def cuda_means_cpu() -> Iterator[None]:
-    """A context in which "cuda" is the CPU, for the thread that opens it; contexts may be nested.
+    """A context in which "cuda" is the CPU; contexts may be nested, and threads may open them at the same time.
+
+    Tensors are made elsewhere in the thread that opened it only; the functions of `torch.cuda` are exchanged for all
+    threads, until the last context is left.
 
     Yields:
         Nothing.
     """
-    with mock.patch.multiple(torch.cuda, create=True, **_STAND_INS), _CudaMeansCpu():
-        yield
+    _exchange(entering=True)
+    try:
+        with _CudaMeansCpu():
+            yield
+    finally:
+        _exchange(entering=False)
+
+
+def _exchange(entering: bool) -> None:
+    global _contexts
+    with _lock:
+        _contexts += 1 if entering else -1
+        if entering and _contexts == 1:
+            _originals.update({name: getattr(torch.cuda, name) for name in _STAND_INS})
+            vars(torch.cuda).update(_STAND_INS)
+        elif _contexts == 0:
+            vars(torch.cuda).update(_originals)

@@ -112,6 +112,26 @@ def test_other_threads_make_their_tensors_as_ever():
     assert len(failed) == 1
 
 
+def test_contexts_of_two_threads_may_overlap():
+    before = everything()
+    entered, left = threading.Event(), threading.Event()
+
+    def elsewhere() -> None:
+        with cuda_means_cpu():
+            entered.set()
+            left.wait()
+            assert torch.cuda.current_device() == torch.device("cpu")
+
+    thread = threading.Thread(target=elsewhere)
+    with cuda_means_cpu():
+        thread.start()
+        entered.wait()
+    assert torch.cuda.current_device() == torch.device("cpu")  # the other one is still open
+    left.set()
+    thread.join()
+    assert all(everything()[name] is value for name, value in before.items())
+
+
 def test_models_on_the_meta_device_are_none_the_worse():
     # the trap: functions of torch that were replaced are no longer known to torch.device's own mode
     with cuda_means_cpu(), torch.device("meta"):
