@@ -28,7 +28,8 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 test: setup lint  ## Everything that needs no GPU: unit tests, mutants, then end-to-end runs of the real trainer
 	@$(RUN) pytest -n 2
 	@$(RUN) python -P tests/mutants.py
-	@$(RUN) pytest -m slow --durations=0
+	@$(RUN) pytest -m slow --durations=0 -n 2 --dist loadfile --ignore=tests/e2e
+	@$(RUN) pytest -m slow --durations=0 tests/e2e
 
 test-fast: setup  ## Unit tests only
 	@$(RUN) pytest -n 2

@@ -29,7 +29,9 @@ MAX_RESPONSE=${MAX_RESPONSE:-16}
 VAL_SAMPLES=${VAL_SAMPLES:-8}
 VAL_BEFORE=${VAL_BEFORE:-True}
 VAL_EVERY=${VAL_EVERY:-${STEPS}}
+# Ranks on each node; nodes of a Ray cluster (more than one: RAY_ADDRESS).
 RANKS=${RANKS:-1}
+NODES=${NODES:-1}
 DTYPE=${DTYPE:-bfloat16}
 USE_V1=${USE_V1:-True}
 # Which trainer of verl: sync | colocate_async | separate_async | one_step_off | fully_async. The last three serve from a
@@ -58,7 +60,8 @@ export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE:-1}
 export RAY_prestart_worker_first_driver=${RAY_prestart_worker_first_driver:-0}
 export RAY_USAGE_STATS_ENABLED=${RAY_USAGE_STATS_ENABLED:-0}
 
-# A Ray of its own, whatever else runs on this machine.
+# A Ray of its own, whatever else runs on this machine; or the address of a cluster that was started with
+# `ray start --num-gpus=RANKS --num-cpus=…` on every node (`auto` on one of them).
 export RAY_ADDRESS=${RAY_ADDRESS:-local}
 
 ENVIRONMENT=(
@@ -187,8 +190,8 @@ REWARD=(
 
 MAIN=verl.trainer.main_ppo
 # Logical places for workers, and cores for actors (fully-async's trainer alone asks for ten).
-PLACES=${RANKS}
-CPUS=$((8 + 4 * RANKS))
+PLACES=$((RANKS * NODES))
+CPUS=$((8 + 4 * PLACES))
 POOL=(
     actor_rollout_ref.rollout.checkpoint_engine.backend=cpu
     algorithm.rollout_correction.bypass_mode=False
@@ -200,7 +203,7 @@ fi
 case ${TRAINER} in
     sync | colocate_async) POOL=(trainer.v1.trainer_mode="${TRAINER}") ;;
     separate_async)
-        PLACES=$((RANKS + 1))
+        PLACES=$((PLACES + 1))
         CPUS=$((40 + 4 * PLACES))
         POOL+=(
             trainer.v1.trainer_mode=separate_async
@@ -211,7 +214,7 @@ case ${TRAINER} in
         ;;
     one_step_off)
         MAIN=verl.experimental.one_step_off_policy.main_ppo
-        PLACES=$((RANKS + 1))
+        PLACES=$((PLACES + 1))
         CPUS=$((40 + 4 * PLACES))
         POOL+=(
             hydra.searchpath='[pkg://verl.trainer.config]'
@@ -222,7 +225,7 @@ case ${TRAINER} in
         ;;
     fully_async)
         MAIN=verl.experimental.fully_async_policy.fully_async_main
-        PLACES=$((RANKS + 1))
+        PLACES=$((PLACES + 1))
         CPUS=$((40 + 4 * PLACES))
         POOL+=(
             actor_rollout_ref.hybrid_engine=False
@@ -245,7 +248,7 @@ esac
 RUN=(
     trainer.device=cpu
     trainer.use_v1="${USE_V1}"
-    trainer.nnodes=1
+    trainer.nnodes="${NODES}"
     trainer.n_gpus_per_node="${RANKS}"
     trainer.logger='[console,file]'
     trainer.project_name=frpo
@@ -260,13 +263,25 @@ RUN=(
 )
 
 RAY=(
-    # verl asks Ray for one "GPU" per worker.
-    +ray_kwargs.ray_init.num_gpus="${PLACES}"
-    ray_kwargs.ray_init.num_cpus="${CPUS}"
-    +ray_kwargs.ray_init.include_dashboard=False
     transfer_queue.backend.SimpleStorage.num_data_storage_units=1
     hydra.run.dir="${RUN_DIR}/hydra"
 )
+if [ "${RAY_ADDRESS}" = local ]; then
+    RAY+=(
+        # verl asks Ray for one "GPU" per worker.
+        +ray_kwargs.ray_init.num_gpus="${PLACES}"
+        ray_kwargs.ray_init.num_cpus="${CPUS}"
+        +ray_kwargs.ray_init.include_dashboard=False
+    )
+else
+    # Nodes that were started elsewhere know nothing of this shell.
+    for name in "${ENVIRONMENT[@]}"; do
+        case ${name} in
+            RAY_* | VERL_PLATFORM) ;;
+            *) RAY+=("+ray_kwargs.ray_init.runtime_env.env_vars.${name}='${!name}'") ;;
+        esac
+    done
+fi
 
 mkdir -p "${RUN_DIR}"
 COMMAND=(

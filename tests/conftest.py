@@ -18,6 +18,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "for instance my_package.my_module:MY_GENERATOR (repeatable)",
     )
 
+    parser.addoption(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="where tests make their tensors, for instance cuda; of use for tests/advantage and tests/divergences",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--device") != "cpu":
+        import torch
+
+        torch.set_default_device(config.getoption("--device"))
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "generator" in metafunc.fixturenames:

@@ -115,6 +115,12 @@ CONTRACT = (
         ("config", "model_output", "data", "dp_group"),
         "the divergence of the current policy, inside the actor workers",
     ),
+    Symbol(
+        "verl.single_controller.ray.base",
+        "ResourcePoolManager.create_resource_pool",
+        ("self",),
+        "asks every node for its frpo-verl before workers are placed",
+    ),
     Symbol("verl.trainer.constants_ppo", "get_ppo_ray_runtime_env", (), "the plugin in every worker"),
     Symbol("verl.trainer.ppo.utils", "need_reference_policy", ("config",), "loads the reference policy"),
     Symbol(

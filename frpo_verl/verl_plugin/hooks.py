@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from frpo_verl.verl_plugin import checkpoint, contract, launch, search_path, settings, worker
+from frpo_verl.verl_plugin import checkpoint, cluster, contract, launch, search_path, settings, worker
 from frpo_verl.verl_plugin.errors import HostError
 from frpo_verl.verl_plugin.metrics import collect, collect_note
 from frpo_verl.verl_plugin.patching import wrap
@@ -122,6 +122,10 @@ def _wrap_runtime_env(constants_ppo: ModuleType) -> None:
     wrap(constants_ppo, "get_ppo_ray_runtime_env", launch.with_plugin_in_workers)
 
 
+def _wrap_placement(ray_base: ModuleType) -> None:
+    wrap(ray_base.ResourcePoolManager, "create_resource_pool", cluster.checked_before_placement)
+
+
 def _wrap_policy_loss(losses: ModuleType) -> None:
     wrap(losses, "ppo_loss", worker.with_current_divergence)
 
@@ -136,6 +140,7 @@ HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "verl.trainer.ppo.utils": _wrap_need_reference_policy,
     "verl.utils.config": _wrap_validate_config,
     "verl.trainer.constants_ppo": _wrap_runtime_env,
+    "verl.single_controller.ray.base": _wrap_placement,
     "verl.workers.utils.losses": _wrap_policy_loss,
     "hydra.core.plugins": search_path.register,
 }

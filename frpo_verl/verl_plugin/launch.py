@@ -67,19 +67,18 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
         Ray's runtime environment.
     """
     environment = host() if config is None else host(config)
+    wanted, given = cpu.variables(), _variables_of_the_job()
     # Where no configuration is passed, the plugin is here only because somebody named it.
-    if config is not None and not _check(config):
-        return environment
-    named = [name for name in os.environ.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
-    wanted = {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, MODULE])), DRIVERS_VERSION: __version__}
-    if contract.is_strict():
-        wanted["FRPO_VERL_STRICT"] = "1"
-    given = _variables_of_the_job()
-    if MODULE not in given.get("VERL_USE_EXTERNAL_MODULES", MODULE).split(","):
-        raise SystemExit(
-            f"frpo-verl: VERL_USE_EXTERNAL_MODULES={given['VERL_USE_EXTERNAL_MODULES']!r} in the Ray job's runtime_env "
-            f"leaves the plugin out; add {MODULE} to it"
-        )
+    if config is None or _check(config):
+        named = [name for name in os.environ.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
+        wanted |= {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, MODULE])), DRIVERS_VERSION: __version__}
+        if contract.is_strict():
+            wanted["FRPO_VERL_STRICT"] = "1"
+        if MODULE not in given.get("VERL_USE_EXTERNAL_MODULES", MODULE).split(","):
+            raise SystemExit(
+                f"frpo-verl: VERL_USE_EXTERNAL_MODULES={given['VERL_USE_EXTERNAL_MODULES']!r} in the Ray job's "
+                f"runtime_env leaves the plugin out; add {MODULE} to it"
+            )
     # Ray refuses a variable that the submitted job has already, whatever its value.
     environment.setdefault("env_vars", {}).update({key: wanted[key] for key in wanted.keys() - given.keys()})
     return environment

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from nodes import Cluster
 
 from frpo_verl.evaluation.run_log import read_metrics
 from frpo_verl.quickstart import reward, task, tiny
@@ -74,13 +75,23 @@ def inputs(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def train(inputs, tmp_path_factory):
-    """Runs the recipe: `train("name", METHOD="frpo", overrides=[…], fault="module")`."""
+    """Runs the recipe: `train("name", METHOD="frpo", overrides=[…], fault="module", cluster=…)`."""
 
-    def run(name: str, *, overrides: tuple[str, ...] = (), fault: str | None = None, **knobs: str) -> Ended:
+    def run(
+        name: str,
+        *,
+        overrides: tuple[str, ...] = (),
+        fault: str | None = None,
+        cluster: Cluster | None = None,
+        **knobs: str,
+    ) -> Ended:
         directory = tmp_path_factory.mktemp(name)
+        recipe = RECIPE
+        if cluster:
+            recipe, knobs["RAY_ADDRESS"] = cluster.recipe(RECIPE, directory), cluster.address
         settings = {**KNOBS, **inputs, **knobs, **(_injected(fault, directory) if fault else {})}
         began = time.monotonic()
-        with running(RECIPE, settings, directory, overrides) as process:
+        with running(recipe, settings, directory, overrides) as process:
             status = process.process.wait(timeout=TIME_LIMIT_SECONDS)
             ended = time.time()
             seconds = time.monotonic() - began
@@ -115,12 +126,15 @@ class Started(NamedTuple):
 
 @pytest.fixture(scope="session")
 def start(inputs, tmp_path_factory):
-    """Starts the recipe: `with start("name", METHOD="frpo", overrides=[…]) as started`."""
+    """Starts the recipe: `with start("name", METHOD="frpo", overrides=[…], cluster=…) as started`."""
 
     @contextlib.contextmanager
-    def started(name: str, *, overrides: tuple[str, ...] = (), **knobs: str):
+    def started(name: str, *, overrides: tuple[str, ...] = (), cluster: Cluster | None = None, **knobs: str):
         directory = tmp_path_factory.mktemp(name)
-        with running(RECIPE, {**KNOBS, **inputs, **knobs}, directory, overrides) as run:
+        recipe = RECIPE
+        if cluster:
+            recipe, knobs["RAY_ADDRESS"] = cluster.recipe(RECIPE, directory), cluster.address
+        with running(recipe, {**KNOBS, **inputs, **knobs}, directory, overrides) as run:
             yield Started(run)
 
     return started

@@ -15,7 +15,7 @@ import torch
 from real_worker import ROWS, batch, sent
 
 BETA = 0.3
-HOLDS_DIVERGENCE = ("rollout", "current")
+DEVICE = "cpu"
 
 
 def actor(model: Path, engine: str, overrides: list[str]) -> Any:
@@ -51,7 +51,7 @@ def actor(model: Path, engine: str, overrides: list[str]) -> Any:
                 f"actor_rollout_ref.actor.ppo_mini_batch_size={ROWS}",
                 "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=2",
                 "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
-                "trainer.device=cpu",
+                f"trainer.device={DEVICE}",
                 *of_engine[engine],
                 *overrides,
             ],
@@ -84,59 +84,79 @@ def log_probs(worker: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([rows for _, rows in sorted((part for part in every if part), key=lambda part: part[0])])
 
 
-def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
-    """Log-probs, then one update of a fresh worker, then its weights.
-
-    Args:
-        model: the model's folder.
-        case: `engine`, `overrides`, and `how` (`rollout`, `current` or `none`).
-
-    Returns:
-        What came of it, on the rank that has outputs.
-    """
-    from omegaconf import OmegaConf
-    from verl.utils import tensordict_utils as tu
-
+def fields(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
+    """What the trainer would have computed from the worker's log-probs and a reference."""
     from frpo_verl.advantage import return_to_go
     from frpo_verl.divergences import by_name
-    from frpo_verl.verl_plugin import settings
-    from frpo_verl.verl_plugin import worker as in_worker
 
-    worker, tensors = actor(model, case["engine"], case["overrides"]), batch()
     old = log_probs(worker, tensors)
     torch.manual_seed(2)
     reference, outcome = old + 0.5 * torch.randn_like(old), torch.randn(ROWS, 1)
     mask = tensors["response_mask"].bool()
-    before = torch.where(mask, outcome.expand(mask.shape), 0.0)
-    reg = return_to_go(old - reference, mask, by_name("k3"))
-    advantages = torch.where(mask, before - BETA * reg, 0.0) if case["how"] == "rollout" else before
+    advantages = torch.where(mask, outcome.expand(mask.shape), 0.0)
+    if how == "rollout":
+        reg = return_to_go(old - reference, mask, by_name("k3"))
+        advantages = torch.where(mask, advantages - BETA * reg, 0.0)
+    return {"old_log_probs": old, "ref_log_prob": reference, "advantages": advantages}
+
+
+def update(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str, Any]:
+    """One update; its figures."""
+    from omegaconf import OmegaConf
+    from verl.utils import tensordict_utils as tu
+
+    from frpo_verl.verl_plugin import settings
+    from frpo_verl.verl_plugin import worker as in_worker
+
     chosen = settings.read(
         OmegaConf.create({"kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}, "frpo": {"kl": "current"}})
     )
-    note = {in_worker.NOTE: in_worker.note(chosen, BETA if case["how"] == "current" else None)}
-    fields = {"old_log_probs": old, "ref_log_prob": reference, "advantages": advantages}
     data = sent(
-        own_rows(worker, {**tensors, **fields}),
-        **(note if case["how"] in HOLDS_DIVERGENCE else {}),
-        global_batch_size=case.get("mini_batch", ROWS),
-        mini_batch_size=case.get("mini_batch", ROWS),
+        own_rows(worker, tensors),
+        **{in_worker.NOTE: in_worker.note(chosen, BETA if how == "current" else None)},
+        global_batch_size=ROWS,
+        mini_batch_size=ROWS,
         epochs=1,
         seed=0,
         dataloader_kwargs={"shuffle": False},
         compute_loss=True,
     )
-    updated = worker.update_actor(data)
-    weights = {name: weight.float().clone() for name, weight in worker.actor.engine.get_per_tensor_param()[0]}
+    return tu.get(worker.update_actor(data), "metrics")
+
+
+def weights(worker: Any) -> dict[str, list[float]]:
+    """Under Hugging Face's names, as they are sent to the server."""
+    named = {name: weight.float().clone() for name, weight in worker.actor.engine.get_per_tensor_param()[0]}
+    return {name: weight.flatten().tolist() for name, weight in sorted(named.items())}
+
+
+def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
+    """Log-probs, then one update of a fresh worker, then its weights; and what a second update does after a resume.
+
+    Args:
+        model: the model's folder.
+        case: `engine`, `overrides`, `how` (`rollout` or `current`), and perhaps `checkpoint`, an empty folder.
+
+    Returns:
+        What came of it, on the rank that has outputs.
+    """
+    worker, tensors = actor(model, case["engine"], case["overrides"]), batch()
+    mask = tensors["response_mask"].long().tolist()
+    tensors |= fields(worker, tensors, case["how"])
+    figures = update(worker, tensors, case["how"])
+    found = {"log_probs": tensors["old_log_probs"].tolist(), "mask": mask, "weights": weights(worker)}
+    if "checkpoint" in case:
+        worker.save_checkpoint(case["checkpoint"], None, 1)
+        resumed = actor(model, case["engine"], case["overrides"])
+        resumed.load_checkpoint(case["checkpoint"])
+        seconds = []
+        for one in (worker, resumed):
+            again = update(one, tensors, case["how"])
+            seconds.append({"grad_norm": again.get("grad_norm"), "weights": weights(one)})
+        found["second"], found["second, resumed"] = seconds
     if not worker.actor.engine.is_mp_src_rank_with_outputs():
         return None
-    figures = tu.get(updated, "metrics")
-    return {
-        "log_probs": old.tolist(),
-        "grad_norm": figures["grad_norm"],
-        "figures": real_worker._plain(figures),
-        "weights": {name: weight.flatten().tolist() for name, weight in sorted(weights.items())},
-        "mask": mask.long().tolist(),
-    }
+    return {**found, "grad_norm": figures["grad_norm"], "figures": real_worker._plain(figures)}
 
 
 def main(model: Path, out: Path, cases: list[dict[str, Any]]) -> None:

@@ -25,7 +25,12 @@ LAYOUTS = {
     "CP=2": (2, [f"{MEGATRON}context_parallel_size=2"]),
     "TP=2 PP=2": (4, [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}pipeline_model_parallel_size=2"]),
 }
-OF_MIXTURES = {"one rank": LAYOUTS["one rank"], "EP=2": (2, [f"{MEGATRON}expert_model_parallel_size=2"])}
+OF_MIXTURES = {
+    "one rank": LAYOUTS["one rank"],
+    "EP=2": (2, [f"{MEGATRON}expert_model_parallel_size=2"]),
+    "TP=2": LAYOUTS["TP=2"],
+    "CP=2": LAYOUTS["CP=2"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -133,20 +138,30 @@ def assert_same(found: dict, expected: dict) -> None:
         assert found["weights"][name] == pytest.approx(weight, abs=1e-4), name
 
 
+def assert_resumed(found: dict) -> None:
+    """To the bit: the same code on the same numbers."""
+    assert found["second, resumed"] == found["second"]
+    assert found["second"]["weights"] != found["weights"]
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_computes_what_fsdp2_does(models, run, fsdp2, layout):
+def test_a_layout_computes_what_fsdp2_does(models, run, fsdp2, layout, tmp_path):
     ranks, overrides = LAYOUTS[layout]
     ways = [("current", []), ("rollout", PADDED)]
     if layout == "one rank":
         ways += [("current", ONE_MICRO_BATCH), ("rollout", DYNAMIC)]
     cases = [{"engine": "megatron", "overrides": overrides + way, "how": how} for how, way in ways]
-    for (how, _), found in zip(ways, run(models["qwen2"], ranks, cases), strict=True):
+    cases[0]["checkpoint"] = str(tmp_path)
+    ended = run(models["qwen2"], ranks, cases)
+    for (how, _), found in zip(ways, ended, strict=True):
         assert_same(found, fsdp2["qwen2"][how])
+    assert_resumed(ended[0])
 
 
 @pytest.mark.parametrize("layout", OF_MIXTURES)
-def test_a_mixture_of_experts_computes_what_fsdp2_does(models, run, fsdp2, layout):
+def test_a_mixture_of_experts_computes_what_fsdp2_does(models, run, fsdp2, layout, tmp_path):
     ranks, overrides = OF_MIXTURES[layout]
-    cases = [{"engine": "megatron", "overrides": overrides, "how": "current"}]
-    (found,) = run(models["qwen3 moe"], ranks, cases)
+    case = {"engine": "megatron", "overrides": overrides, "how": "current", "checkpoint": str(tmp_path)}
+    (found,) = run(models["qwen3 moe"], ranks, [case])
     assert_same(found, fsdp2["qwen3 moe"]["current"])
+    assert_resumed(found)

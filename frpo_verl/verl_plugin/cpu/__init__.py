@@ -23,6 +23,15 @@ def is_asked_for() -> bool:
     return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 
 
+def variables() -> dict[str, str]:
+    """What every worker's environment has to say, also on a node that was started without it.
+
+    Returns:
+        By name; nothing on other platforms.
+    """
+    return {"VERL_PLATFORM": "cpu"} if is_asked_for() else {}
+
+
 def install() -> None:
     """Registers the platform with verl and, when it is asked for, the shims; light and idempotent."""
     wrapt.register_post_import_hook(_register_platform, "verl.plugin.platform.platform_manager")

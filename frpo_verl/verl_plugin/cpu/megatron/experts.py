@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from megatron.core.dist_checkpointing.utils import replace_prefix_for_sharding
 from megatron.core.tensor_parallel.layers import set_tensor_model_parallel_attributes
 from megatron.core.tensor_parallel.random import get_cuda_rng_tracker, get_expert_parallel_rng_tracker_name
+from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
 from megatron.core.utils import divide
 from torch import Tensor
 
@@ -42,6 +44,7 @@ class _GroupedLinear(torch.nn.Module):
         shape = [output_size, input_size]
         shape[self.split] = divide(shape[self.split], size)
         self.num_gemms = num_gemms
+        self.groups = pg_collection
         for number in range(num_gemms):
             weight = torch.nn.Parameter(torch.empty(*shape, dtype=config.params_dtype))
             if config.perform_initialization:
@@ -64,6 +67,43 @@ class _GroupedLinear(torch.nn.Module):
         """
         parts = x.split(tokens_per_expert)
         return torch.cat([F.linear(part, getattr(self, f"weight{n}")) for n, part in enumerate(parts)]), None
+
+    def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: Any = None) -> dict[str, Any]:
+        """Which part of which checkpointed tensor each weight is: the global experts stand along a first axis.
+
+        Args:
+            prefix: of the keys.
+            sharded_offsets: what is around this module.
+            metadata: Megatron's; the experts of one rank each in a tensor of their own (`singleton_local_shards`) are
+                refused.
+
+        Returns:
+            Megatron's sharded tensors by key.
+
+        Raises:
+            HostError: `singleton_local_shards` is asked for.
+        """
+        if metadata.get("singleton_local_shards"):
+            raise HostError("singleton_local_shards: the CPU's experts are saved along one axis; leave it off")
+        first, experts = self.groups.ep.rank() * self.num_gemms, self.groups.ep.size() * self.num_gemms
+        sharded = {}
+        for number in range(self.num_gemms):
+            offset = (len(sharded_offsets), first + number, experts)
+            made = make_sharded_tensors_for_checkpoint(
+                {f"{number}.weight": getattr(self, f"weight{number}")},
+                "",
+                {f"{number}.weight": self.split},
+                (*sharded_offsets, offset),
+                tp_group=self.groups.expt_tp,
+                dp_cp_group=metadata["dp_cp_group"],
+            )
+            # All experts are one tensor, under one name.
+            replace_prefix_for_sharding(made, f"{number}.", prefix)
+            (weight,) = made.values()
+            # Its copies are on the ranks that hold the same experts.
+            weight.replica_id = (*weight.replica_id[:2], self.groups.expt_dp.rank())
+            sharded[f"{prefix}weight{number}"] = weight
+        return sharded
 
 
 class CpuColumnParallelGroupedLinear(_GroupedLinear):

@@ -1,0 +1,80 @@
+"""FRPO on a Ray cluster that was started beforehand: two nodes, and one that dies."""
+
+import time
+
+import pytest
+from nodes import two_nodes
+from test_trainers import assert_trained
+from test_training import EXACT, assert_server_follows
+
+pytestmark = pytest.mark.slow
+
+WITHIN_SECONDS = 60
+
+
+def test_two_nodes_of_two_ranks_have_the_advantages_of_one(train, tmp_path):
+    # verl's own cache of rollouts gives the second run the responses of the first.
+    same = (
+        "skip.rollout_tq.enable=True",
+        "skip.rollout_tq.steps=[1,2,3]",
+        f"skip.rollout_tq.dump_dir={tmp_path / 'rollouts'}",
+        "trainer.experiment_name=same",
+    )
+    alone = train("alone", METHOD="frpo", BETA="0.05", MICRO_BATCH="8", overrides=same)
+    with two_nodes(tmp_path, places=2) as cluster:
+        together = train(
+            "together",
+            METHOD="frpo",
+            BETA="0.05",
+            MICRO_BATCH="8",
+            NODES="2",
+            RANKS="2",
+            overrides=same,
+            cluster=cluster,
+        )
+    assert_trained(alone)
+    assert_trained(together)
+    assert_server_follows(together)
+    for ours, theirs in zip(together.steps, alone.steps, strict=True):
+        exact = [name for name in theirs if name.startswith(EXACT) and "advantages" not in name]
+        assert {"critic/score/mean", "response_length/mean"} <= set(exact)
+        assert {name: ours[name] for name in exact} == {name: theirs[name] for name in exact}
+        for name in theirs:
+            if name.startswith(("critic/advantages/", "frpo/", "actor/frpo/")):
+                # the term is made of log-probs, whose last digits depend on the rows beside them
+                assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=2e-5), name
+        assert theirs["critic/advantages/max"] > 0.5
+
+
+def test_a_node_that_dies_ends_the_run_and_its_checkpoint_is_resumed_elsewhere(start, train, tmp_path):
+    checkpoints = ("trainer.save_freq=1", "trainer.resume_mode=auto")
+    on_megatron = {"METHOD": "frpo", "BETA": "0.05", "ENGINE": "megatron", "MICRO_BATCH": "16"}
+    with two_nodes(tmp_path, places=1) as cluster:
+        with start(
+            "node-dies", NODES="2", STEPS="50", overrides=checkpoints, cluster=cluster, **on_megatron
+        ) as started:
+            run = started.run
+            folder = run.directory / "checkpoints"
+            tracker, deadline = folder / "latest_checkpointed_iteration.txt", time.monotonic() + 300
+            while not tracker.exists() or int(tracker.read_text() or 0) < 2:
+                assert run.process.poll() is None, run.log.read_text()[-3000:]
+                assert time.monotonic() < deadline, run.log.read_text()[-3000:]
+                time.sleep(0.5)
+            cluster.second.kill()
+            died = time.monotonic()
+            status = run.process.wait(timeout=WITHIN_SECONDS)
+            print(f"\nnode-dies: status {status}, {time.monotonic() - died:.0f} s after the fault")
+            assert status != 0
+            assert "ActorDiedError" in run.log.read_text()
+    last = int(tracker.read_text())
+    resumed = train(
+        "resumed-on-one-node",
+        RANKS="2",
+        STEPS=str(last + 2),
+        overrides=(*checkpoints, f"trainer.default_local_dir={folder}"),
+        **on_megatron,
+    )
+    assert resumed.status == 0, resumed.log[-3000:]
+    assert len(resumed.steps) == 2
+    # it goes on from the policy that was saved, not from the reference
+    assert abs(resumed.steps[0]["frpo/divergence_to_ref/token_mean"]) > 1e-3

@@ -1,0 +1,74 @@
+"""A node without the plugin, or with another version of it, is named before anything is placed on it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from frpo_verl import __version__
+
+pytest.importorskip("verl")
+pytestmark = pytest.mark.slow
+
+PLACE = f"""
+import os, sys, ray, verl
+from frpo_verl.verl_plugin.launch import DRIVERS_VERSION
+from verl.single_controller.ray.base import ResourcePoolManager
+if sys.argv[2] == "frpo":
+    os.environ[DRIVERS_VERSION] = "{__version__}"
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="error")
+ResourcePoolManager({{}}, {{}}).create_resource_pool()
+print("placed")
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """What happens where the second node has such a `frpo_verl/__init__.py`."""
+    from ray.cluster_utils import Cluster
+
+    clusters = []
+
+    def run(package: str | None, wanted: str = "frpo") -> subprocess.CompletedProcess:
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        clusters.append(cluster)
+        variables = {}
+        if package is not None:
+            (tmp_path / "frpo_verl").mkdir()
+            (tmp_path / "frpo_verl" / "__init__.py").write_text(package)
+            variables["env_vars"] = {"PYTHONPATH": str(tmp_path)}
+        cluster.add_node(num_cpus=1, **variables)
+        return subprocess.run(
+            [sys.executable, "-P", "-W", "ignore", "-c", PLACE, cluster.address, wanted],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path.parent,
+        )
+
+    yield run
+    for cluster in clusters:
+        cluster.shutdown()
+
+
+def test_nodes_with_the_drivers_version_are_used(place):
+    ended = place(None)
+    assert ended.stdout.strip() == "placed", ended.stderr[-2000:]
+
+
+def test_another_version_is_named_with_its_node(place):
+    ended = place("__version__ = '9.9.9'")
+    sentence = ended.stderr.strip().splitlines()[-1]
+    assert sentence.startswith("frpo_verl.verl_plugin.errors.HostError: frpo-verl 9.9.9 on ")
+    assert f"), but {__version__} where the run was started; install the same version on every node" in sentence
+
+
+def test_a_node_without_it_is_named(place):
+    ended = place("raise ModuleNotFoundError('no frpo_verl here')")
+    sentence = ended.stderr.strip().splitlines()[-1]
+    assert "HostError: frpo-verl cannot be imported on " in sentence
+    assert "no frpo_verl here); install it there, into the environment that has verl" in sentence
+
+
+def test_a_run_without_the_term_does_not_ask(place):
+    assert place("__version__ = '9.9.9'", wanted="grpo").stdout.strip() == "placed"
