@@ -192,6 +192,26 @@ MUTANTS = (
     Mutant("verl_plugin/control.py", "n_steps=responses", "n_steps=1"),
     Mutant("verl_plugin/variants.py", 'variant.step_value == "start"', 'variant.step_value == "end"'),
     Mutant("verl_plugin/variants.py", "if variant.discount == 1 else", "if variant.discount else"),
+    # Megatron on the CPU
+    Mutant("verl_plugin/cpu/megatron/attention.py", "is_causal=True", "is_causal=False"),
+    Mutant("verl_plugin/cpu/megatron/attention.py", ">= torch.arange(length)", "> torch.arange(length)"),
+    Mutant("verl_plugin/cpu/megatron/attention.py", "chunks[2 * size - 1 - rank]", "chunks[size + rank]"),
+    Mutant("verl_plugin/cpu/megatron/attention.py", "key, value = key[order], value[order]", "pass"),
+    Mutant(
+        "verl_plugin/cpu/megatron/attention.py",
+        "torch.distributed.all_reduce(gradient, group=ctx.group)",
+        "pass",
+    ),
+    Mutant("verl_plugin/cpu/megatron/redirection.py", "elif _contexts == 0:", "else:"),
+    Mutant("verl_plugin/cpu/megatron/redirection.py", 'kwargs = {**kwargs, "device": _CPU}', "pass"),
+    # a cluster's nodes
+    Mutant("verl_plugin/cluster.py", "if answer == __version__:", "if isinstance(answer, str):"),
+    Mutant("verl_plugin/cluster.py", "if DRIVERS_VERSION in os.environ:", "if True:"),
+    Mutant("verl_plugin/cluster.py", "raise HostError", "print"),
+    Mutant(
+        "verl_plugin/megatron_layout.py", "if ranks % (tensor * pipeline * context):", "if ranks % (tensor * pipeline):"
+    ),
+    Mutant("verl_plugin/megatron_layout.py", "ranks // pipeline % (expert", "ranks % (expert"),
 )
 
 

@@ -8,7 +8,9 @@ import pytest
 from frpo_verl import __version__
 
 pytest.importorskip("verl")
-pytestmark = pytest.mark.slow
+
+from frpo_verl.verl_plugin import cluster  # noqa: E402
+from frpo_verl.verl_plugin.errors import HostError  # noqa: E402
 
 PLACE = f"""
 import os, sys, ray, verl
@@ -23,6 +25,42 @@ print("placed")
 
 
 @pytest.fixture
+def answering(monkeypatch):
+    """A run on a cluster whose other nodes answer so; returns what verl would have been asked to place."""
+    monkeypatch.setenv(cluster.DRIVERS_VERSION, __version__)
+
+    def place(**answers) -> str:
+        monkeypatch.setattr(cluster, "_answers", lambda: answers)
+        cluster._require_everywhere.cache_clear()
+        return cluster.checked_before_placement(lambda manager: manager, "placed")
+
+    yield place
+    cluster._require_everywhere.cache_clear()
+
+
+def test_nodes_that_answer_with_the_drivers_version_are_used(answering):
+    assert answering() == "placed"
+    assert answering(one=__version__, two=__version__) == "placed"
+
+
+def test_all_unfit_nodes_are_in_one_sentence(answering):
+    with pytest.raises(HostError) as refused:
+        answering(
+            one="9.9.9", two=__version__, three=ModuleNotFoundError("No module named 'frpo_verl'"), four=OSError("x")
+        )
+    versions, absent, silent = str(refused.value).split("; ")[0::2][:3]
+    assert versions.startswith(f"frpo-verl 9.9.9 on one, but {__version__} where the run was started")
+    assert absent == "frpo-verl cannot be imported on three (No module named 'frpo_verl')"
+    assert silent == "no answer from four (OSError: x)"
+    assert "two" not in str(refused.value)
+
+
+def test_a_run_that_the_plugin_did_not_start_is_left_alone(answering, monkeypatch):
+    monkeypatch.delenv(cluster.DRIVERS_VERSION)
+    assert answering(one="9.9.9") == "placed"
+
+
+@pytest.fixture
 def place(tmp_path):
     """What happens where the second node has such a `frpo_verl/__init__.py`."""
     from ray.cluster_utils import Cluster
@@ -30,16 +68,16 @@ def place(tmp_path):
     clusters = []
 
     def run(package: str | None, wanted: str = "frpo") -> subprocess.CompletedProcess:
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        clusters.append(cluster)
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        clusters.append(nodes)
         variables = {}
         if package is not None:
             (tmp_path / "frpo_verl").mkdir()
             (tmp_path / "frpo_verl" / "__init__.py").write_text(package)
             variables["env_vars"] = {"PYTHONPATH": str(tmp_path)}
-        cluster.add_node(num_cpus=1, **variables)
+        nodes.add_node(num_cpus=1, **variables)
         return subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", "-c", PLACE, cluster.address, wanted],
+            [sys.executable, "-P", "-W", "ignore", "-c", PLACE, nodes.address, wanted],
             capture_output=True,
             text=True,
             timeout=120,
@@ -47,15 +85,17 @@ def place(tmp_path):
         )
 
     yield run
-    for cluster in clusters:
-        cluster.shutdown()
+    for nodes in clusters:
+        nodes.shutdown()
 
 
+@pytest.mark.slow
 def test_nodes_with_the_drivers_version_are_used(place):
     ended = place(None)
     assert ended.stdout.strip() == "placed", ended.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_another_version_is_named_with_its_node(place):
     ended = place("__version__ = '9.9.9'")
     sentence = ended.stderr.strip().splitlines()[-1]
@@ -63,6 +103,7 @@ def test_another_version_is_named_with_its_node(place):
     assert f"), but {__version__} where the run was started; install the same version on every node" in sentence
 
 
+@pytest.mark.slow
 def test_a_node_without_it_is_named(place):
     ended = place("raise ModuleNotFoundError('no frpo_verl here')")
     sentence = ended.stderr.strip().splitlines()[-1]
@@ -70,5 +111,6 @@ def test_a_node_without_it_is_named(place):
     assert "no frpo_verl here); install it there, into the environment that has verl" in sentence
 
 
+@pytest.mark.slow
 def test_a_run_without_the_term_does_not_ask(place):
     assert place("__version__ = '9.9.9'", wanted="grpo").stdout.strip() == "placed"

@@ -97,6 +97,21 @@ def test_along_a_context_each_rank_computes_its_own_positions(monkeypatch, size)
         assert torch.allclose(found, expected[own[rank]], rtol=0, atol=1e-6)
 
 
+def test_back_comes_the_sum_of_what_every_rank_wants_of_this_part(monkeypatch):
+    distributed = torch.distributed
+    monkeypatch.setattr(distributed, "get_world_size", lambda group: 2)
+    monkeypatch.setattr(distributed, "get_rank", lambda group: 1)
+    monkeypatch.setattr(distributed, "all_gather", lambda parts, own, group: [part.copy_(own) for part in parts])
+    # the other rank wants ten times as much
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor, group: tensor.mul_(11))
+    part = torch.arange(6.0).view(2, 3).requires_grad_()
+    gathered = attention._gathered(part, None)
+    assert torch.equal(gathered, torch.cat([part, part]))
+    wanted = torch.arange(12.0).view(4, 3)
+    gathered.backward(wanted)
+    assert torch.equal(part.grad, 11 * wanted[2:])
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
