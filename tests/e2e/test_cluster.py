@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 WITHIN_SECONDS = 60
 
 
-def test_two_nodes_of_two_ranks_have_the_advantages_of_one(train, tmp_path):
+def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(train, tmp_path):
     # verl's own cache of rollouts gives the second run the responses of the first.
     same = (
         "skip.rollout_tq.enable=True",
@@ -20,21 +20,14 @@ def test_two_nodes_of_two_ranks_have_the_advantages_of_one(train, tmp_path):
         f"skip.rollout_tq.dump_dir={tmp_path / 'rollouts'}",
         "trainer.experiment_name=same",
     )
-    alone = train("alone", METHOD="frpo", BETA="0.05", MICRO_BATCH="8", overrides=same)
+    knobs = {"METHOD": "frpo", "BETA": "0.05", "MICRO_BATCH": "8", "overrides": same}
     with two_nodes(tmp_path, places=2) as cluster:
-        together = train(
-            "together",
-            METHOD="frpo",
-            BETA="0.05",
-            MICRO_BATCH="8",
-            NODES="2",
-            RANKS="2",
-            overrides=same,
-            cluster=cluster,
-        )
-    assert_trained(alone)
+        together = train("together", NODES="2", RANKS="2", cluster=cluster, **knobs)
     assert_trained(together)
+    # all four of them
     assert_server_follows(together)
+    alone = train("alone", **knobs)
+    assert_trained(alone)
     for ours, theirs in zip(together.steps, alone.steps, strict=True):
         exact = [name for name in theirs if name.startswith(EXACT) and "advantages" not in name]
         assert {"critic/score/mean", "response_length/mean"} <= set(exact)

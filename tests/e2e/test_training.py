@@ -79,12 +79,6 @@ def test_nothing_is_left_running(frpo):
     assert frpo.left_behind == []
 
 
-def test_two_ranks_train_and_both_servers_follow(train):
-    run = train("frpo-two-ranks", METHOD="frpo", BETA="0.05", RANKS="2", MICRO_BATCH="16")
-    assert_trained(run)
-    assert_server_follows(run)
-
-
 def test_v0_trains_with_another_divergence_and_logs_the_figures(train):
     run = train("frpo-v0", METHOD="frpo", BETA="0.05", USE_V1="False", overrides=("algorithm.kl_penalty=low_var_kl",))
     assert "divergence to the reference: reverse KL (k3) (algorithm.kl_penalty)" in run.log

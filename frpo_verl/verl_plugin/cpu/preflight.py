@@ -113,12 +113,23 @@ def check(config: DictConfig) -> None:
     Raises:
         SettingsError: what, the value, the fix.
     """
+    _check_no_gpu()
     _check_requirements(config)
     _check_pool(config)
     _check_ray(config)
     _check_shared_memory(config)
     _be_the_only_run()
     memory.check(config)
+
+
+def _check_no_gpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        raise SettingsError(
+            f"VERL_PLATFORM=cpu: this machine has {torch.cuda.get_device_name()}; unset VERL_PLATFORM to train on it, or "
+            "hide it with CUDA_VISIBLE_DEVICES="
+        )
 
 
 def _check_requirements(config: DictConfig) -> None:

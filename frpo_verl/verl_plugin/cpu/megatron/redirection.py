@@ -8,6 +8,7 @@ break `with torch.device("meta")`, by which transformers then loads wrong rotary
 """
 
 import contextlib
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator
@@ -17,8 +18,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from frpo_verl.verl_plugin.cpu import device_module
+from frpo_verl.verl_plugin.errors import HostError
 
 _CPU = torch.device("cpu")
+
+
+@functools.cache
+def _is_available() -> bool:
+    return torch.cuda.is_available()
 
 
 def _seed(seed: int) -> None:
@@ -100,7 +107,12 @@ def cuda_means_cpu() -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Raises:
+        HostError: there is a CUDA device, so that "cuda" has a meaning of its own.
     """
+    if _is_available():
+        raise HostError("VERL_PLATFORM=cpu: there is a GPU here; unset it, or hide the GPU with CUDA_VISIBLE_DEVICES=")
     _exchange(entering=True)
     try:
         with _CudaMeansCpu():

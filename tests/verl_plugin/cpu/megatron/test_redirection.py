@@ -9,6 +9,7 @@ pytest.importorskip("verl")
 
 from frpo_verl.verl_plugin.cpu.megatron import redirection  # noqa: E402
 from frpo_verl.verl_plugin.cpu.megatron.redirection import cuda_means_cpu  # noqa: E402
+from frpo_verl.verl_plugin.errors import HostError  # noqa: E402
 
 FACTORIES = {
     "zeros": lambda device: torch.zeros(2, device=device),
@@ -50,6 +51,15 @@ def test_the_functions_of_torch_cuda_answer_for_the_cpu():
         assert torch.cuda.FloatTensor([1.0, 2.0]).tolist() == [1.0, 2.0]
         # what is there is not changed, only what "cuda" means
         assert not torch.cuda.is_available()
+
+
+def test_where_there_is_a_gpu_nothing_is_exchanged(monkeypatch):
+    monkeypatch.setattr(redirection, "_is_available", lambda: True)
+    before = dict(vars(torch.cuda))
+    with pytest.raises(HostError, match="there is a GPU here; unset it, or hide the GPU with CUDA_VISIBLE_DEVICES="):
+        with cuda_means_cpu():
+            raise AssertionError("not reached")
+    assert vars(torch.cuda) == before
 
 
 def test_a_seed_for_cuda_is_the_cpus():
