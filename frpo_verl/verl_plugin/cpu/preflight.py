@@ -127,8 +127,8 @@ def _check_no_gpu() -> None:
 
     if torch.cuda.is_available():
         raise SettingsError(
-            f"VERL_PLATFORM=cpu: this machine has {torch.cuda.get_device_name()}; unset VERL_PLATFORM to train on it, or "
-            "hide it with CUDA_VISIBLE_DEVICES="
+            f"VERL_PLATFORM=cpu: this machine has {torch.cuda.get_device_name()}, and the CPU platform is for machines "
+            "without a GPU; unset VERL_PLATFORM"
         )
 
 

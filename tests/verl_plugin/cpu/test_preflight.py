@@ -61,8 +61,8 @@ def test_a_machine_with_a_gpu_is_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H100")
     assert refused() == (
-        "VERL_PLATFORM=cpu: this machine has NVIDIA H100; unset VERL_PLATFORM to train on it, or hide it with "
-        "CUDA_VISIBLE_DEVICES="
+        "VERL_PLATFORM=cpu: this machine has NVIDIA H100, and the CPU platform is for machines without a GPU; unset "
+        "VERL_PLATFORM"
     )
 
 

@@ -112,7 +112,9 @@ def cuda_means_cpu() -> Iterator[None]:
         HostError: there is a CUDA device, so that "cuda" has a meaning of its own.
     """
     if _is_available():
-        raise HostError("VERL_PLATFORM=cpu: there is a GPU here; unset it, or hide the GPU with CUDA_VISIBLE_DEVICES=")
+        raise HostError(
+            "VERL_PLATFORM=cpu: there is a GPU here, and the CPU platform is for machines without one; unset it"
+        )
     _exchange(entering=True)
     try:
         with _CudaMeansCpu():

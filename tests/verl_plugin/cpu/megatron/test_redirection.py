@@ -56,7 +56,9 @@ def test_the_functions_of_torch_cuda_answer_for_the_cpu():
 def test_where_there_is_a_gpu_nothing_is_exchanged(monkeypatch):
     monkeypatch.setattr(redirection, "_is_available", lambda: True)
     before = dict(vars(torch.cuda))
-    with pytest.raises(HostError, match="there is a GPU here; unset it, or hide the GPU with CUDA_VISIBLE_DEVICES="):
+    with pytest.raises(
+        HostError, match="there is a GPU here, and the CPU platform is for machines without one; unset it"
+    ):
         with cuda_means_cpu():
             raise AssertionError("not reached")
     assert vars(torch.cuda) == before
