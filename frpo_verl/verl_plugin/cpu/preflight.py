@@ -91,6 +91,21 @@ OF_MEGATRON = (
         "the CPU platform is tested with Megatron's distributed optimizer only",
         "actor_rollout_ref.actor.megatron.use_distributed_optimizer=True",
     ),
+    Requirement(
+        "actor_rollout_ref.model.lora.rank",
+        0,
+        "LoRA in Megatron workers needs Megatron-Bridge, which needs TransformerEngine",
+        "actor_rollout_ref.model.lora.rank=0, or actor_rollout_ref.actor.strategy=fsdp2",
+    ),
+    *(
+        Requirement(
+            f"actor_rollout_ref.{role}.megatron.{what}",
+            False,
+            "weights that are on the CPU cannot be moved there: Megatron would free what it keeps",
+            f"actor_rollout_ref.{role}.megatron.{what}=False",
+        )
+        for role, what in (("actor", "param_offload"), ("actor", "optimizer_offload"), ("ref", "param_offload"))
+    ),
 )
 
 ENGINES = {"fsdp2": OF_FSDP2, "megatron": OF_MEGATRON}

@@ -69,7 +69,14 @@ def test_a_machine_with_a_gpu_is_named(monkeypatch):
 ON_MEGATRON = {
     "actor_rollout_ref.actor.strategy": "megatron",
     "actor_rollout_ref.ref.strategy": "megatron",
-    "actor_rollout_ref.actor.megatron": {"vanilla_mbridge": True, "use_distributed_optimizer": True},
+    "actor_rollout_ref.actor.megatron": {
+        "vanilla_mbridge": True,
+        "use_distributed_optimizer": True,
+        "param_offload": False,
+        "optimizer_offload": False,
+    },
+    "actor_rollout_ref.ref.megatron": {"param_offload": False},
+    "actor_rollout_ref.model.lora": {"rank": 0},
 }
 
 
