@@ -80,7 +80,9 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
                 f"runtime_env leaves the plugin out; add {MODULE} to it"
             )
     # Ray refuses a variable that the submitted job has already, whatever its value.
-    environment.setdefault("env_vars", {}).update({key: wanted[key] for key in wanted.keys() - given.keys()})
+    added = {key: wanted[key] for key in wanted.keys() - given.keys()}
+    if added:
+        environment.setdefault("env_vars", {}).update(added)
     return environment
 
 

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import launch, preflight
+from frpo_verl.verl_plugin import launch, megatron_layout, preflight
 from frpo_verl.verl_plugin.errors import SettingsError
 
 verl = pytest.importorskip("verl")
@@ -57,6 +57,13 @@ def test_strictness_reaches_the_workers(compose, monkeypatch):
 def test_a_host_that_passes_no_configuration_gets_the_plugin_in_its_workers():
     # verl 0.8; there it was loaded because somebody named it
     assert launch.MODULE in launch.with_plugin_in_workers(lambda: {})["env_vars"]["VERL_USE_EXTERNAL_MODULES"]
+
+
+def test_the_cpu_platform_reaches_nodes_that_were_started_without_it(compose, monkeypatch):
+    monkeypatch.setattr(launch, "_check", lambda config: False)
+    assert "VERL_PLATFORM" not in runtime_env(compose("ppo_trainer"))
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    assert runtime_env(compose("ppo_trainer"))["VERL_PLATFORM"] == "cpu"
 
 
 def test_a_configuration_without_an_algorithm_is_none_of_our_business():
@@ -139,7 +146,9 @@ def test_a_command_line_that_keeps_the_plugin_out_of_the_workers_is_refused(comp
 
 
 @pytest.mark.parametrize("name", ["frpo_trainer", "frpo_megatron_trainer"])
-def test_the_primary_configurations_need_no_plus_and_have_no_problem(compose, name):
+def test_the_primary_configurations_need_no_plus_and_have_no_problem(compose, name, monkeypatch):
+    # What is installed is another matter.
+    monkeypatch.setattr(megatron_layout, "_is_there", lambda module: True)
     config = compose(
         name,
         "algorithm.kl_mode=future",

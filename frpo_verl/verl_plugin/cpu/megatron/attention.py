@@ -134,7 +134,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        gradient = gradient.contiguous()
+        # A copy: the sum is taken in place, and others may hold what autograd hands in.
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(gradient, group=ctx.group)
         rank = torch.distributed.get_rank(ctx.group)
         return gradient[rank * ctx.rows : (rank + 1) * ctx.rows], None
