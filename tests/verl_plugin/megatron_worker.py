@@ -101,7 +101,7 @@ def fields(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str,
 
 
 def update(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str, Any]:
-    """One update; its figures."""
+    """One update; its figures, on the rank that has outputs."""
     from omegaconf import OmegaConf
     from verl.utils import tensordict_utils as tu
 
@@ -121,7 +121,8 @@ def update(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str,
         dataloader_kwargs={"shuffle": False},
         compute_loss=True,
     )
-    return tu.get(worker.update_actor(data), "metrics")
+    updated = worker.update_actor(data)
+    return {} if updated is None else tu.get(updated, "metrics")
 
 
 def weights(worker: Any) -> dict[str, list[float]]:
