@@ -15,6 +15,8 @@ from frpo_verl.evaluation.run_log import read_metrics
 from frpo_verl.quickstart import reward, task, tiny
 from frpo_verl.quickstart.run import Run, processes_of, running
 
+pytest.register_assert_rewrite("assertions")
+
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "run_cpu.sh"
 FAULTS = Path(__file__).parent / "faults"

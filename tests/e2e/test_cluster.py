@@ -3,9 +3,8 @@
 import time
 
 import pytest
+from assertions import EXACT, assert_server_follows, assert_trained_with_the_term
 from nodes import two_nodes
-from test_trainers import assert_trained
-from test_training import EXACT, assert_server_follows
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +22,11 @@ def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(train, tmp_
     knobs = {"METHOD": "frpo", "BETA": "0.05", "MICRO_BATCH": "8", "overrides": same}
     with two_nodes(tmp_path, places=2) as cluster:
         together = train("together", NODES="2", RANKS="2", cluster=cluster, **knobs)
-    assert_trained(together)
+    assert_trained_with_the_term(together)
     # all four of them
     assert_server_follows(together)
     alone = train("alone", **knobs)
-    assert_trained(alone)
+    assert_trained_with_the_term(alone)
     for ours, theirs in zip(together.steps, alone.steps, strict=True):
         exact = [name for name in theirs if name.startswith(EXACT) and "advantages" not in name]
         assert {"critic/score/mean", "response_length/mean"} <= set(exact)
@@ -40,7 +39,11 @@ def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(train, tmp_
 
 
 def test_a_node_that_dies_ends_the_run_and_its_checkpoint_is_resumed_elsewhere(start, train, tmp_path):
-    checkpoints = ("trainer.save_freq=1", "trainer.resume_mode=auto")
+    checkpoints = (
+        "trainer.save_freq=1",
+        "trainer.resume_mode=auto",
+        "actor_rollout_ref.actor.megatron.dist_ckpt_optim_fully_reshardable=True",
+    )
     on_megatron = {"METHOD": "frpo", "BETA": "0.05", "ENGINE": "megatron", "MICRO_BATCH": "16"}
     with two_nodes(tmp_path, places=1) as cluster:
         with start(
@@ -60,9 +63,11 @@ def test_a_node_that_dies_ends_the_run_and_its_checkpoint_is_resumed_elsewhere(s
             assert status != 0
             assert "ActorDiedError" in run.log.read_text()
     last = int(tracker.read_text())
+    # there, as one pipeline
     resumed = train(
         "resumed-on-one-node",
         RANKS="2",
+        PP="2",
         STEPS=str(last + 2),
         overrides=(*checkpoints, f"trainer.default_local_dir={folder}"),
         **on_megatron,

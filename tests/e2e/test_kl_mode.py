@@ -5,26 +5,19 @@ import math
 import time
 
 import pytest
+from assertions import assert_trained
 
 pytestmark = pytest.mark.slow
 
 FUTURE = "+algorithm.kl_mode=future"
 
 
-def assert_trained(run, steps: int = 3) -> None:
-    assert run.status == 0, run.log[-3000:]
-    assert "Error in _run_prompt" not in run.log
-    assert len(run.steps) == steps
-    for step in run.steps:
-        assert math.isfinite(step["actor/pg_loss"])
-        assert step["actor/grad_norm"] > 0
-
-
-def test_gae_with_a_critic_under_v1(train):
+def test_gae_with_a_critic_and_lora_takes_the_adapter_off_for_the_reference(train):
     run = train(
-        "gae",
+        "gae-lora",
         METHOD="grpo",
         BETA="0.05",
+        LR="1e-2",
         overrides=(
             FUTURE,
             "algorithm.adv_estimator=gae",
@@ -34,22 +27,6 @@ def test_gae_with_a_critic_under_v1(train):
             "+critic.model.override_config.attn_implementation=sdpa",
             "critic.ppo_micro_batch_size_per_gpu=32",
             "+critic.fsdp.mixed_precision.param_dtype=fp32",
-        ),
-    )
-    assert_trained(run)
-    assert "adv_estimator=gae with kl_mode=future, beta=0.05" in run.log
-    for step in run.steps:
-        assert math.isfinite(step["critic/vf_loss"])
-        assert step["frpo/beta"] == 0.05
-
-
-def test_lora_takes_the_adapter_off_for_the_reference(train):
-    run = train(
-        "lora",
-        METHOD="frpo",
-        BETA="0.05",
-        LR="1e-2",
-        overrides=(
             "actor_rollout_ref.model.lora_rank=8",
             "actor_rollout_ref.model.lora_alpha=16",
             "actor_rollout_ref.model.lora.merge=True",
@@ -57,6 +34,10 @@ def test_lora_takes_the_adapter_off_for_the_reference(train):
         ),
     )
     assert_trained(run)
+    assert "adv_estimator=gae with kl_mode=future, beta=0.05" in run.log
+    for step in run.steps:
+        assert math.isfinite(step["critic/vf_loss"])
+        assert step["frpo/beta"] == 0.05
     divergence = [abs(step["frpo/divergence_to_ref/token_mean"]) for step in run.steps]
     # a fresh adapter is the base model; after an update it is not
     assert divergence[0] < 1e-6

@@ -1,33 +1,11 @@
 """Every trainer of verl beside V1 sync and V0, three steps each, with what only it can show."""
 
 import json
-import math
 
 import pytest
+from assertions import TWO_MINI_BATCHES, assert_trained_with_the_term
 
 pytestmark = pytest.mark.slow
-
-# Half of the batch is an update: two in a step.
-TWO_MINI_BATCHES = "actor_rollout_ref.actor.ppo_mini_batch_size=4"
-
-
-def assert_trained(run, steps: int = 3) -> list[dict[str, float]]:
-    """The logged records that carry the term's figures."""
-    assert run.status == 0, run.log[-3000:]
-    assert "Error in _run_prompt" not in run.log
-    # line by line: fully-async logs its last two steps under one number
-    records = [json.loads(line)["data"] for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
-    with_term = [record for record in records if "frpo/beta" in record]
-    assert len(with_term) == steps
-    for step in with_term:
-        assert math.isfinite(step["actor/pg_loss"])
-        assert step["actor/grad_norm"] > 0
-        assert math.isfinite(step["frpo/divergence_to_ref/token_mean"])
-    # the policy starts at the reference and leaves it
-    assert abs(with_term[0]["frpo/divergence_to_ref/token_mean"]) < 1e-6
-    assert max(abs(step["frpo/divergence_to_ref/token_mean"]) for step in with_term[1:]) > 1e-3
-    assert run.left_behind == []
-    return with_term
 
 
 def test_colocate_async_with_the_current_policys_term(train):
@@ -40,7 +18,7 @@ def test_colocate_async_with_the_current_policys_term(train):
         overrides=("+algorithm.frpo.kl=current", TWO_MINI_BATCHES, "actor_rollout_ref.actor.ppo_epochs=2"),
     )
     assert "algorithm.frpo: kl=current" in run.log
-    for step in assert_trained(run):
+    for step in assert_trained_with_the_term(run):
         # measured by the workers, while the policy moves through four mini-batches, and subtracted there
         assert abs(step["actor/frpo/subtracted/token_mean"]) > 1e-6
         assert abs(step["actor/frpo/drift_from_old/token_mean"]) > 1e-6
@@ -57,7 +35,7 @@ def test_separate_async_with_two_updates_a_step(train):
         MICRO_BATCH="16",
         overrides=("trainer.v1.separate_async.parameter_sync_step=2", TWO_MINI_BATCHES),
     )
-    for step in assert_trained(run):
+    for step in assert_trained_with_the_term(run):
         # two updates a step, averaged by V1's aggregator, do not add up
         assert step["frpo/beta"] == 0.05
 
@@ -72,7 +50,7 @@ def test_one_step_off_with_another_estimator(train):
         overrides=("algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"),
     )
     assert "adv_estimator=rloo with kl_mode=future, beta=0.05" in run.log
-    assert_trained(run)
+    assert_trained_with_the_term(run)
 
 
 def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
@@ -92,7 +70,7 @@ def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
     # it never validates its configuration: this is said on the way to Ray
     said = run.log.index("adv_estimator=frpo, beta=0.05 (algorithm.kl_ctrl.kl_coef)")
     assert said < run.log.index("ray init kwargs")
-    steps = assert_trained(run)
+    steps = assert_trained_with_the_term(run)
     # far below the target: −20 % of 32 responses in 1000, every step
     expected = [0.05 * (1 - 0.2 * 32 / 1000) ** n for n in range(4)]
     assert [step["frpo/beta"] for step in steps] == pytest.approx(expected[:3], rel=1e-9)

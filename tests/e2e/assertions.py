@@ -1,0 +1,53 @@
+"""What runs of every kind have in common."""
+
+import json
+import math
+
+# Half of the batch is an update: two in a step.
+TWO_MINI_BATCHES = "actor_rollout_ref.actor.ppo_mini_batch_size=4"
+
+# Largest difference of a token's probability between trainer and server, float32, in eight tokens of a tiny model.
+SAME_WEIGHTS = 1e-4
+
+# What does not depend on the order of a batch's rows.
+EXACT = ("critic/advantages/max", "critic/advantages/min", "critic/score/", "critic/rewards/", "response_length/")
+
+
+def assert_trained(run, steps: int = 3) -> None:
+    """It ended well, and every step was an update."""
+    assert run.status == 0, run.log[-3000:]
+    # verl carries on with the rollouts that are left; a failed one shows here only.
+    assert "Error in _run_prompt" not in run.log
+    assert len(run.steps) == steps
+    for step in run.steps:
+        assert math.isfinite(step["actor/pg_loss"])
+        assert step["actor/grad_norm"] > 0
+
+
+def assert_trained_with_the_term(run, steps: int = 3) -> list[dict[str, float]]:
+    """The same of the records that carry the term's figures; returns these."""
+    assert run.status == 0, run.log[-3000:]
+    assert "Error in _run_prompt" not in run.log
+    # line by line: fully-async logs its last two steps under one number
+    records = [json.loads(line)["data"] for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+    with_term = [record for record in records if "frpo/beta" in record]
+    assert len(with_term) == steps
+    for step in with_term:
+        assert math.isfinite(step["actor/pg_loss"])
+        assert step["actor/grad_norm"] > 0
+        assert math.isfinite(step["frpo/divergence_to_ref/token_mean"])
+    # the policy starts at the reference and leaves it
+    assert abs(with_term[0]["frpo/divergence_to_ref/token_mean"]) < 1e-6
+    assert max(abs(step["frpo/divergence_to_ref/token_mean"]) for step in with_term[1:]) > 1e-3
+    assert run.left_behind == []
+    return with_term
+
+
+def assert_server_follows(run) -> None:
+    """The logged mismatch stays at rounding while the policy moves by far more between any two steps."""
+    for step in run.steps:
+        assert abs(step["rollout_corr/kl"]) < 1e-4
+        assert step["training/rollout_probs_diff_max"] < SAME_WEIGHTS
+    moved = [abs(step["frpo/divergence_to_ref/token_mean"]) for step in run.steps]
+    assert moved[0] < 1e-6
+    assert min(moved[1:]) > 100 * SAME_WEIGHTS
