@@ -66,7 +66,20 @@ def _question(config: Any, address: str | None, seconds: float) -> cluster.Quest
     options = _ray_options(config)
     address = address or options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
     environment = {name: value for name, value in (options.get("runtime_env") or {}).items() if value is not None}
+    if made := _variables_of_the_run(config):
+        environment["env_vars"] = {**made, **(environment.get("env_vars") or {})}
     return cluster.Question(address, environment, seconds)
+
+
+def _variables_of_the_run(config: Any) -> dict[str, str]:
+    """What a run of this command line would add to its workers' environment."""
+    algorithm = None if config is None else config.get("algorithm")
+    # One that is no section is among the problems.
+    if not hasattr(algorithm, "items"):
+        return {}
+    from frpo_verl.verl_plugin import cpu, launch, settings
+
+    return {**cpu.variables(), **(launch.variables() if settings.asks_for_future(algorithm) else {})}
 
 
 def _ray_options(config: Any) -> dict[str, Any]:

@@ -70,10 +70,7 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
     wanted, given = cpu.variables(), _variables_of_the_job()
     # Where no configuration is passed, the plugin is here only because somebody named it.
     if config is None or _check(config):
-        named = [name for name in os.environ.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
-        wanted |= {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, MODULE])), DRIVERS_VERSION: __version__}
-        if contract.is_strict():
-            wanted["FRPO_VERL_STRICT"] = "1"
+        wanted |= {**variables(), DRIVERS_VERSION: __version__}
         if MODULE not in given.get("VERL_USE_EXTERNAL_MODULES", MODULE).split(","):
             raise SystemExit(
                 f"frpo-verl: VERL_USE_EXTERNAL_MODULES={given['VERL_USE_EXTERNAL_MODULES']!r} in the Ray job's "
@@ -84,6 +81,17 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
     if added:
         environment.setdefault("env_vars", {}).update(added)
     return environment
+
+
+def variables() -> dict[str, str]:
+    """By which environment variables a worker loads the plugin, whatever its node was started with.
+
+    Returns:
+        By name.
+    """
+    named = [name for name in os.environ.get("VERL_USE_EXTERNAL_MODULES", "").split(",") if name]
+    strict = {"FRPO_VERL_STRICT": "1"} if contract.is_strict() else {}
+    return {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, MODULE])), **strict}
 
 
 def _variables_of_the_job() -> dict[str, str]:

@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import frpo_verl
 
 pytest.importorskip("verl")
 
@@ -98,32 +101,45 @@ def test_a_ray_worker_answers():
 
 
 @pytest.mark.slow
-def test_a_worker_without_the_plugin_is_named():
+def test_a_run_names_the_plugin_to_its_workers_where_entry_points_are_off():
     variable = "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=none"
     report = found(doctor("--json", "--", *RUNS, variable, RAY_ADDRESS="local"))
-    assert report["sections"]["Plugin, here"]["active"] == "yes"
-    (problem,) = report["problems"]
-    assert problem.startswith("Ray worker on ")
-    assert "VERL_USE_EXTERNAL_PLUGINS=none leaves out its entry point frpo" in problem
+    (state,) = [state for name, state in report["sections"]["Plugin, in Ray's workers"].items() if name != "address"]
+    assert state.startswith("active by VERL_USE_EXTERNAL_MODULES, frpo-verl ")
+    assert report["problems"] == []
 
 
-@pytest.mark.slow
-def test_every_node_is_asked_and_one_without_frpo_verl_is_named(tmp_path):
+@pytest.fixture
+def cluster(tmp_path):
+    """Two nodes; the second is without frpo-verl."""
     from ray.cluster_utils import Cluster
 
     # A package of the name that cannot be imported is what a node without it looks like to an import by reference.
     (tmp_path / "frpo_verl").mkdir()
     (tmp_path / "frpo_verl" / "__init__.py").write_text("raise ModuleNotFoundError('no frpo_verl here')")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
-        report = found(doctor("--json", "--ray-address", cluster.address, "--ray-timeout", "120"))
+        nodes.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path)})
+        yield nodes.address
     finally:
-        cluster.shutdown()
-    rows = report["sections"]["Plugin, in Ray's workers"]
-    assert len(rows) == 3
+        nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_every_node_is_asked_and_one_without_frpo_verl_is_named_unless_the_run_brings_it(cluster):
+    ask = ("--json", "--ray-address", cluster, "--ray-timeout", "120")
+    report = found(doctor(*ask))
+    assert len(report["sections"]["Plugin, in Ray's workers"]) == 3
     (problem,) = report["problems"]
     assert "frpo-verl is not installed (ModuleNotFoundError: no frpo_verl here)" in problem
+
+    package = Path(frpo_verl.__file__).parent
+    brings = f"+ray_kwargs.ray_init.runtime_env.py_modules=[{package}]"
+    report = found(doctor(*ask, "--", *RUNS, brings))
+    assert report["problems"] == []
+    states = [state for name, state in report["sections"]["Plugin, in Ray's workers"].items() if name != "address"]
+    assert len(states) == 2
+    assert all("active by " in state and "VERL_USE_EXTERNAL_MODULES" in state for state in states)
 
 
 @pytest.mark.slow

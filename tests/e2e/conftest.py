@@ -90,7 +90,7 @@ def train(inputs, tmp_path_factory):
         directory = tmp_path_factory.mktemp(name)
         recipe = RECIPE
         if cluster:
-            recipe, knobs["RAY_ADDRESS"] = cluster.recipe(RECIPE, directory), cluster.address
+            recipe, knobs = cluster.recipe(RECIPE, directory), {**knobs, **cluster.variables}
         settings = {**KNOBS, **inputs, **knobs, **(_injected(fault, directory) if fault else {})}
         began = time.monotonic()
         with running(recipe, settings, directory, overrides) as process:
@@ -135,7 +135,7 @@ def start(inputs, tmp_path_factory):
         directory = tmp_path_factory.mktemp(name)
         recipe = RECIPE
         if cluster:
-            recipe, knobs["RAY_ADDRESS"] = cluster.recipe(RECIPE, directory), cluster.address
+            recipe, knobs = cluster.recipe(RECIPE, directory), {**knobs, **cluster.variables}
         with running(recipe, {**KNOBS, **inputs, **knobs}, directory, overrides) as run:
             yield Started(run)
 

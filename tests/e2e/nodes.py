@@ -42,9 +42,15 @@ class Node(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """Two nodes; `address` is Ray's."""
+    """Two nodes.
 
-    address: str
+    Attributes:
+        variables: how a driver reaches it.
+        head: the node where drivers run.
+        second: the other one.
+    """
+
+    variables: dict[str, str]
     head: Node
     second: Node
 
@@ -83,6 +89,8 @@ def two_nodes(folder: Path, places: int, second: dict[str, str] | None = None) -
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        # What Ray asks of everyone who wants to join: nodes and drivers.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
         start = ["--num-cpus=20", f"--num-gpus={places}", "--block", "--disable-usage-stats"]
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={temporary}"]
         nodes = []
@@ -91,11 +99,11 @@ def two_nodes(folder: Path, places: int, second: dict[str, str] | None = None) -
             ("second", other, other_prefix, [f"--address={address}:{port}"], {**other_variables, **(second or {})}),
         ):
             command = [*before, str(Path(sys.executable).parent / "ray"), "start", *of_ray, *start]
-            started = _started([*command, f"--node-ip-address={where}"], environment, folder / name)
+            started = _started([*command, f"--node-ip-address={where}"], {**environment, **token}, folder / name)
             stack.callback(end, started)
             nodes.append(Node(started, before))
             _wait_for(started)
-        yield Cluster(f"{address}:{port}", *nodes)
+        yield Cluster({"RAY_ADDRESS": f"{address}:{port}", **token}, *nodes)
 
 
 def _started(command: list[str], environment: dict[str, str], folder: Path) -> Run:
