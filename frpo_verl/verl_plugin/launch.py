@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import contract, cpu, preflight, settings
+from frpo_verl.verl_plugin import contract, cpu, node_watch, preflight, settings
 from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 
 MODULE = "frpo_verl.verl_plugin"
@@ -71,6 +71,7 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
     # Where no configuration is passed, the plugin is here only because somebody named it.
     if config is None or _check(config):
         wanted |= {**variables(), DRIVERS_VERSION: __version__}
+        node_watch.start()
         if MODULE not in given.get("VERL_USE_EXTERNAL_MODULES", MODULE).split(","):
             raise SystemExit(
                 f"frpo-verl: VERL_USE_EXTERNAL_MODULES={given['VERL_USE_EXTERNAL_MODULES']!r} in the Ray job's "

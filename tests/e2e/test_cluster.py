@@ -61,7 +61,9 @@ def test_a_node_that_dies_ends_the_run_and_its_checkpoint_is_resumed_elsewhere(s
             status = run.process.wait(timeout=WITHIN_SECONDS)
             print(f"\nnode-dies: status {status}, {time.monotonic() - died:.0f} s after the fault")
             assert status != 0
-            assert "ActorDiedError" in run.log.read_text()
+            # a call to what was lost fails, or a wait for it is ended
+            reasons = ("ActorDiedError", "by peer", "died, and with it")
+            assert any(reason in run.log.read_text() for reason in reasons)
     last = int(tracker.read_text())
     # there, as one pipeline
     resumed = train(
