@@ -205,6 +205,7 @@ MUTANTS = (
     Mutant("verl_plugin/cpu/megatron/redirection.py", "elif _contexts == 0:", "else:"),
     Mutant("verl_plugin/cpu/megatron/redirection.py", 'kwargs = {**kwargs, "device": _CPU}', "pass"),
     # a cluster's nodes
+    Mutant("verl_plugin/node_watch.py", ' and node["NodeID"] in homes', ""),
     Mutant("verl_plugin/cluster.py", "if answer == __version__:", "if isinstance(answer, str):"),
     Mutant("verl_plugin/cluster.py", "if DRIVERS_VERSION in os.environ:", "if True:"),
     Mutant("verl_plugin/cluster.py", "raise HostError", "print"),

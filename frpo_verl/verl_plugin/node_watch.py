@@ -36,7 +36,7 @@ def homes_of(actors: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
     """
     homes: dict[str, list[str]] = {}
     for actor in actors:
-        homes.setdefault(actor["Address"]["NodeID"], []).append(actor["ActorClassName"])
+        homes.setdefault(actor["Address"]["NodeID"], []).append(actor["ActorClassName"].rsplit(".", 1)[-1])
     return homes
 
 

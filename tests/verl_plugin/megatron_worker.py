@@ -136,7 +136,8 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
 
     Args:
         model: the model's folder.
-        case: `engine`, `overrides`, `how` (`rollout` or `current`), and perhaps `checkpoint`, an empty folder.
+        case: `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `checkpoint`, an empty folder, or `resume`,
+            one that another layout has filled: then the update is the second.
 
     Returns:
         What came of it, on the rank that has outputs.
@@ -144,6 +145,8 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
     worker, tensors = actor(model, case["engine"], case["overrides"]), batch()
     mask = tensors["response_mask"].long().tolist()
     tensors |= fields(worker, tensors, case["how"])
+    if "resume" in case:
+        worker.load_checkpoint(case["resume"])
     figures = update(worker, tensors, case["how"])
     found = {"log_probs": tensors["old_log_probs"].tolist(), "mask": mask, "weights": weights(worker)}
     if "checkpoint" in case:

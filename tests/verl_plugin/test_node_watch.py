@@ -21,7 +21,13 @@ def actor(name: str, home: str) -> dict:
     return {"ActorClassName": name, "Address": {"NodeID": home}}
 
 
-HOMES = node_watch.homes_of([actor("WorkerDict", "1"), actor("WorkerDict", "2"), actor("AgentLoopWorkerTQ", "2")])
+HOMES = node_watch.homes_of(
+    [
+        actor("create_colocated_worker_cls.<locals>.WorkerDict", "1"),
+        actor("WorkerDict", "2"),
+        actor("AgentLoopWorkerTQ", "2"),
+    ]
+)
 
 
 def test_actors_are_counted_where_they_live():

@@ -30,6 +30,13 @@ def _with_step(host: Callable, optimizer: Any, state_dict: dict[str, Any]) -> No
         state["step"] = torch.tensor(float(step))
 
 
+def _keeping_the_step(host: Callable, optimizer: Any, model_param: Any, tensors: dict[str, Any]) -> Any:
+    # A checkpoint for any layout leaves the step out, and every state that is there is asked for; it is set above.
+    group, order = optimizer.model_param_group_index_map[model_param]
+    state = optimizer.optimizer.state[optimizer.optimizer.param_groups[group]["params"][order]]
+    return host(optimizer, model_param, {"step": state["step"], **tensors})
+
+
 def _is_needed(distrib_optimizer: ModuleType) -> bool:
     return not distrib_optimizer.HAVE_APEX_OR_TE
 
@@ -38,7 +45,9 @@ def _apply(distrib_optimizer: ModuleType) -> None:
     optimizer = distrib_optimizer.DistributedOptimizer
     inspect.signature(optimizer.sharded_state_dict).bind(None, {}, is_loading=True)
     inspect.signature(optimizer.load_state_dict).bind(None, {})
+    inspect.signature(optimizer._set_main_param_and_optimizer_states).bind(None, None, {})
     wrap(optimizer, "sharded_state_dict", _with_state)
+    wrap(optimizer, "_set_main_param_and_optimizer_states", _keeping_the_step)
     wrap(optimizer, "load_state_dict", _with_step)
 
 
