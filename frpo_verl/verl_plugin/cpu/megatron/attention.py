@@ -62,7 +62,6 @@ class CpuAttention(MegatronModule):
             attn_mask_type: as given at construction.
             attention_bias: refused.
             packed_seq_params: where each sequence of a packed batch ends, in the whole context.
-            **_: what other attentions take.
 
         Returns:
             (length, rows, heads · width), or packed (tokens, heads · width).
