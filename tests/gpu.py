@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -141,19 +142,21 @@ def outcome(part: Part, device: str) -> dict[str, Any]:
     began = time.monotonic()
     path = os.pathsep.join([str(ROOT), str(TESTS), str(TESTS / "verl_plugin"), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
+        # In a session of its own: a trainer has children, which hold the device.
+        process = subprocess.Popen(
+            part.command(device, Path(folder)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
         try:
-            ended = subprocess.run(
-                part.command(device, Path(folder)),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=part.seconds,
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-            said, passed = ended.stdout, ended.returncode == 0
-        except subprocess.TimeoutExpired as error:
-            said, passed = (error.stdout or b"").decode(errors="replace") + f"\nno end in {part.seconds} s", False
+            said, passed = process.communicate(timeout=part.seconds)[0], process.returncode == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            said, passed = process.communicate()[0] + f"\nno end in {part.seconds} s", False
     return {
         "outcome": "passed" if passed else "failed",
         "seconds": round(time.monotonic() - began, 1),

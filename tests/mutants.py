@@ -205,8 +205,13 @@ MUTANTS = (
     Mutant("verl_plugin/cpu/megatron/redirection.py", "elif _contexts == 0:", "else:"),
     Mutant("verl_plugin/cpu/megatron/redirection.py", 'kwargs = {**kwargs, "device": _CPU}', "pass"),
     # a cluster's nodes
-    Mutant("verl_plugin/node_watch.py", ' and node["NodeID"] in homes', ""),
-    Mutant("verl_plugin/cluster.py", "if answer == __version__:", "if isinstance(answer, str):"),
+    Mutant("verl_plugin/node_watch.py", ' and node["NodeID"] in homeless', ""),
+    Mutant(
+        "verl_plugin/megatron_layout.py", "expert_tensor_parallel_size or tensor", "expert_tensor_parallel_size or 1"
+    ),
+    Mutant("verl_plugin/cluster.py", "if found == __version__:", "if isinstance(found, str):"),
+    Mutant("verl_plugin/cluster.py", "unfit if answer.has_ranks and is_known", "unfit if is_known"),
+    Mutant("verl_plugin/cluster.py", "unfit if answer.has_ranks and is_known", "unfit if answer.has_ranks"),
     Mutant("verl_plugin/cluster.py", "if DRIVERS_VERSION in os.environ:", "if True:"),
     Mutant("verl_plugin/cluster.py", "raise HostError", "print"),
     Mutant(

@@ -18,7 +18,7 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
     Args:
         for_verl: a command line of `verl.trainer.main_ppo`, or None for none.
         use_ray: whether to ask Ray's workers.
-        ray_address: the cluster to ask; None for the one that a run would use.
+        ray_address: the cluster to ask; None for that of the command line or of RAY_ADDRESS, else one of its own.
         ray_seconds: how long Ray may take.
 
     Returns:
@@ -79,7 +79,9 @@ def _variables_of_the_run(config: Any) -> dict[str, str]:
         return {}
     from frpo_verl.verl_plugin import cpu, launch, settings
 
-    return {**cpu.variables(), **(launch.variables() if settings.asks_for_future(algorithm) else {})}
+    made = {**cpu.variables(), **(launch.variables() if settings.asks_for_future(algorithm) else {})}
+    given = launch.variables_of_the_job()
+    return {name: value for name, value in made.items() if name not in given}
 
 
 def _ray_options(config: Any) -> dict[str, Any]:

@@ -1,17 +1,32 @@
-"""Every node of a Ray cluster has the driver's frpo-verl, or the run ends before it places a worker there."""
+"""Every node of a Ray cluster has the driver's frpo-verl, or is named before a worker is placed there."""
 
 import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from frpo_verl import __version__
 from frpo_verl.verl_plugin.errors import HostError
 from frpo_verl.verl_plugin.launch import DRIVERS_VERSION
 
-PATIENCE = 30
-"""Seconds without an answer after which the nodes that are waited for are named."""
+SECONDS = 60
+"""How long nodes have to answer, the set-up of Ray's runtime environment included."""
+
+ACCELERATORS = ("GPU", "NPU")
+"""Ray's resources by which verl places its workers."""
+
+
+class Answer(NamedTuple):
+    """What came of asking a node.
+
+    Attributes:
+        found: its version of frpo-verl, or what Ray raised.
+        has_ranks: whether it has accelerators, so that verl may place actor workers there.
+    """
+
+    found: str | Exception
+    has_ranks: bool
 
 
 def checked_before_placement(host: Callable, manager: Any) -> Any:
@@ -25,7 +40,7 @@ def checked_before_placement(host: Callable, manager: Any) -> Any:
         What the host returns.
 
     Raises:
-        HostError: a node is without frpo-verl, or has another version of it; the sentence names all such nodes.
+        HostError: a node with accelerators is without frpo-verl, or has another version; the sentence names all such.
     """
     if DRIVERS_VERSION in os.environ:
         _require_everywhere()
@@ -34,12 +49,19 @@ def checked_before_placement(host: Callable, manager: Any) -> Any:
 
 @functools.cache
 def _require_everywhere() -> None:
-    problems = [problem for node, answer in _answers().items() if (problem := _problem(node, answer))]
-    if problems:
-        raise HostError("; ".join(problems))
+    unfit, doubtful = [], []
+    for node, answer in _answers().items():
+        if problem := _problem(node, answer.found):
+            # Elsewhere verl may place no worker at all; one that it does place dies by name.
+            is_known = isinstance(answer.found, str | ImportError)
+            (unfit if answer.has_ranks and is_known else doubtful).append(problem)
+    for problem in doubtful:
+        print(f"frpo-verl: warning: {problem}", file=sys.stderr)
+    if unfit:
+        raise HostError("; ".join(unfit))
 
 
-def _answers() -> dict[str, str | Exception]:
+def _answers() -> dict[str, Answer]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -52,40 +74,48 @@ def _answers() -> dict[str, str | Exception]:
     # No CPU: a node whose CPUs are all taken answers too. One without any gets no worker of verl's.
     ask = ray.remote(num_cpus=0, max_retries=0)(version)
     here = ray.get_runtime_context().get_node_id()
-    tasks = {
-        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(): (
-            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, node {node['NodeID'][:6]})"
-        )
+    nodes = {
+        node["NodeID"]: node
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU") and node["NodeID"] != here
     }
-    _, late = ray.wait(list(tasks), num_returns=len(tasks), timeout=PATIENCE) if tasks else ([], [])
-    if late:
-        # Ray itself gives up on a node that died, and on an environment that cannot be set up.
-        names = ", ".join(tasks[task] for task in late)
-        print(f"frpo-verl: waiting for the runtime environment of {names}", file=sys.stderr)
-    return {name: _answer(task) for task, name in tasks.items()}
+    tasks = {
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(): node
+        for node in nodes
+    }
+    if tasks:
+        ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS)
+    found = {node: _answer(task) for task, node in tasks.items()}
+    # One that has left meanwhile is nobody's problem.
+    left = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+    return {
+        f"{nodes[node]['NodeManagerHostname']} ({nodes[node]['NodeManagerAddress']}, node {node[:6]})": Answer(
+            answer, any(nodes[node]["Resources"].get(name) for name in ACCELERATORS)
+        )
+        for node, answer in found.items()
+        if node not in left
+    }
 
 
 def _answer(task: Any) -> str | Exception:
     import ray
 
     try:
-        return ray.get(task)
+        return ray.get(task, timeout=0)
     except Exception as error:
         # Whatever Ray raises is that node's answer.
         return getattr(error, "cause", None) or error
 
 
-def _problem(node: str, answer: str | Exception) -> str | None:
-    if answer == __version__:
+def _problem(node: str, found: str | Exception) -> str | None:
+    if found == __version__:
         return None
-    if isinstance(answer, str):
+    if isinstance(found, str):
         return (
-            f"frpo-verl {answer} on {node}, but {__version__} where the run was started; install the same version on "
+            f"frpo-verl {found} on {node}, but {__version__} where the run was started; install the same version on "
             "every node"
         )
-    said = " ".join(str(answer).split())[-300:]
-    if isinstance(answer, ImportError):
+    said = " ".join(str(found).split())[-300:]
+    if isinstance(found, ImportError):
         return f"frpo-verl cannot be imported on {node} ({said}); install it there, into the environment that has verl"
-    return f"no answer from {node} ({type(answer).__name__}: {said}); mend the node, or take it out of the cluster"
+    return f"no answer from {node} in {SECONDS} s ({type(found).__name__}: {said}); look at the node"

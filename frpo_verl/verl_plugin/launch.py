@@ -67,7 +67,7 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
         Ray's runtime environment.
     """
     environment = host() if config is None else host(config)
-    wanted, given = cpu.variables(), _variables_of_the_job()
+    wanted, given = cpu.variables(), variables_of_the_job()
     # Where no configuration is passed, the plugin is here only because somebody named it.
     if config is None or _check(config):
         wanted |= {**variables(), DRIVERS_VERSION: __version__}
@@ -95,7 +95,12 @@ def variables() -> dict[str, str]:
     return {"VERL_USE_EXTERNAL_MODULES": ",".join(dict.fromkeys([*named, MODULE])), **strict}
 
 
-def _variables_of_the_job() -> dict[str, str]:
+def variables_of_the_job() -> dict[str, str]:
+    """What a submitted Ray job sets already, which Ray lets nobody repeat.
+
+    Returns:
+        By name; nothing outside of jobs.
+    """
     from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
     job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,16 @@ def problems(config: Any) -> Iterator[SettingsError]:
     if config.actor_rollout_ref.actor.strategy != "megatron":
         return
     megatron = config.actor_rollout_ref.actor.megatron
-    yield from _packages(megatron)
+    # On a cluster it is the nodes that need them, and the driver may live without.
+    if _starts_its_own_ray(config):
+        yield from _packages(megatron)
     yield from _world(config, megatron)
     yield from _model(config, megatron)
+
+
+def _starts_its_own_ray(config: Any) -> bool:
+    address = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS") or "local"
+    return address == "local"
 
 
 def _packages(megatron: Any) -> Iterator[SettingsError]:
@@ -62,10 +70,13 @@ def _world(config: Any, megatron: Any) -> Iterator[SettingsError]:
             f"{tensor * pipeline * context}, which does not divide the {ranks} ranks of trainer.nnodes × "
             "n_gpus_per_node; change one of them"
         )
-    elif ranks // pipeline % (expert * (megatron.expert_tensor_parallel_size or 1)):
+        return
+    # Where it is not set, Megatron splits experts as it splits all else.
+    of_experts = megatron.expert_tensor_parallel_size or tensor
+    if ranks // pipeline % (expert * of_experts):
         yield SettingsError(
-            f"{SECTION}.expert_model_parallel_size={expert}: it does not divide the {ranks // pipeline} ranks of a "
-            "pipeline stage; change it, or trainer.n_gpus_per_node"
+            f"{SECTION}.expert_model_parallel_size={expert}: with expert_tensor_parallel_size={of_experts} it does not "
+            f"divide the {ranks // pipeline} ranks of a pipeline stage; change one of them, or trainer.n_gpus_per_node"
         )
 
 
@@ -74,9 +85,10 @@ def _model(config: Any, megatron: Any) -> Iterator[SettingsError]:
     if not file.is_file():
         return
     of_model = json.loads(file.read_text())
-    # With a virtual pipeline or layers of its own choice, Megatron counts otherwise.
+    # Megatron-Bridge can pad the vocabulary.
+    parts_of_vocabulary = megatron.tensor_model_parallel_size if megatron.vanilla_mbridge else 1
     for key, parts, what in (
-        ("vocab_size", megatron.tensor_model_parallel_size, "tensor_model_parallel_size"),
+        ("vocab_size", parts_of_vocabulary, "tensor_model_parallel_size"),
         ("num_attention_heads", megatron.tensor_model_parallel_size, "tensor_model_parallel_size"),
         ("num_experts", megatron.expert_model_parallel_size, "expert_model_parallel_size"),
     ):

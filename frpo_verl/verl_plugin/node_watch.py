@@ -9,73 +9,119 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 POLL_SECONDS = 3
-GRACE_SECONDS = 15
-"""How long verl has to end by itself, with its own account of what was lost."""
+GRACE_SECONDS = 30
+"""How long verl has to end by itself, with its own account of what was lost and its loggers closed."""
 
-_started = threading.Event()
+REMEMBERED_SECONDS = 60
+"""How long after an actor's end its node's death still explains it: Ray hears of actors before it hears of nodes."""
+
+VERLS = ("WorkerDict", "HttpServer", "AgentLoopWorker", "RewardLoopWorker", "StorageUnit", "Controller", "LoadBalancer")
+"""What the names of verl's and TransferQueue's own actors contain. A run may do without others, a user's tools."""
+
+_started = threading.Lock()
+
+
+class Home(NamedTuple):
+    """Where one of verl's actors lives, when it was last seen alive, and what it is."""
+
+    node: str
+    seen: float
+    name: str
 
 
 def start() -> None:
-    """Watches, from a thread of the driver, from the moment that Ray is there; once per process."""
-    if not _started.is_set():
-        _started.set()
+    """Watches, from a thread of the driver, from the moment that Ray is there; one thread at a time.
+
+    Not in an interactive session, which the end of a run must not end.
+    """
+    if not hasattr(sys, "ps1") and _started.acquire(blocking=False):
         threading.Thread(target=_watch, name="frpo-verl: node watch", daemon=True).start()
 
 
-def homes_of(actors: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
-    """Where a run's actors live.
+def homes_of(actors: dict[str, dict[str, Any]], before: dict[str, Home], now: float) -> dict[str, Home]:
+    """Where the run's indispensable actors live, or lived a moment ago.
 
     Args:
-        actors: Ray's table of them.
+        actors: Ray's table of those that are alive, or will be again, by id.
+        before: what this function returned last.
+        now: seconds, of any clock.
 
     Returns:
-        Node -> the classes of the actors there.
+        By id; detached actors and those of others than verl are left out.
     """
-    homes: dict[str, list[str]] = {}
-    for actor in actors:
-        homes.setdefault(actor["Address"]["NodeID"], []).append(actor["ActorClassName"].rsplit(".", 1)[-1])
+    homes = {actor: home for actor, home in before.items() if now - home.seen < REMEMBERED_SECONDS}
+    for identity, actor in actors.items():
+        name = actor["ActorClassName"].rsplit(".", 1)[-1]
+        if not actor["IsDetached"] and any(part in name for part in VERLS):
+            homes[identity] = Home(actor["Address"]["NodeID"], now, name)
     return homes
 
 
-def loss(nodes: Iterable[dict[str, Any]], homes: dict[str, list[str]]) -> str | None:
+def loss(nodes: Iterable[dict[str, Any]], homes: dict[str, Home]) -> str | None:
     """What the run has lost, in one sentence.
 
     Args:
         nodes: Ray's table of nodes, the dead ones included.
-        homes: where the run's actors lived a moment ago.
+        homes: where the run's actors live, or lived a moment ago.
 
     Returns:
         None while every node that has actors of the run is alive.
     """
-    lost = [node for node in nodes if not node["Alive"] and node["NodeID"] in homes]
+    homeless = {home.node for home in homes.values()}
+    lost = [node for node in nodes if not node["Alive"] and node["NodeID"] in homeless]
     if not lost:
         return None
     names = ", ".join(
         f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, node {node['NodeID'][:6]})" for node in lost
     )
-    classes = [name for node in lost for name in homes[node["NodeID"]]]
+    gone = [home.name for home in homes.values() if home.node in {node["NodeID"] for node in lost}]
     return (
-        f"frpo-verl: {names} died, and with it {len(classes)} actors of this run ({', '.join(sorted(set(classes)))}); "
+        f"frpo-verl: {names} died, and with it {len(gone)} actors of this run ({', '.join(sorted(set(gone)))}); "
         "start it again without that node, with trainer.resume_mode=auto, to go on from the last checkpoint"
     )
 
 
 def _watch() -> None:
     import ray
-    from ray._private.state import actors
 
-    while not ray.is_initialized():
-        time.sleep(POLL_SECONDS)
-    job, homes = ray.JobID.from_hex(ray.get_runtime_context().get_job_id()), {}
+    try:
+        while not ray.is_initialized():
+            time.sleep(POLL_SECONDS)
+        _watch_nodes()
+    except Exception as error:
+        # Ray that is being shut down, most often; else the run goes on without this.
+        if ray.is_initialized():
+            print(f"frpo-verl: nodes are no longer watched ({type(error).__name__}: {error})", file=sys.stderr)
+    finally:
+        _started.release()
+
+
+def _watch_nodes() -> None:
+    import ray
+    from ray._private.state import actors
+    from ray.util.client import ray as client
+
+    if client.is_connected():
+        print("frpo-verl: through a Ray Client (ray://), nodes are not watched", file=sys.stderr)
+        return
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    homes: dict[str, Home] = {}
     while ray.is_initialized():
-        sentence = loss(ray.nodes(), homes)
+        living = {
+            identity: actor
+            for identity, actor in actors(job_id=job).items()
+            if actor["State"] in ("ALIVE", "RESTARTING", "PENDING_CREATION")
+        }
+        homes = homes_of(
+            {k: actor for k, actor in living.items() if actor["State"] == "ALIVE"}, homes, time.monotonic()
+        )
+        sentence = loss(ray.nodes(), {actor: home for actor, home in homes.items() if actor not in living})
         if sentence:
             print(sentence, file=sys.stderr, flush=True)
             time.sleep(GRACE_SECONDS)
             # Not an exception: the main thread may wait where none reaches it. Ray ends what belongs to its driver.
             os._exit(1)
-        homes = homes_of(actors(job_id=job, actor_state_name="ALIVE").values())
         time.sleep(POLL_SECONDS)

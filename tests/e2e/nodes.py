@@ -35,7 +35,7 @@ class Node(NamedTuple):
     prefix: list[str]
 
     def kill(self) -> None:
-        """SIGKILL to all its processes, as when the power fails."""
+        """SIGKILL to all its processes."""
         for process in processes_of(self.run):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
@@ -70,13 +70,12 @@ class Cluster(NamedTuple):
 
 
 @contextlib.contextmanager
-def two_nodes(folder: Path, places: int, second: dict[str, str] | None = None) -> Iterator[Cluster]:
+def two_nodes(folder: Path, places: int) -> Iterator[Cluster]:
     """Starts two nodes and ends them.
 
     Args:
         folder: for their logs.
         places: logical GPUs of each.
-        second: environment variables of the second node only.
 
     Yields:
         The cluster, once both nodes have joined.
@@ -96,7 +95,7 @@ def two_nodes(folder: Path, places: int, second: dict[str, str] | None = None) -
         nodes = []
         for name, where, before, of_ray, environment in (
             ("head", address, prefix, head, variables),
-            ("second", other, other_prefix, [f"--address={address}:{port}"], {**other_variables, **(second or {})}),
+            ("second", other, other_prefix, [f"--address={address}:{port}"], other_variables),
         ):
             command = [*before, str(Path(sys.executable).parent / "ray"), "start", *of_ray, *start]
             started = _started([*command, f"--node-ip-address={where}"], {**environment, **token}, folder / name)
@@ -139,6 +138,7 @@ def _network() -> Iterator[list[tuple[str, list[str], dict[str, str]]]]:
     wire = ["link", "add", WIRE, "netns", names[0], "type", "veth", "peer", "name", WIRE, "netns", names[1]]
     try:
         if not all(_ip("netns", "add", name) for name in names) or not _ip(*wire):
+            print("\ntwo nodes: on one loopback address")
             yield [("127.0.0.1", [], {})] * 2
             return
         for name, address in zip(names, addresses, strict=True):
@@ -147,6 +147,7 @@ def _network() -> Iterator[list[tuple[str, list[str], dict[str, str]]]]:
                 _ip("-n", name, "link", "set", device, "up")
         # Gloo looks its own address up by the machine's name, which both share.
         variables = {"GLOO_SOCKET_IFNAME": WIRE}
+        print("\ntwo nodes: in network namespaces of their own")
         prefixes = [["ip", "netns", "exec", name] for name in names]
         yield [(address, prefix, variables) for address, prefix in zip(addresses, prefixes, strict=True)]
     finally:

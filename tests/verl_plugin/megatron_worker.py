@@ -100,8 +100,8 @@ def fields(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str,
     return {"old_log_probs": old, "ref_log_prob": reference, "advantages": advantages}
 
 
-def update(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str, Any]:
-    """One update; its figures, on the rank that has outputs."""
+def update(worker: Any, tensors: dict[str, torch.Tensor], case: dict[str, Any]) -> dict[str, Any]:
+    """One pass over the batch, or as many as the case says; its figures, on the rank that has outputs."""
     from omegaconf import OmegaConf
     from verl.utils import tensordict_utils as tu
 
@@ -113,10 +113,10 @@ def update(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str,
     )
     data = sent(
         own_rows(worker, tensors),
-        **{in_worker.NOTE: in_worker.note(chosen, BETA if how == "current" else None)},
-        global_batch_size=ROWS,
-        mini_batch_size=ROWS,
-        epochs=1,
+        **{in_worker.NOTE: in_worker.note(chosen, BETA if case["how"] == "current" else None)},
+        global_batch_size=case.get("mini_batch", ROWS),
+        mini_batch_size=case.get("mini_batch", ROWS),
+        epochs=case.get("epochs", 1),
         seed=0,
         dataloader_kwargs={"shuffle": False},
         compute_loss=True,
@@ -136,8 +136,8 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
 
     Args:
         model: the model's folder.
-        case: `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `checkpoint`, an empty folder, or `resume`,
-            one that another layout has filled: then the update is the second.
+        case: `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `mini_batch` and `epochs`; perhaps
+            `checkpoint`, an empty folder, or `resume`, one that another layout filled: the update is the second.
 
     Returns:
         What came of it, on the rank that has outputs.
@@ -147,7 +147,7 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
     tensors |= fields(worker, tensors, case["how"])
     if "resume" in case:
         worker.load_checkpoint(case["resume"])
-    figures = update(worker, tensors, case["how"])
+    figures = update(worker, tensors, case)
     found = {"log_probs": tensors["old_log_probs"].tolist(), "mask": mask, "weights": weights(worker)}
     if "checkpoint" in case:
         worker.save_checkpoint(case["checkpoint"], None, 1)
@@ -155,7 +155,7 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
         resumed.load_checkpoint(case["checkpoint"])
         seconds = []
         for one in (worker, resumed):
-            again = update(one, tensors, case["how"])
+            again = update(one, tensors, case)
             seconds.append({"grad_norm": again.get("grad_norm"), "weights": weights(one)})
         found["second"], found["second, resumed"] = seconds
     if not worker.actor.engine.is_mp_src_rank_with_outputs():

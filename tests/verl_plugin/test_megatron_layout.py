@@ -17,6 +17,7 @@ def compose(monkeypatch):
     from hydra import compose, initialize_config_dir
 
     monkeypatch.setattr(megatron_layout, "_is_there", lambda module: True)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
         yield lambda *overrides: compose(
             "ppo_trainer",
@@ -38,6 +39,11 @@ def compose(monkeypatch):
         [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}pipeline_model_parallel_size=4"],
         [f"{MEGATRON}context_parallel_size=2", "trainer.nnodes=3"],
         [f"{MEGATRON}expert_model_parallel_size=4", f"{MEGATRON}pipeline_model_parallel_size=2"],
+        [
+            f"{MEGATRON}tensor_model_parallel_size=2",
+            f"{MEGATRON}expert_model_parallel_size=8",
+            f"{MEGATRON}expert_tensor_parallel_size=1",
+        ],
     ],
     ids=str,
 )
@@ -54,10 +60,18 @@ def test_layouts_that_the_ranks_hold(compose, layout):
         ),
         (
             [f"{MEGATRON}expert_model_parallel_size=8", f"{MEGATRON}pipeline_model_parallel_size=2"],
-            "expert_model_parallel_size=8: it does not divide the 4 ranks of a pipeline stage",
+            "expert_model_parallel_size=8: with expert_tensor_parallel_size=1 it does not divide the 4 ranks of a",
+        ),
+        (
+            [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}expert_model_parallel_size=8"],
+            "expert_model_parallel_size=8: with expert_tensor_parallel_size=2 it does not divide the 8 ranks of a",
+        ),
+        (
+            [f"{MEGATRON}tensor_model_parallel_size=4", f"{MEGATRON}context_parallel_size=3"],
+            "tensor × pipeline × context parallel is 4 × 1 × 3 = 12, which does not divide the 8 ranks of",
         ),
     ],
-    ids=["too many", "experts"],
+    ids=["too many", "experts", "experts that are split", "context"],
 )
 def test_a_layout_that_the_ranks_cannot_hold_is_named(compose, layout, sentence):
     (problem,) = preflight.problems(compose(*layout))
@@ -67,10 +81,16 @@ def test_a_layout_that_the_ranks_cannot_hold_is_named(compose, layout, sentence)
 @pytest.mark.parametrize(("key", "value"), [("vocab_size", 331), ("num_attention_heads", 7)])
 def test_a_model_that_does_not_split_is_named(compose, tmp_path, key, value):
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 328, "num_attention_heads": 8, key: value}))
-    model = f"actor_rollout_ref.model.path={tmp_path}"
-    (problem,) = preflight.problems(compose(model, f"{MEGATRON}tensor_model_parallel_size=2"))
+    model = (f"actor_rollout_ref.model.path={tmp_path}", f"{MEGATRON}vanilla_mbridge=True")
+    (problem,) = preflight.problems(compose(*model, f"{MEGATRON}tensor_model_parallel_size=2"))
     assert f"tensor_model_parallel_size=2: it does not divide the model's {key} of {value}; choose" in problem
-    assert preflight.problems(compose(model)) == []
+    assert preflight.problems(compose(*model)) == []
+
+
+def test_megatron_bridge_may_pad_the_vocabulary(compose, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 331, "num_attention_heads": 8}))
+    layout = [f"{MEGATRON}vanilla_mbridge=False", f"{MEGATRON}tensor_model_parallel_size=2"]
+    assert preflight.problems(compose(f"actor_rollout_ref.model.path={tmp_path}", *layout)) == []
 
 
 @pytest.mark.parametrize(
@@ -85,6 +105,14 @@ def test_a_missing_package_is_named(compose, monkeypatch, missing, vanilla, sent
     monkeypatch.setattr(megatron_layout, "_is_there", lambda module: module != missing)
     (problem,) = preflight.problems(compose(f"{MEGATRON}vanilla_mbridge={vanilla}"))
     assert sentence in problem
+
+
+def test_on_a_cluster_the_driver_needs_no_packages(compose, monkeypatch):
+    monkeypatch.setattr(megatron_layout, "_is_there", lambda module: False)
+    assert len(preflight.problems(compose())) == 1
+    assert preflight.problems(compose("+ray_kwargs.ray_init.address=10.0.0.1:6379")) == []
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert preflight.problems(compose()) == []
 
 
 def test_other_engines_are_left_alone(compose):

@@ -16,6 +16,14 @@ pytestmark = pytest.mark.slow
 PADDED = ["actor_rollout_ref.model.use_remove_padding=False"]
 ONE_MICRO_BATCH = ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=8"]
 DYNAMIC = ["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=24"]
+WAYS = (("current", []), ("rollout", PADDED), ("current", ONE_MICRO_BATCH), ("rollout", DYNAMIC))
+# Four updates, so that ratios are not 1, and a policy loss of verl's that is not the usual one.
+SEVERAL_UPDATES = {
+    "how": "current",
+    "overrides": ["actor_rollout_ref.actor.policy_loss.loss_mode=gspo"],
+    "mini_batch": 4,
+    "epochs": 2,
+}
 MEGATRON = "actor_rollout_ref.actor.megatron."
 LAYOUTS = {
     "one rank": (1, []),
@@ -117,9 +125,15 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fsdp2(models, run):
     """What FSDP2 computes, which the tests of its worker hold against definitions."""
-    cases = [{"engine": "fsdp2", "overrides": [], "how": how} for how in ("current", "rollout")]
-    found = {name: run(model, 1, cases) for name, model in models.items()}
-    return {name: dict(zip(("current", "rollout"), of_model, strict=True)) for name, of_model in found.items()}
+    cases = {
+        "current": {"how": "current", "overrides": []},
+        "rollout": {"how": "rollout", "overrides": []},
+        "several updates": SEVERAL_UPDATES,
+    }
+    found = {
+        name: run(model, 1, [{"engine": "fsdp2", **case} for case in cases.values()]) for name, model in models.items()
+    }
+    return {name: dict(zip(cases, of_model, strict=True)) for name, of_model in found.items()}
 
 
 def assert_same(found: dict, expected: dict) -> None:
@@ -147,17 +161,42 @@ def assert_resumed(found: dict) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_computes_what_fsdp2_does(models, run, fsdp2, layout, tmp_path):
     ranks, overrides = LAYOUTS[layout]
-    ways = [("current", []), ("rollout", PADDED)]
-    if layout == "one rank":
-        ways += [("current", ONE_MICRO_BATCH), ("rollout", DYNAMIC)]
-    cases = [{"engine": "megatron", "overrides": [*overrides, *way], "how": how} for how, way in ways]
+    cases = [{"engine": "megatron", "overrides": [*overrides, *way], "how": how} for how, way in WAYS]
     cases[0]["checkpoint"] = str(tmp_path)
     # one that any layout could load
     cases[0]["overrides"].append(f"{MEGATRON}dist_ckpt_optim_fully_reshardable=True")
     ended = run(models["qwen2"], ranks, cases)
-    for (how, _), found in zip(ways, ended, strict=True):
+    for (how, _), found in zip(WAYS, ended, strict=True):
         assert_same(found, fsdp2["qwen2"][how])
     assert_resumed(ended[0])
+
+
+@pytest.mark.parametrize("layout", ["one rank", "TP=2"])
+def test_several_updates_by_another_policy_loss_are_the_same(models, run, fsdp2, layout):
+    ranks, overrides = LAYOUTS[layout]
+    case = {**SEVERAL_UPDATES, "engine": "megatron", "overrides": [*SEVERAL_UPDATES["overrides"], *overrides]}
+    (found,) = run(models["qwen2"], ranks, [case])
+    expected = fsdp2["qwen2"]["several updates"]
+    for name, value in expected["figures"]["reduced"].items():
+        assert found["figures"]["reduced"][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    for name, weight in expected["weights"].items():
+        # four steps of 1e-3, each with the noise of one
+        assert found["weights"][name] == pytest.approx(weight, abs=4e-4), name
+    assert expected["weights"] != fsdp2["qwen2"]["current"]["weights"]
+
+
+def test_bfloat16_is_near_and_resumes_to_the_bit(models, run, fsdp2, tmp_path):
+    ranks, overrides = LAYOUTS["TP=2"]
+    dtype = [f"{MEGATRON}dtype=bfloat16"]
+    case = {"engine": "megatron", "overrides": [*overrides, *dtype], "how": "current", "checkpoint": str(tmp_path)}
+    (found,) = run(models["qwen2"], ranks, [case])
+    expected = fsdp2["qwen2"]["current"]
+    for row, other, mask in zip(found["log_probs"], expected["log_probs"], expected["mask"], strict=True):
+        kept = [(a, b) for a, b, m in zip(row, other, mask, strict=True) if m]
+        # eight bits of mantissa through four layers
+        assert [a for a, _ in kept] == pytest.approx([b for _, b in kept], abs=0.1)
+    assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=0.1)
+    assert_resumed(found)
 
 
 def test_a_checkpoint_is_resumed_in_another_layout(models, run, tmp_path):

@@ -68,7 +68,7 @@ class _GroupedLinear(torch.nn.Module):
         parts = x.split(tokens_per_expert)
         return torch.cat([F.linear(part, getattr(self, f"weight{n}")) for n, part in enumerate(parts)]), None
 
-    def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: Any = None) -> dict[str, Any]:
+    def sharded_state_dict(self, prefix: str, sharded_offsets: tuple, metadata: dict[str, Any]) -> dict[str, Any]:
         """Which part of which checkpointed tensor each weight is: the global experts stand along a first axis.
 
         Args:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from frpo_verl.verl_plugin.cpu.megatron.attention import CpuAttention
 from frpo_verl.verl_plugin.cpu.megatron.experts import CpuColumnParallelGroupedLinear, CpuRowParallelGroupedLinear
+from frpo_verl.verl_plugin.errors import HostError
 
 
 class CpuNorm(torch.nn.Module):
@@ -24,6 +25,7 @@ class CpuNorm(torch.nn.Module):
 
     def __init__(self, config: Any, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__()
+        _refuse_what_norms_cannot_do(config)
         self.eps = eps
         self.weight = _parameter(torch.ones, hidden_size, config)
         self.bias = None if config.normalization == "RMSNorm" else _parameter(torch.zeros, hidden_size, config)
@@ -45,6 +47,7 @@ class CpuLayerNormColumnParallelLinear(ColumnParallelLinear):
 
     def __init__(self, input_size: int, output_size: int, *, config: Any, **options: Any) -> None:
         super().__init__(input_size, output_size, config=config, **options)
+        _refuse_what_norms_cannot_do(config)
         self.eps = config.layernorm_epsilon
         self.layer_norm_weight = _parameter(torch.ones, input_size, config)
         is_rms = config.normalization == "RMSNorm"
@@ -62,6 +65,11 @@ class CpuLayerNormColumnParallelLinear(ColumnParallelLinear):
             Output and bias, as Megatron's layer.
         """
         return super().forward(_normalised(x, self.layer_norm_weight, self.layer_norm_bias, self.eps), *args, **options)
+
+
+def _refuse_what_norms_cannot_do(config: Any) -> None:
+    if config.layernorm_zero_centered_gamma:
+        raise HostError("layernorm_zero_centered_gamma: the CPU's Megatron engine has plain norms; leave it off")
 
 
 def _parameter(made: Any, size: int, config: Any) -> torch.nn.Parameter:
