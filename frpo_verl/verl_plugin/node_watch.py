@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 POLL_SECONDS = 3
-GRACE_SECONDS = 30
+GRACE_SECONDS = 25
 """How long verl has to end by itself, with its own account of what was lost and its loggers closed."""
 
 REMEMBERED_SECONDS = 60
