@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 MODEL ?= smollm2
 BIN := $(VENV)/bin
+# Two processes of two spinning threads each on two cores wait for each other, up to ten times as long.
+TWO_AT_A_TIME := OMP_NUM_THREADS=1 pytest -n 2
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
@@ -26,13 +28,13 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 	@$(RUN) python -P -m frpo_verl.quickstart --model $(MODEL)
 
 test: setup lint  ## Everything that needs no GPU: unit tests, mutants, then end-to-end runs of the real trainer
-	@$(RUN) pytest -n 2
+	@$(RUN) $(TWO_AT_A_TIME)
 	@$(RUN) python -P tests/mutants.py
-	@$(RUN) pytest -m slow --durations=0 -n 2 --dist loadfile --ignore=tests/e2e
+	@$(RUN) $(TWO_AT_A_TIME) -m slow --durations=0 --dist loadfile --ignore=tests/e2e
 	@$(RUN) pytest -m slow --durations=0 tests/e2e
 
 test-fast: setup  ## Unit tests only
-	@$(RUN) pytest -n 2
+	@$(RUN) $(TWO_AT_A_TIME)
 
 mutants: setup  ## Whether the tests notice each of many mistakes in the mathematics
 	@$(RUN) python -P tests/mutants.py

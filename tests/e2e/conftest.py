@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from nodes import Cluster
+from nodes import Cluster, two_nodes
 
 from frpo_verl.evaluation.run_log import read_metrics
 from frpo_verl.quickstart import reward, task, tiny
@@ -107,6 +107,23 @@ def train(inputs, tmp_path_factory):
         return Ended(status, steps, log, directory, seconds, fault_seconds, left_behind)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def on_two_nodes_and_one(train, tmp_path_factory) -> tuple[Ended, Ended]:
+    """frpo on two nodes of two ranks each, then on one rank of one node with the very same responses."""
+    folder = tmp_path_factory.mktemp("two-nodes")
+    # verl's own cache of rollouts gives the second run the responses of the first.
+    same = (
+        "skip.rollout_tq.enable=True",
+        "skip.rollout_tq.steps=[1,2,3]",
+        f"skip.rollout_tq.dump_dir={folder / 'rollouts'}",
+        "trainer.experiment_name=same",
+    )
+    knobs = {"METHOD": "frpo", "BETA": "0.05", "MICRO_BATCH": "8", "overrides": same}
+    with two_nodes(folder, places=2) as cluster:
+        together = train("together", NODES="2", RANKS="2", cluster=cluster, **knobs)
+    return together, train("alone", **knobs)
 
 
 class Started(NamedTuple):

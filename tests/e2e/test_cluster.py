@@ -11,21 +11,11 @@ pytestmark = pytest.mark.slow
 WITHIN_SECONDS = 60
 
 
-def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(train, tmp_path):
-    # verl's own cache of rollouts gives the second run the responses of the first.
-    same = (
-        "skip.rollout_tq.enable=True",
-        "skip.rollout_tq.steps=[1,2,3]",
-        f"skip.rollout_tq.dump_dir={tmp_path / 'rollouts'}",
-        "trainer.experiment_name=same",
-    )
-    knobs = {"METHOD": "frpo", "BETA": "0.05", "MICRO_BATCH": "8", "overrides": same}
-    with two_nodes(tmp_path, places=2) as cluster:
-        together = train("together", NODES="2", RANKS="2", cluster=cluster, **knobs)
+def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(on_two_nodes_and_one):
+    together, alone = on_two_nodes_and_one
     assert_trained_with_the_term(together)
     # all four of them
     assert_server_follows(together)
-    alone = train("alone", **knobs)
     assert_trained_with_the_term(alone)
     for ours, theirs in zip(together.steps, alone.steps, strict=True):
         exact = [name for name in theirs if name.startswith(EXACT) and "advantages" not in name]

@@ -1,4 +1,4 @@
-"""What breaks in a run ends it, with its message, within a minute."""
+"""What breaks in a run ends it, with its message, within a minute. A node that dies is in test_cluster."""
 
 import pytest
 
@@ -19,24 +19,12 @@ def test_a_worker_that_raises_while_the_other_rank_waits(train):
     assert_ended(run, "RuntimeError: injected: the optimizer step failed")
 
 
-def test_a_worker_that_is_killed(train):
-    assert_ended(train("worker-dies", fault="worker_dies"), "ActorDiedError")
-
-
 def test_a_server_that_cannot_load_the_weights(train):
     assert_ended(train("weight-load-raises", fault="weight_load_raises"), "injected: the weights do not fit")
 
 
 def test_a_server_that_is_killed(train):
     assert_ended(train("server-dies", fault="server_dies"), "EngineDeadError")
-
-
-def test_a_reward_function_that_raises(train, inputs):
-    from pathlib import Path
-
-    reward = Path(__file__).parent / "faults" / "raising_reward.py"
-    run = train("reward-raises", fault="raising", REWARD_FILE=str(reward))
-    assert_ended(run, "RuntimeError: injected: the reward function failed")
 
 
 def test_an_estimator_that_raises_under_the_mode(train):

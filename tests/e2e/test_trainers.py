@@ -8,12 +8,15 @@ from assertions import TWO_MINI_BATCHES, assert_trained_with_the_term
 pytestmark = pytest.mark.slow
 
 
-def test_colocate_async_with_the_current_policys_term(train):
+def test_colocate_async_on_megatron_with_tensor_parallel_and_the_current_policys_term(train):
     run = train(
         "colocate-async",
         METHOD="frpo",
         BETA="0.05",
         TRAINER="colocate_async",
+        ENGINE="megatron",
+        RANKS="2",
+        TP="2",
         MICRO_BATCH="16",
         overrides=("+algorithm.frpo.kl=current", TWO_MINI_BATCHES, "actor_rollout_ref.actor.ppo_epochs=2"),
     )
@@ -40,12 +43,13 @@ def test_separate_async_with_two_updates_a_step(train):
         assert step["frpo/beta"] == 0.05
 
 
-def test_one_step_off_with_another_estimator(train):
+def test_one_step_off_on_megatron_with_another_estimator(train):
     run = train(
         "one-step-off",
         METHOD="grpo",
         BETA="0.05",
         TRAINER="one_step_off",
+        ENGINE="megatron",
         MICRO_BATCH="16",
         overrides=("algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"),
     )
