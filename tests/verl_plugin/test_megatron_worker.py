@@ -14,9 +14,9 @@ pytest.importorskip("megatron.core")
 pytestmark = pytest.mark.slow
 
 PADDED = ["actor_rollout_ref.model.use_remove_padding=False"]
-ONE_MICRO_BATCH = ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=8"]
+MICRO_BATCHES_OF_FOUR = ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4"]
 DYNAMIC = ["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=24"]
-WAYS = (("current", []), ("rollout", PADDED), ("current", ONE_MICRO_BATCH), ("rollout", DYNAMIC))
+WAYS = (("current", []), ("rollout", PADDED), ("current", MICRO_BATCHES_OF_FOUR), ("rollout", DYNAMIC))
 # Four updates, so that ratios are not 1, and a policy loss of verl's that is not the usual one.
 SEVERAL_UPDATES = {
     "how": "current",
