@@ -27,12 +27,6 @@ def test_a_server_that_is_killed(train):
     assert_ended(train("server-dies", fault="server_dies"), "EngineDeadError")
 
 
-def test_an_estimator_that_raises_under_the_mode(train):
-    overrides = ("algorithm.adv_estimator=raises", "+algorithm.kl_mode=future")
-    run = train("estimator-raises", fault="estimator_raises", METHOD="grpo", overrides=overrides)
-    assert_ended(run, "RuntimeError: injected: the estimator failed")
-
-
 def test_a_worker_on_which_the_plugin_is_not_installed(train):
     run = train("plugin-missing", fault="plugin_missing", METHOD="frpo")
     assert_ended(run, "No module named 'frpo_verl'")

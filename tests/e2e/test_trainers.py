@@ -43,13 +43,15 @@ def test_separate_async_with_two_updates_a_step(train):
         assert step["frpo/beta"] == 0.05
 
 
-def test_one_step_off_on_megatron_with_another_estimator(train):
+def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     run = train(
         "one-step-off",
         METHOD="grpo",
         BETA="0.05",
         TRAINER="one_step_off",
         ENGINE="megatron",
+        RANKS="2",
+        PP="2",
         MICRO_BATCH="16",
         overrides=("algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"),
     )

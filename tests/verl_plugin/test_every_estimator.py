@@ -191,6 +191,19 @@ def test_an_estimator_of_the_users_own():
         del core_algos.ADV_ESTIMATOR_REGISTRY["of_a_user"]
 
 
+def test_an_estimator_that_raises_is_heard_under_the_mode():
+    @register_adv_est("raises")
+    def raises(**everything):
+        raise RuntimeError("the estimator failed")
+
+    try:
+        # as it is: what it does to a run is what any exception of the trainer's does
+        with pytest.raises(RuntimeError, match=r"^the estimator failed$"):
+            run(batch(), "raises", kl_mode="future")
+    finally:
+        del core_algos.ADV_ESTIMATOR_REGISTRY["raises"]
+
+
 def test_gaes_resampled_batch_gets_the_term_of_its_own_rows():
     data = batch()
     changes = {"use_pf_ppo": True, "pf_ppo": {"reweight_method": "pow", "weight_pow": 2.0}}
