@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from frpo_verl import __version__
 from frpo_verl.verl_plugin.errors import HostError
-from frpo_verl.verl_plugin.launch import DRIVERS_VERSION
+from frpo_verl.verl_plugin.launch import DRIVERS_VERSION, another_version
+from frpo_verl.verl_plugin.ray_names import node_name
 
 SECONDS = 60
 """How long nodes have to answer, the set-up of Ray's runtime environment included."""
@@ -89,9 +90,7 @@ def _answers() -> dict[str, Answer]:
     # One that has left meanwhile is nobody's problem.
     left = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
     return {
-        f"{nodes[node]['NodeManagerHostname']} ({nodes[node]['NodeManagerAddress']}, node {node[:6]})": Answer(
-            answer, any(nodes[node]["Resources"].get(name) for name in ACCELERATORS)
-        )
+        node_name(nodes[node]): Answer(answer, any(nodes[node]["Resources"].get(name) for name in ACCELERATORS))
         for node, answer in found.items()
         if node not in left
     }
@@ -111,10 +110,7 @@ def _problem(node: str, found: str | Exception) -> str | None:
     if found == __version__:
         return None
     if isinstance(found, str):
-        return (
-            f"frpo-verl {found} on {node}, but {__version__} where the run was started; install the same version on "
-            "every node"
-        )
+        return another_version(found, node, __version__)
     said = " ".join(str(found).split())[-300:]
     if isinstance(found, ImportError):
         return f"frpo-verl cannot be imported on {node} ({said}); install it there, into the environment that has verl"

@@ -26,10 +26,23 @@ def refuse_another_version() -> None:
     if driver != __version__:
         import socket
 
-        raise HostError(
-            f"frpo-verl {__version__} on {socket.gethostname()}, but {driver} where the run was started; install the "
-            "same version on every node"
-        )
+        raise HostError(another_version(__version__, socket.gethostname(), driver))
+
+
+def another_version(found: str, where: str, drivers: str) -> str:
+    """What is said of a node whose frpo-verl is not the driver's.
+
+    Args:
+        found: its version.
+        where: the node.
+        drivers: the driver's version.
+
+    Returns:
+        One sentence.
+    """
+    return (
+        f"frpo-verl {found} on {where}, but {drivers} where the run was started; install the same version on every node"
+    )
 
 
 def checked_before_validation(host: Callable, config: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,12 +2,12 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from frpo_verl.verl_plugin.errors import SettingsError
+from frpo_verl.verl_plugin.ray_names import cluster_address
 
 SECTION = "actor_rollout_ref.actor.megatron"
 
@@ -25,15 +25,10 @@ def problems(config: Any) -> Iterator[SettingsError]:
         return
     megatron = config.actor_rollout_ref.actor.megatron
     # On a cluster it is the nodes that need them, and the driver may live without.
-    if _starts_its_own_ray(config):
+    if cluster_address(config.ray_kwargs.get("ray_init", {})) == "local":
         yield from _packages(megatron)
     yield from _world(config, megatron)
     yield from _model(config, megatron)
-
-
-def _starts_its_own_ray(config: Any) -> bool:
-    address = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS") or "local"
-    return address == "local"
 
 
 def _packages(megatron: Any) -> Iterator[SettingsError]:

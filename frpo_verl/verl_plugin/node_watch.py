@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from frpo_verl.verl_plugin.ray_names import node_name
+
 POLL_SECONDS = 3
 GRACE_SECONDS = 25
 """How long verl has to end by itself, with its own account of what was lost and its loggers closed."""
@@ -45,7 +47,7 @@ def homes_of(actors: dict[str, dict[str, Any]], before: dict[str, Home], now: fl
     """Where the run's indispensable actors live, or lived a moment ago.
 
     Args:
-        actors: Ray's table of those that are alive, or will be again, by id.
+        actors: Ray's table of those that are alive, by id.
         before: what this function returned last.
         now: seconds, of any clock.
 
@@ -74,10 +76,8 @@ def loss(nodes: Iterable[dict[str, Any]], homes: dict[str, Home]) -> str | None:
     lost = [node for node in nodes if not node["Alive"] and node["NodeID"] in homeless]
     if not lost:
         return None
-    names = ", ".join(
-        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, node {node['NodeID'][:6]})" for node in lost
-    )
-    gone = [home.name for home in homes.values() if home.node in {node["NodeID"] for node in lost}]
+    names, dead = ", ".join(map(node_name, lost)), {node["NodeID"] for node in lost}
+    gone = [home.name for home in homes.values() if home.node in dead]
     return (
         f"frpo-verl: {names} died, and with it {len(gone)} actors of this run ({', '.join(sorted(set(gone)))}); "
         "start it again without that node, with trainer.resume_mode=auto, to go on from the last checkpoint"
@@ -110,15 +110,12 @@ def _watch_nodes() -> None:
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
     homes: dict[str, Home] = {}
     while ray.is_initialized():
-        living = {
-            identity: actor
-            for identity, actor in actors(job_id=job).items()
-            if actor["State"] in ("ALIVE", "RESTARTING", "PENDING_CREATION")
-        }
-        homes = homes_of(
-            {k: actor for k, actor in living.items() if actor["State"] == "ALIVE"}, homes, time.monotonic()
-        )
-        sentence = loss(ray.nodes(), {actor: home for actor, home in homes.items() if actor not in living})
+        table = actors(job_id=job)
+        alive = {identity: actor for identity, actor in table.items() if actor["State"] == "ALIVE"}
+        homes = homes_of(alive, homes, time.monotonic())
+        # Not those that Ray is about to start again elsewhere.
+        ended = {identity for identity in homes if table.get(identity, {"State": "DEAD"})["State"] == "DEAD"}
+        sentence = loss(ray.nodes(), {identity: homes[identity] for identity in ended})
         if sentence:
             print(sentence, file=sys.stderr, flush=True)
             time.sleep(GRACE_SECONDS)

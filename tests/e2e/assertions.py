@@ -15,26 +15,27 @@ EXACT = ("critic/advantages/max", "critic/advantages/min", "critic/score/", "cri
 
 def assert_trained(run, steps: int = 3) -> None:
     """It ended well, and every step was an update."""
+    _assert_updates(run, run.steps, steps)
+
+
+def _assert_updates(run, records: list[dict[str, float]], steps: int) -> None:
     assert run.status == 0, run.log[-3000:]
     # verl carries on with the rollouts that are left; a failed one shows here only.
     assert "Error in _run_prompt" not in run.log
-    assert len(run.steps) == steps
-    for step in run.steps:
-        assert math.isfinite(step["actor/pg_loss"])
-        assert step["actor/grad_norm"] > 0
+    assert len(records) == steps
+    for record in records:
+        assert math.isfinite(record["actor/pg_loss"])
+        assert record["actor/grad_norm"] > 0
 
 
 def assert_trained_with_the_term(run, steps: int = 3) -> list[dict[str, float]]:
     """The same of the records that carry the term's figures; returns these."""
-    assert run.status == 0, run.log[-3000:]
-    assert "Error in _run_prompt" not in run.log
     # line by line: fully-async logs its last two steps under one number
-    records = [json.loads(line)["data"] for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+    log = run.directory / "metrics.jsonl"
+    records = [json.loads(line)["data"] for line in log.read_text().splitlines()] if log.exists() else []
     with_term = [record for record in records if "frpo/beta" in record]
-    assert len(with_term) == steps
+    _assert_updates(run, with_term, steps)
     for step in with_term:
-        assert math.isfinite(step["actor/pg_loss"])
-        assert step["actor/grad_norm"] > 0
         assert math.isfinite(step["frpo/divergence_to_ref/token_mean"])
     # the policy starts at the reference and leaves it
     assert abs(with_term[0]["frpo/divergence_to_ref/token_mean"]) < 1e-6

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from frpo_verl.verl_plugin.cpu import memory
 from frpo_verl.verl_plugin.errors import SettingsError
+from frpo_verl.verl_plugin.ray_names import cluster_address
 
 
 class Requirement(NamedTuple):
@@ -186,7 +187,7 @@ def _updates_per_synchronisation(config: DictConfig) -> int:
 
 def _check_ray(config: DictConfig) -> None:
     options = config.ray_kwargs.get("ray_init", {})
-    address = options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
+    address = cluster_address(options)
     if address != "local" and (options.get("num_gpus") or options.get("num_cpus")):
         raise SettingsError(
             f"RAY_ADDRESS={address}: a running Ray cluster has its own places, and Ray refuses ray_init.num_gpus and "

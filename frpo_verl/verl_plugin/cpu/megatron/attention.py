@@ -80,10 +80,9 @@ class CpuAttention(MegatronModule):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, lengths: list[int]) -> Tensor:
         size, rank = _context_size(), _context_rank()
-        order = None
         if size > 1:
             key, value = (_gathered(part, parallel_state.get_context_parallel_group()) for part in (key, value))
-            order = torch.cat([held for r in range(size) for held in _held_of_all(lengths, r, size)]).argsort()
+            order = torch.cat([part for r in range(size) for part in _held_of_all(lengths, r, size)]).argsort()
             key, value = key[order], value[order]
         own = [length // size for length in lengths]
         outputs = []

@@ -1,0 +1,29 @@
+"""Which Ray cluster a run is on, and what its nodes are called."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+
+def cluster_address(options: Mapping[str, Any]) -> str:
+    """Where a run's Ray is.
+
+    Args:
+        options: verl's `ray_kwargs.ray_init`.
+
+    Returns:
+        Its `address`, else RAY_ADDRESS, else `local`, a Ray of the run's own.
+    """
+    return options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def node_name(node: Mapping[str, Any]) -> str:
+    """A node, so that a person finds it.
+
+    Args:
+        node: a row of `ray.nodes()`.
+
+    Returns:
+        Host name, address and the beginning of Ray's id: several nodes may share a machine.
+    """
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, node {node['NodeID'][:6]})"
