@@ -6,75 +6,48 @@
 # Hardware: 2 cores; 7 GiB of memory for the tiny model, 13 GiB for SmolLM2-135M.
 # Needs:    `make setup`; a model folder, parquet files and a reward. `make quickstart` makes them (in runs/) and calls this.
 # verl:     0.9.1
+# DRY_RUN=1 shows the configuration and the memory that it expects, TINY=1 brings a tiny model and its data.
 set -euo pipefail
 
-# What to train: frpo | grpo (no KL) | grpo_kl_loss (the usual token penalty in the loss)
+# What to train: frpo | no_kl (GRPO alone) | kl_loss (GRPO with the usual token penalty in the loss)
 METHOD=${METHOD:-frpo}
+EXPERIMENT_NAME=${EXPERIMENT_NAME:-${METHOD}}
+# What trains: fsdp2 | megatron; Megatron's layout in ranks: tensor, pipeline, context and expert parallel, the rest is data
+# parallel.
+ENGINE=${ENGINE:-fsdp2}
+ACTOR_TP=${ACTOR_TP:-1}
+ACTOR_PP=${ACTOR_PP:-1}
+ACTOR_CP=${ACTOR_CP:-1}
+ACTOR_EP=${ACTOR_EP:-1}
+# Which trainer of verl: sync | colocate_async | separate_async | one_step_off | fully_async. The last three serve from a
+# vLLM of their own, beside the actor.
+TRAINER=${TRAINER:-sync}
+source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
+
 BETA=${BETA:-0.05}
 MODEL_PATH=${MODEL_PATH:?folder of the model}
-TRAIN_FILE=${TRAIN_FILE:?parquet file with the training prompts}
-VAL_FILE=${VAL_FILE:?parquet file with the held-out prompts}
-REWARD_FILE=${REWARD_FILE:?python file with compute_score}
-RUN_DIR=${RUN_DIR:?folder for metrics and generations}
+TRAIN_FILES=${TRAIN_FILES:?parquet file with the training prompts}
+VAL_FILES=${VAL_FILES:?parquet file with the held-out prompts}
+# A python file with compute_score, or pkg://…
+REWARD_FILE=${REWARD_FILE:-pkg://frpo_verl.rewards.math}
 
 # How
 STEPS=${STEPS:-10}
 SEED=${SEED:-1}
-LR=${LR:-3e-5}
-PROMPTS=${PROMPTS:-16}
-GROUP_SIZE=${GROUP_SIZE:-8}
+ACTOR_LR=${ACTOR_LR:-3e-5}
+TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-16}
+ROLLOUT_N=${ROLLOUT_N:-8}
 MICRO_BATCH=${MICRO_BATCH:-32}
-MAX_PROMPT=${MAX_PROMPT:-64}
-MAX_RESPONSE=${MAX_RESPONSE:-16}
-VAL_SAMPLES=${VAL_SAMPLES:-8}
-VAL_BEFORE=${VAL_BEFORE:-True}
-VAL_EVERY=${VAL_EVERY:-${STEPS}}
+MAX_PROMPT_LENGTH=${MAX_PROMPT_LENGTH:-64}
+MAX_RESPONSE_LENGTH=${MAX_RESPONSE_LENGTH:-16}
+VAL_N=${VAL_N:-8}
+VAL_BEFORE_TRAIN=${VAL_BEFORE_TRAIN:-True}
+TEST_FREQ=${TEST_FREQ:-${STEPS}}
 # Ranks on each node; nodes of a Ray cluster (more than one: RAY_ADDRESS).
-RANKS=${RANKS:-1}
-NODES=${NODES:-1}
+NGPUS_PER_NODE=${NGPUS_PER_NODE:-1}
+NNODES=${NNODES:-1}
 DTYPE=${DTYPE:-bfloat16}
 USE_V1=${USE_V1:-True}
-# Which trainer of verl: sync | colocate_async | separate_async | one_step_off | fully_async. The last three serve from a
-# vLLM of their own, beside the actor.
-TRAINER=${TRAINER:-sync}
-# What trains: fsdp2 | megatron; Megatron's layout in ranks: tensor, pipeline, context and expert parallel, the rest is data
-# parallel.
-ENGINE=${ENGINE:-fsdp2}
-TP=${TP:-1}
-PP=${PP:-1}
-CP=${CP:-1}
-EP=${EP:-1}
-
-export VERL_PLATFORM=cpu
-export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
-export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
-# vLLM: one GiB of key-value cache, both cores, and no busy polling between requests.
-export VLLM_CPU_KVCACHE_SPACE=${VLLM_CPU_KVCACHE_SPACE:-1}
-export VLLM_CPU_OMP_THREADS_BIND=${VLLM_CPU_OMP_THREADS_BIND:-nobind}
-export VLLM_SLEEP_WHEN_IDLE=${VLLM_SLEEP_WHEN_IDLE:-1}
-# Spinning OpenMP threads of several processes starve each other on few cores.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-# Start-up: no C++ compilation in step 1, no idle Ray workers, no usage report.
-export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE:-1}
-export RAY_prestart_worker_first_driver=${RAY_prestart_worker_first_driver:-0}
-export RAY_USAGE_STATS_ENABLED=${RAY_USAGE_STATS_ENABLED:-0}
-
-# A Ray of its own, whatever else runs on this machine; or the address of a cluster that was started with
-# `ray start --num-gpus=RANKS --num-cpus=…` on every node (`auto` on one of them).
-export RAY_ADDRESS=${RAY_ADDRESS:-local}
-
-ENVIRONMENT=(
-    VERL_PLATFORM VERL_FILE_LOGGER_PATH HF_HUB_OFFLINE VLLM_CPU_KVCACHE_SPACE VLLM_CPU_OMP_THREADS_BIND
-    VLLM_SLEEP_WHEN_IDLE OMP_WAIT_POLICY OMP_NUM_THREADS TORCH_COMPILE_DISABLE RAY_prestart_worker_first_driver
-    RAY_USAGE_STATS_ENABLED RAY_ADDRESS
-)
-
-case ${DTYPE} in
-    float32) FSDP_DTYPE=fp32 ;;
-    bfloat16) FSDP_DTYPE=bf16 ;;
-    *) echo "DTYPE=${DTYPE}: choose float32 or bfloat16" >&2; exit 2 ;;
-esac
 
 ALGORITHM=(
     algorithm.use_kl_in_reward=False
@@ -82,8 +55,8 @@ ALGORITHM=(
 )
 case ${METHOD} in
     frpo) ALGORITHM+=(algorithm.adv_estimator=frpo actor_rollout_ref.actor.use_kl_loss=False) ;;
-    grpo) ALGORITHM+=(algorithm.adv_estimator=grpo actor_rollout_ref.actor.use_kl_loss=False) ;;
-    grpo_kl_loss)
+    no_kl) ALGORITHM+=(algorithm.adv_estimator=grpo actor_rollout_ref.actor.use_kl_loss=False) ;;
+    kl_loss)
         ALGORITHM+=(
             algorithm.adv_estimator=grpo
             actor_rollout_ref.actor.use_kl_loss=True
@@ -91,92 +64,55 @@ case ${METHOD} in
             actor_rollout_ref.actor.kl_loss_type=low_var_kl
         )
         ;;
-    *) echo "METHOD=${METHOD}: choose frpo, grpo or grpo_kl_loss" >&2; exit 2 ;;
+    *) stop "METHOD=${METHOD}: choose frpo, no_kl or kl_loss" ;;
 esac
 
 DATA=(
-    data.train_files="${TRAIN_FILE}"
-    data.val_files="${VAL_FILE}"
-    data.train_batch_size="${PROMPTS}"
-    data.max_prompt_length="${MAX_PROMPT}"
-    data.max_response_length="${MAX_RESPONSE}"
+    data.train_files="${TRAIN_FILES}"
+    data.val_files="${VAL_FILES}"
+    data.train_batch_size="${TRAIN_BATCH_SIZE}"
+    data.max_prompt_length="${MAX_PROMPT_LENGTH}"
+    data.max_response_length="${MAX_RESPONSE_LENGTH}"
     data.seed="${SEED}"
-    data.dataloader_num_workers=0
     data.filter_overlong_prompts=False
 )
 
-MODEL=(
-    actor_rollout_ref.model.path="${MODEL_PATH}"
-    actor_rollout_ref.model.enable_gradient_checkpointing=False
-)
+MODEL=(actor_rollout_ref.model.path="${MODEL_PATH}")
 
 ACTOR=(
-    actor_rollout_ref.actor.optim.lr="${LR}"
-    actor_rollout_ref.actor.ppo_mini_batch_size="${PROMPTS}"
+    actor_rollout_ref.actor.optim.lr="${ACTOR_LR}"
+    actor_rollout_ref.actor.ppo_mini_batch_size="${TRAIN_BATCH_SIZE}"
     actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu="${MICRO_BATCH}"
     actor_rollout_ref.actor.data_loader_seed="${SEED}"
-    actor_rollout_ref.actor.use_torch_compile=False
 )
 
-REF=(
-    actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu="${MICRO_BATCH}"
-    actor_rollout_ref.ref.use_torch_compile=False
-)
+REF=(actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu="${MICRO_BATCH}")
 
 case ${ENGINE} in
     fsdp2)
-        MODEL+=(
-            # Packed sequences need flash-attn.
-            actor_rollout_ref.model.use_remove_padding=False
-            +actor_rollout_ref.model.override_config.attn_implementation=sdpa
-        )
-        ACTOR+=(
-            actor_rollout_ref.actor.strategy=fsdp2
-            actor_rollout_ref.actor.fsdp_config.use_torch_compile=False
-            actor_rollout_ref.actor.fsdp_config.reshard_after_forward=False
-            +actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
-        )
-        REF+=(
-            actor_rollout_ref.ref.strategy=fsdp2
-            actor_rollout_ref.ref.fsdp_config.use_torch_compile=False
-            +actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype="${FSDP_DTYPE}"
-        )
+        ACTOR+=(actor_rollout_ref.actor.strategy=fsdp2)
+        REF+=(actor_rollout_ref.ref.strategy=fsdp2)
         ;;
     megatron)
         MODEL+=(model_engine=megatron actor_rollout_ref.model.use_remove_padding=True)
         ACTOR+=(
-            actor_rollout_ref.actor.megatron.vanilla_mbridge=True
-            actor_rollout_ref.actor.megatron.dtype="${DTYPE}"
-            actor_rollout_ref.actor.megatron.tensor_model_parallel_size="${TP}"
-            actor_rollout_ref.actor.megatron.pipeline_model_parallel_size="${PP}"
-            actor_rollout_ref.actor.megatron.context_parallel_size="${CP}"
-            actor_rollout_ref.actor.megatron.expert_model_parallel_size="${EP}"
+            actor_rollout_ref.actor.megatron.tensor_model_parallel_size="${ACTOR_TP}"
+            actor_rollout_ref.actor.megatron.pipeline_model_parallel_size="${ACTOR_PP}"
+            actor_rollout_ref.actor.megatron.context_parallel_size="${ACTOR_CP}"
+            actor_rollout_ref.actor.megatron.expert_model_parallel_size="${ACTOR_EP}"
         )
-        # The layout of the reference is the actor's; its dtype is not.
-        REF+=(actor_rollout_ref.ref.megatron.dtype="${DTYPE}")
-        # Megatron traces its small fused functions in step 1, which costs more than they save here.
-        export TORCHDYNAMO_DISABLE=${TORCHDYNAMO_DISABLE:-1}
-        ENVIRONMENT+=(TORCHDYNAMO_DISABLE)
         ;;
-    *) echo "ENGINE=${ENGINE}: choose fsdp2 or megatron" >&2; exit 2 ;;
+    *) stop "ENGINE=${ENGINE}: choose fsdp2 or megatron" ;;
 esac
 
 ROLLOUT=(
     actor_rollout_ref.rollout.name=vllm
-    actor_rollout_ref.rollout.n="${GROUP_SIZE}"
-    actor_rollout_ref.rollout.dtype="${DTYPE}"
+    actor_rollout_ref.rollout.n="${ROLLOUT_N}"
     actor_rollout_ref.rollout.seed="${SEED}"
-    actor_rollout_ref.rollout.tensor_model_parallel_size=1
-    actor_rollout_ref.rollout.max_model_len=$((MAX_PROMPT + MAX_RESPONSE))
-    actor_rollout_ref.rollout.max_num_seqs=256
-    actor_rollout_ref.rollout.enforce_eager=True
-    actor_rollout_ref.rollout.free_cache_engine=False
-    +actor_rollout_ref.rollout.enable_sleep_mode=False
+    actor_rollout_ref.rollout.max_model_len=$((MAX_PROMPT_LENGTH + MAX_RESPONSE_LENGTH))
     actor_rollout_ref.rollout.calculate_log_probs=True
-    actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=128
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu="${MICRO_BATCH}"
-    actor_rollout_ref.rollout.agent.num_workers=1
-    actor_rollout_ref.rollout.val_kwargs.n="${VAL_SAMPLES}"
+    actor_rollout_ref.rollout.val_kwargs.n="${VAL_N}"
     actor_rollout_ref.rollout.val_kwargs.do_sample=True
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     actor_rollout_ref.rollout.val_kwargs.top_p=1.0
@@ -185,12 +121,11 @@ ROLLOUT=(
 REWARD=(
     reward.custom_reward_function.path="${REWARD_FILE}"
     reward.custom_reward_function.name=compute_score
-    reward.num_workers=1
 )
 
 MAIN=verl.trainer.main_ppo
 # Logical places for workers, and cores for actors (fully-async's trainer alone asks for ten).
-PLACES=$((RANKS * NODES))
+PLACES=$((NGPUS_PER_NODE * NNODES))
 CPUS=$((8 + 4 * PLACES))
 POOL=(
     actor_rollout_ref.rollout.checkpoint_engine.backend=cpu
@@ -232,7 +167,7 @@ case ${TRAINER} in
             rollout.nnodes=1
             rollout.n_gpus_per_node=1
             # Its length is counted in prompts, and its data comes one by one.
-            rollout.total_rollout_steps=$((STEPS * PROMPTS))
+            rollout.total_rollout_steps=$((STEPS * TRAIN_BATCH_SIZE))
             data.train_batch_size=0
             data.gen_batch_size=1
             async_training.trigger_parameter_sync_step=1
@@ -242,58 +177,28 @@ case ${TRAINER} in
             trainer.test_freq=1000
         )
         ;;
-    *) echo "TRAINER=${TRAINER}: choose sync, colocate_async, separate_async, one_step_off or fully_async" >&2; exit 2 ;;
+    *) stop "TRAINER=${TRAINER}: choose sync, colocate_async, separate_async, one_step_off or fully_async" ;;
 esac
 
 RUN=(
-    trainer.device=cpu
     trainer.use_v1="${USE_V1}"
-    trainer.nnodes="${NODES}"
-    trainer.n_gpus_per_node="${RANKS}"
+    trainer.nnodes="${NNODES}"
+    trainer.n_gpus_per_node="${NGPUS_PER_NODE}"
     trainer.logger='[console,file]'
     trainer.project_name=frpo
-    trainer.experiment_name="${METHOD}"
+    trainer.experiment_name="${EXPERIMENT_NAME}"
     trainer.total_training_steps="${STEPS}"
-    trainer.val_before_train="${VAL_BEFORE}"
-    trainer.test_freq="${VAL_EVERY}"
+    trainer.val_before_train="${VAL_BEFORE_TRAIN}"
+    trainer.test_freq="${TEST_FREQ}"
     trainer.validation_data_dir="${RUN_DIR}/validation"
     trainer.save_freq=-1
     trainer.resume_mode=disable
     trainer.default_local_dir="${RUN_DIR}/checkpoints"
-)
-
-RAY=(
-    transfer_queue.backend.SimpleStorage.num_data_storage_units=1
     hydra.run.dir="${RUN_DIR}/hydra"
 )
-if [ "${RAY_ADDRESS}" = local ]; then
-    RAY+=(
-        # verl asks Ray for one "GPU" per worker.
-        +ray_kwargs.ray_init.num_gpus="${PLACES}"
-        ray_kwargs.ray_init.num_cpus="${CPUS}"
-        +ray_kwargs.ray_init.include_dashboard=False
-    )
-else
-    # Nodes that were started elsewhere know nothing of this shell.
-    for name in "${ENVIRONMENT[@]}"; do
-        case ${name} in
-            RAY_* | VERL_PLATFORM) ;;
-            *) RAY+=("+ray_kwargs.ray_init.runtime_env.env_vars.${name}='${!name}'") ;;
-        esac
-    done
-fi
 
-mkdir -p "${RUN_DIR}"
-COMMAND=(
-    python -m "${MAIN}"
-    "${ALGORITHM[@]}" "${DATA[@]}" "${MODEL[@]}" "${ACTOR[@]}" "${REF[@]}" "${ROLLOUT[@]}" "${REWARD[@]}"
-    "${RUN[@]}" "${RAY[@]}" "${POOL[@]}"
+source "${LIB}/cpu.sh"
+launch "${MAIN}" \
+    "${ALGORITHM[@]}" "${DATA[@]}" "${MODEL[@]}" "${ACTOR[@]}" "${REF[@]}" "${ROLLOUT[@]}" "${REWARD[@]}" \
+    "${RUN[@]}" "${CPU[@]}" "${POOL[@]}" \
     "$@"
-)
-{
-    for name in "${ENVIRONMENT[@]}"; do
-        printf '%s=%q ' "${name}" "${!name}"
-    done
-    printf '%q ' "${COMMAND[@]}"
-} > "${RUN_DIR}/command.txt"
-exec "${COMMAND[@]}"

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,12 +33,26 @@ MODELS = {
     "smollm2": Model(
         "frpo_verl.quickstart.smollm2",
         "SmolLM2-135M-Instruct, carried by a package of the index",
-        {"STEPS": "10", "LR": "5e-5", "PROMPTS": "8", "DTYPE": "bfloat16", "MAX_PROMPT": "48", "MAX_RESPONSE": "16"},
+        {
+            "STEPS": "10",
+            "ACTOR_LR": "5e-5",
+            "TRAIN_BATCH_SIZE": "8",
+            "DTYPE": "bfloat16",
+            "MAX_PROMPT_LENGTH": "48",
+            "MAX_RESPONSE_LENGTH": "16",
+        },
     ),
     "tiny": Model(
         "frpo_verl.quickstart.tiny",
         "a small model, warmed up on the spot",
-        {"STEPS": "20", "LR": "1e-3", "PROMPTS": "16", "DTYPE": "float32", "MAX_PROMPT": "48", "MAX_RESPONSE": "8"},
+        {
+            "STEPS": "20",
+            "ACTOR_LR": "1e-3",
+            "TRAIN_BATCH_SIZE": "16",
+            "DTYPE": "float32",
+            "MAX_PROMPT_LENGTH": "48",
+            "MAX_RESPONSE_LENGTH": "8",
+        },
     ),
 }
 
@@ -58,8 +73,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m frpo_verl.quickstart",
         description=__doc__,
-        epilog="Knobs of the recipe (METHOD, BETA, STEPS, LR, SEED, …) are read from the environment; what follows -- "
-        "goes to verl as it is.",
+        epilog="Knobs of the recipe (METHOD, BETA, STEPS, ACTOR_LR, SEED, DRY_RUN, …) are read from the environment; "
+        "what follows -- goes to verl as it is.",
     )
     models = "; ".join(f"{name}: {model.description}" for name, model in MODELS.items())
     parser.add_argument("--model", choices=MODELS, default="smollm2", help=f"{models} (default: %(default)s)")
@@ -87,10 +102,14 @@ def main(arguments: list[str]) -> int:
     train_file, val_file = task.write(options.runs / "data")
     settings = {name: os.environ.get(name, value) for name, value in model.settings.items()} | {
         "MODEL_PATH": str(model_path.resolve()),
-        "TRAIN_FILE": str(train_file.resolve()),
-        "VAL_FILE": str(val_file.resolve()),
+        "TRAIN_FILES": str(train_file.resolve()),
+        "VAL_FILES": str(val_file.resolve()),
         "REWARD_FILE": reward.__file__,
     }
+    if os.environ.get("DRY_RUN") == "1":
+        return subprocess.run(
+            ["bash", str(options.recipe), *options.overrides], env={**os.environ, **settings}
+        ).returncode
     directory = options.runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.environ.get('METHOD', 'frpo')}-{options.model}"
     with running(options.recipe, settings, directory, tuple(options.overrides)) as run:
         first_step = follow(run, steps, clock)

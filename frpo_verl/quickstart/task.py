@@ -8,14 +8,36 @@ from typing import Any, NamedTuple
 from frpo_verl.quickstart import gym
 
 DATASET = "chain_sum"
-DATA_SOURCE = f"reasoning_gym/{DATASET}"
 HELD_OUT = 40
-SYSTEM_MESSAGE = "Reply with only the number."
 
 # There are 200 problems (two digits, plus or minus); one is missing from 4,000 draws with probability 4e-7.
 _DRAWS = 4_000
 _DRAW_SEED = 0
 _SPLIT_SEED = 0
+
+
+class Style(NamedTuple):
+    """How a problem is asked and answered.
+
+    Attributes:
+        data_source: by which verl names the reward and the validation metrics.
+        system_message: what comes before the question.
+        answer: the wanted completion, with `{}` for the number.
+    """
+
+    data_source: str
+    system_message: str
+    answer: str
+
+
+NUMBER = Style(f"reasoning_gym/{DATASET}", "Reply with only the number.", "{}")
+"""The quickstart's."""
+
+BOXED = Style(
+    "one_digit_sums", r"Let's think step by step and output the final answer within \boxed{}.", r"\boxed{{{}}}"
+)
+"""That of the recipes for mathematics: the paper's words, and the answer where the paper's reward looks for it. They
+come before the question, where all prompts of the tiny model begin alike."""
 
 
 class Problem(NamedTuple):
@@ -42,12 +64,12 @@ def split() -> Split:
     return Split(train=tuple(problems[HELD_OUT:]), held_out=tuple(problems[:HELD_OUT]))
 
 
-def messages(problem: Problem) -> list[dict[str, str]]:
+def messages(problem: Problem, style: Style = NUMBER) -> list[dict[str, str]]:
     """The chat that asks for the answer to the problem."""
-    return [{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": problem.question}]
+    return [{"role": "system", "content": style.system_message}, {"role": "user", "content": problem.question}]
 
 
-def write(destination: Path, *, train_rows: int = 1024, seed: int = 11) -> tuple[Path, Path]:
+def write(destination: Path, *, style: Style = NUMBER, train_rows: int = 1024, seed: int = 11) -> tuple[Path, Path]:
     """Writes `one_digit_sums_train.parquet` and `one_digit_sums_held_out.parquet` in verl's RLHF schema.
 
     The train file goes through all train problems before it repeats one, each time in a new order; the held-out file
@@ -55,6 +77,7 @@ def write(destination: Path, *, train_rows: int = 1024, seed: int = 11) -> tuple
 
     Args:
         destination: the folder to write into; made if absent. Files of the same name are replaced.
+        style: how the problems are asked.
         train_rows: number of rows of the train file.
         seed: of the order of the train file. The split does not depend on it.
 
@@ -71,7 +94,7 @@ def write(destination: Path, *, train_rows: int = 1024, seed: int = 11) -> tuple
     paths = []
     for part, chosen in files.items():
         paths.append(destination / f"one_digit_sums_{part}.parquet")
-        rows = [_row(problem, part, index) for index, problem in enumerate(chosen)]
+        rows = [_row(problem, style, part, index) for index, problem in enumerate(chosen)]
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), paths[-1])
     return paths[0], paths[1]
 
@@ -83,10 +106,10 @@ def _rounds(problems: Sequence[Problem], rows: int, order: random.Random) -> lis
     return chosen[:rows]
 
 
-def _row(problem: Problem, part: str, index: int) -> dict[str, Any]:
+def _row(problem: Problem, style: Style, part: str, index: int) -> dict[str, Any]:
     return {
-        "data_source": DATA_SOURCE,
-        "prompt": messages(problem),
+        "data_source": style.data_source,
+        "prompt": messages(problem, style),
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": problem.answer},
         "extra_info": {"index": index, "split": part, "question": problem.question, "answer": problem.answer},

@@ -1,10 +1,12 @@
 """A model of a few hundred thousand parameters that half knows the quickstart's task: for tests and dry runs.
 
-It is made from nothing: a tokenizer with one token per byte plus the words of the prompt, and a Qwen2 warmed up on the
+It is made from nothing: a tokenizer with one token per byte plus the words of the prompt, and a Qwen warmed up on the
 train problems, then blurred: when sampled it answers a quarter of them. From there reinforcement learning shows in few
-steps.
+steps. `python -m frpo_verl.quickstart.tiny FOLDER [ARCHITECTURE]` makes what a recipe trains on with TINY=1.
 """
 
+import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +16,7 @@ from frpo_verl.quickstart.model_folder import build_once
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
@@ -24,6 +26,20 @@ CHAT_TEMPLATE = (
     f"{{% if add_generation_prompt %}}{{{{ '{START}assistant\\n' }}}}{{% endif %}}"
 )
 CONTEXT = 128
+ARCHITECTURES = {
+    "qwen2": {"num_key_value_heads": 4},
+    "qwen3": {"num_key_value_heads": 4, "head_dim": 32},
+    "qwen3_moe": {
+        "num_key_value_heads": 4,
+        "head_dim": 32,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64,
+        "norm_topk_prob": True,
+    },
+}
+"""What a model of that type has beside what all have."""
+
 LEARNED_ACCURACY = 0.8
 START_ACCURACY = 0.25
 
@@ -42,12 +58,14 @@ class Examples(NamedTuple):
     labels: "Tensor"  # the same, with everything but the answer and its end token ignored
 
 
-def build(destination: Path, seed: int = 0) -> Path:
+def build(destination: Path, seed: int = 0, style: task.Style = task.NUMBER, architecture: str = "qwen2") -> Path:
     """Makes the tokenizer and the warmed-up model (float32), unless they are there.
 
     Args:
         destination: the folder to make; its parents are made too.
-        seed: of the initial weights and the order of the warm-up. An existing folder is kept whatever its seed was.
+        seed: of the initial weights and the order of the warm-up. An existing folder is kept whatever it was made with.
+        style: how it is asked and answers.
+        architecture: one of `ARCHITECTURES`.
 
     Returns:
         `destination`, complete.
@@ -58,9 +76,9 @@ def build(destination: Path, seed: int = 0) -> Path:
     """
 
     def write(folder: Path) -> None:
-        tokenizer = make_tokenizer()
-        model = make_model(tokenizer, seed)
-        examples = encode(tokenizer, task.split().train)
+        tokenizer = make_tokenizer(style)
+        model = make_model(tokenizer, seed, architecture)
+        examples = encode(tokenizer, task.split().train, style)
         warm_up(model, examples, seed)
         blur(model, examples)
         model.save_pretrained(folder)
@@ -69,7 +87,7 @@ def build(destination: Path, seed: int = 0) -> Path:
     return build_once(Path(destination), write)
 
 
-def make_tokenizer() -> "PreTrainedTokenizerFast":
+def make_tokenizer(style: task.Style = task.NUMBER) -> "PreTrainedTokenizerFast":
     """Byte-level BPE of which only the prompt's words are merged: every string can be read, every digit is a token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -86,9 +104,9 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    prompts = [task.messages(problem) for problem in task.split().train]
+    prompts = [task.messages(problem, style) for problem in task.split().train]
     words = [text for prompt in prompts for message in prompt for text in message.values()]
-    backend.train_from_iterator([*words, "assistant"], trainer)
+    backend.train_from_iterator([*words, style.answer.format(""), "assistant"], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=START,
@@ -100,21 +118,22 @@ def make_tokenizer() -> "PreTrainedTokenizerFast":
     )
 
 
-def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen2ForCausalLM":
-    """A two-layer Qwen2 with random weights whose vocabulary is exactly the tokenizer's.
+def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0, architecture: str = "qwen2") -> "PreTrainedModel":
+    """A model of two layers with random weights whose vocabulary is exactly the tokenizer's.
 
     A larger vocabulary would leave logits that vLLM masks and the trainer does not: two different distributions.
     """
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = Qwen2Config(
+    config = AutoConfig.for_model(
+        architecture,
+        **ARCHITECTURES[architecture],
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=256,
         num_hidden_layers=2,
         num_attention_heads=4,
-        num_key_value_heads=4,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         # With the usual 0.02 a model this small sits on a plateau for hundreds of steps.
@@ -126,18 +145,20 @@ def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen2For
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen2ForCausalLM(config)
+        return AutoModelForCausalLM.from_config(config)
 
 
-def encode(tokenizer: "PreTrainedTokenizerFast", problems: Sequence[task.Problem]) -> Examples:
+def encode(
+    tokenizer: "PreTrainedTokenizerFast", problems: Sequence[task.Problem], style: task.Style = task.NUMBER
+) -> Examples:
     """Tokenizes the problems with their answers, for supervised learning on the answers."""
     import torch
 
     prompts, answers = [], []
     for problem in problems:
-        chat = tokenizer.apply_chat_template(task.messages(problem), add_generation_prompt=True, tokenize=False)
+        chat = tokenizer.apply_chat_template(task.messages(problem, style), add_generation_prompt=True, tokenize=False)
         prompts.append(tokenizer.encode(chat, add_special_tokens=False))
-        answers.append(tokenizer.encode(problem.answer + END, add_special_tokens=False))
+        answers.append(tokenizer.encode(style.answer.format(problem.answer) + END, add_special_tokens=False))
     length = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
     input_ids = torch.full((len(problems), length), tokenizer.pad_token_id)
     labels = torch.full_like(input_ids, _IGNORED)
@@ -148,7 +169,7 @@ def encode(tokenizer: "PreTrainedTokenizerFast", problems: Sequence[task.Problem
     return Examples(input_ids, labels)
 
 
-def warm_up(model: "Qwen2ForCausalLM", examples: Examples, seed: int = 0) -> None:
+def warm_up(model: "PreTrainedModel", examples: Examples, seed: int = 0) -> None:
     """Trains the model in place on the answers until it solves `LEARNED_ACCURACY` of the examples when sampled.
 
     Args:
@@ -177,7 +198,7 @@ def warm_up(model: "Qwen2ForCausalLM", examples: Examples, seed: int = 0) -> Non
     )
 
 
-def blur(model: "Qwen2ForCausalLM", examples: Examples) -> None:
+def blur(model: "PreTrainedModel", examples: Examples) -> None:
     """Scales the model's last norm, in place, until it solves `START_ACCURACY` of the examples when sampled.
 
     That divides all logits by one number, as a temperature does: the model knows more than its samples show. A model
@@ -195,7 +216,7 @@ def blur(model: "Qwen2ForCausalLM", examples: Examples) -> None:
             high = middle
 
 
-def answer_probabilities(model: "Qwen2ForCausalLM", examples: Examples) -> "Tensor":
+def answer_probabilities(model: "PreTrainedModel", examples: Examples) -> "Tensor":
     """Probability that a sample at temperature 1 is the right answer and then ends, p(answer, end | prompt).
 
     Its mean over the problems is pass@1 without sampling noise, the mean of 1 − (1 − p)^k is pass@k.
@@ -213,7 +234,7 @@ def answer_probabilities(model: "Qwen2ForCausalLM", examples: Examples) -> "Tens
         return _answer_log_probabilities(model, examples).exp()
 
 
-def _answer_log_probabilities(model: "Qwen2ForCausalLM", examples: Examples) -> "Tensor":
+def _answer_log_probabilities(model: "PreTrainedModel", examples: Examples) -> "Tensor":
     from torch.nn.functional import cross_entropy
 
     # All prompts begin alike; reading that part once instead of once per row more than halves the work.
@@ -230,3 +251,22 @@ def _shared_length(examples: Examples) -> int:
     differs = (examples.input_ids != examples.input_ids[:1]).any(0)
     learned = (examples.labels != _IGNORED).any(0).roll(-1)
     return int((differs | learned).int().argmax())
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Writes FOLDER/model, FOLDER/train.parquet and FOLDER/val.parquet for a recipe; a model that is there is kept.
+
+    Args:
+        arguments: the command line without the program's name.
+    """
+    parser = argparse.ArgumentParser(prog="python -m frpo_verl.quickstart.tiny", description=main.__doc__.split(";")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("architecture", nargs="?", choices=ARCHITECTURES, default="qwen3")
+    options = parser.parse_args(arguments)
+    build(options.folder / "model", style=task.BOXED, architecture=options.architecture)
+    for written, name in zip(task.write(options.folder, style=task.BOXED), ("train", "val"), strict=True):
+        written.replace(options.folder / f"{name}.parquet")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from nodes import Cluster, two_nodes
+import slurm
+from nodes import Cluster
 
 from frpo_verl.evaluation.run_log import read_metrics
 from frpo_verl.quickstart import reward, task, tiny
@@ -18,25 +19,25 @@ from frpo_verl.quickstart.run import Run, processes_of, running
 pytest.register_assert_rewrite("assertions")
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "run_cpu.sh"
+RECIPES = ROOT / "recipes"
 FAULTS = Path(__file__).parent / "faults"
 # Against a run that hangs; how fast a fault ends a run is measured from the fault.
 TIME_LIMIT_SECONDS = 600
 SECONDS_TO_LEAVE = 10
 
 # Small enough for seconds a step; in float32, so that trainer and server can be compared.
-KNOBS = {
-    "STEPS": "3",
-    "PROMPTS": "8",
-    "GROUP_SIZE": "4",
+OF_RUN_CPU = {
+    "TRAIN_BATCH_SIZE": "8",
+    "ROLLOUT_N": "4",
     "MICRO_BATCH": "32",
-    "LR": "1e-3",
+    "ACTOR_LR": "1e-3",
     "DTYPE": "float32",
-    "MAX_PROMPT": "48",
-    "MAX_RESPONSE": "8",
-    "VAL_BEFORE": "False",
-    "VAL_EVERY": "-1",
+    "MAX_PROMPT_LENGTH": "48",
+    "MAX_RESPONSE_LENGTH": "8",
+    "VAL_BEFORE_TRAIN": "False",
+    "TEST_FREQ": "-1",
 }
+STEPS = "3"
 
 
 class Ended(NamedTuple):
@@ -62,38 +63,47 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def inputs(tmp_path_factory) -> dict[str, str]:
-    """Model, data and reward of the recipe."""
+def knobs_of(tmp_path_factory):
+    """What a recipe needs to be small: `knobs_of("run_qwen3_4b_fsdp2.sh")`."""
     folder = tmp_path_factory.mktemp("inputs")
-    model = tiny.build(folder / "tiny")
-    train_file, val_file = task.write(folder)
-    return {
-        "MODEL_PATH": str(model),
-        "TRAIN_FILE": str(train_file),
-        "VAL_FILE": str(val_file),
-        "REWARD_FILE": reward.__file__,
-    }
+
+    def of(recipe: str) -> dict[str, str]:
+        if recipe != "run_cpu.sh":
+            # The recipes themselves make the model, once for all runs.
+            return {"TINY": "1", "TINY_DIR": str(folder / "tiny"), "STEPS": STEPS, "RUNS": str(folder / "runs")}
+        model = tiny.build(folder / "model")
+        train_file, val_file = task.write(folder)
+        return {
+            **OF_RUN_CPU,
+            "STEPS": STEPS,
+            "MODEL_PATH": str(model),
+            "TRAIN_FILES": str(train_file),
+            "VAL_FILES": str(val_file),
+            "REWARD_FILE": reward.__file__,
+        }
+
+    return of
 
 
 @pytest.fixture(scope="session")
-def train(inputs, tmp_path_factory):
-    """Runs the recipe: `train("name", METHOD="frpo", overrides=[…], fault="module", cluster=…)`."""
+def train(knobs_of, tmp_path_factory):
+    """Runs a recipe: `train("name", recipe="run_….sh", METHOD="frpo", overrides=[…], fault="module", cluster=…)`."""
 
     def run(
         name: str,
         *,
+        recipe: str = "run_cpu.sh",
         overrides: tuple[str, ...] = (),
         fault: str | None = None,
         cluster: Cluster | None = None,
         **knobs: str,
     ) -> Ended:
         directory = tmp_path_factory.mktemp(name)
-        recipe = RECIPE
-        if cluster:
-            recipe, knobs = cluster.recipe(RECIPE, directory), {**knobs, **cluster.variables}
-        settings = {**KNOBS, **inputs, **knobs, **(_injected(fault, directory) if fault else {})}
+        script, settings = _prepared(recipe, {**knobs_of(recipe), **knobs}, directory, cluster)
+        if fault:
+            settings |= _injected(fault, directory)
         began = time.monotonic()
-        with running(recipe, settings, directory, overrides) as process:
+        with running(script, settings, directory, overrides) as process:
             status = process.process.wait(timeout=TIME_LIMIT_SECONDS)
             ended = time.time()
             seconds = time.monotonic() - began
@@ -111,19 +121,21 @@ def train(inputs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def on_two_nodes_and_one(train, tmp_path_factory) -> tuple[Ended, Ended]:
-    """frpo on two nodes of two ranks each, then on one rank of one node with the very same responses."""
+    """frpo on two nodes of two ranks each, by Slurm, then on one rank of one node with the very same responses."""
     folder = tmp_path_factory.mktemp("two-nodes")
+    paper = "run_qwen3_1.7b_fsdp2.sh"
     # verl's own cache of rollouts gives the second run the responses of the first.
     same = (
         "skip.rollout_tq.enable=True",
         "skip.rollout_tq.steps=[1,2,3]",
         f"skip.rollout_tq.dump_dir={folder / 'rollouts'}",
         "trainer.experiment_name=same",
+        "actor_rollout_ref.actor.ppo_mini_batch_size=8",
     )
-    knobs = {"METHOD": "frpo", "BETA": "0.05", "MICRO_BATCH": "8", "overrides": same}
-    with two_nodes(folder, places=2) as cluster:
-        together = train("together", NODES="2", RANKS="2", cluster=cluster, **knobs)
-    return together, train("alone", **knobs)
+    with slurm.job(folder / "slurm", gpus=2) as environment:
+        on_all = (str(RECIPES / paper), *same)
+        together = train("together", recipe="slurm.sh", BETA="0.05", overrides=on_all, **environment)
+    return together, train("alone", recipe=paper, BETA="0.05", overrides=same)
 
 
 class Started(NamedTuple):
@@ -144,19 +156,32 @@ class Started(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def start(inputs, tmp_path_factory):
-    """Starts the recipe: `with start("name", METHOD="frpo", overrides=[…], cluster=…) as started`."""
+def start(knobs_of, tmp_path_factory):
+    """Starts a recipe: `with start("name", recipe="run_….sh", overrides=[…], cluster=…) as started`."""
 
     @contextlib.contextmanager
-    def started(name: str, *, overrides: tuple[str, ...] = (), cluster: Cluster | None = None, **knobs: str):
+    def started(
+        name: str,
+        *,
+        recipe: str = "run_cpu.sh",
+        overrides: tuple[str, ...] = (),
+        cluster: Cluster | None = None,
+        **knobs: str,
+    ):
         directory = tmp_path_factory.mktemp(name)
-        recipe = RECIPE
-        if cluster:
-            recipe, knobs = cluster.recipe(RECIPE, directory), {**knobs, **cluster.variables}
-        with running(recipe, {**KNOBS, **inputs, **knobs}, directory, overrides) as run:
+        script, settings = _prepared(recipe, {**knobs_of(recipe), **knobs}, directory, cluster)
+        with running(script, settings, directory, overrides) as run:
             yield Started(run)
 
     return started
+
+
+def _prepared(
+    recipe: str, settings: dict[str, str], directory: Path, cluster: Cluster | None
+) -> tuple[Path, dict[str, str]]:
+    if cluster is None:
+        return RECIPES / recipe, settings
+    return cluster.recipe(RECIPES / recipe, directory), settings | cluster.variables
 
 
 def _left_behind(run: Run) -> list[str]:

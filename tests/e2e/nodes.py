@@ -55,7 +55,7 @@ class Cluster(NamedTuple):
     second: Node
 
     def recipe(self, recipe: Path, folder: Path) -> Path:
-        """The recipe, run on the head's machine.
+        """The recipe by `run_on_cluster.sh`, on the head's machine.
 
         Args:
             recipe: the shell script.
@@ -65,7 +65,8 @@ class Cluster(NamedTuple):
             The script.
         """
         script = folder / "on_head.sh"
-        script.write_text(f'exec {" ".join([*self.head.prefix, "bash", str(recipe)])} "$@"\n')
+        words = [*self.head.prefix, "bash", str(recipe.with_name("run_on_cluster.sh")), str(recipe)]
+        script.write_text(f'exec {" ".join(words)} "$@"\n')
         return script
 
 
@@ -82,7 +83,7 @@ def two_nodes(folder: Path, places: int) -> Iterator[Cluster]:
     """
     # Paths of Ray's sockets have little room.
     temporary = Path("/tmp") / f"ray-{uuid.uuid4().hex[:6]}"
-    with _network() as machines, contextlib.ExitStack() as stack:
+    with network() as machines, contextlib.ExitStack() as stack:
         (address, prefix, variables), (other, other_prefix, other_variables) = machines
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -131,7 +132,7 @@ def _wait_for(node: Run) -> None:
 
 
 @contextlib.contextmanager
-def _network() -> Iterator[list[tuple[str, list[str], dict[str, str]]]]:
+def network() -> Iterator[list[tuple[str, list[str], dict[str, str]]]]:
     """Address, command prefix and environment of each machine."""
     names = [f"frpo-{os.getpid()}-{letter}" for letter in "ab"]
     addresses = ["10.203.0.1", "10.203.0.2"]

@@ -29,12 +29,9 @@ def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(on_two_node
 
 
 def test_a_node_that_dies_ends_the_run_and_its_checkpoint_is_resumed_elsewhere(start, train, tmp_path):
-    checkpoints = ("trainer.save_freq=1", "trainer.resume_mode=auto")
-    on_megatron = {"METHOD": "frpo", "BETA": "0.05", "ENGINE": "megatron", "MICRO_BATCH": "16"}
+    on_megatron = {"recipe": "run_qwen3_1.7b_megatron.sh", "BETA": "0.05", "SAVE_FREQ": "1"}
     with two_nodes(tmp_path, places=1) as cluster:
-        with start(
-            "node-dies", NODES="2", STEPS="50", overrides=checkpoints, cluster=cluster, **on_megatron
-        ) as started:
+        with start("node-dies", STEPS="50", cluster=cluster, **on_megatron) as started:
             run = started.run
             folder = run.directory / "checkpoints"
             tracker, deadline = folder / "latest_checkpointed_iteration.txt", time.monotonic() + 300
@@ -53,9 +50,9 @@ def test_a_node_that_dies_ends_the_run_and_its_checkpoint_is_resumed_elsewhere(s
     last = int(tracker.read_text())
     resumed = train(
         "resumed-on-one-node",
-        RANKS="2",
+        NGPUS_PER_NODE="2",
         STEPS=str(last + 2),
-        overrides=(*checkpoints, f"trainer.default_local_dir={folder}"),
+        overrides=(f"trainer.default_local_dir={folder}",),
         **on_megatron,
     )
     assert resumed.status == 0, resumed.log[-3000:]

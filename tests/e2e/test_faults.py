@@ -15,7 +15,7 @@ def assert_ended(run, message: str) -> None:
 
 
 def test_a_worker_that_raises_while_the_other_rank_waits(train):
-    run = train("optimizer-raises", fault="optimizer_raises", RANKS="2", MICRO_BATCH="16")
+    run = train("optimizer-raises", fault="optimizer_raises", NGPUS_PER_NODE="2", MICRO_BATCH="16")
     assert_ended(run, "RuntimeError: injected: the optimizer step failed")
 
 

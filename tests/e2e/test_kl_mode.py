@@ -9,24 +9,16 @@ from assertions import assert_trained
 
 pytestmark = pytest.mark.slow
 
-FUTURE = "+algorithm.kl_mode=future"
+METHODS = "run_qwen3_1.7b_methods_fsdp2.sh"
 
 
 def test_gae_with_a_critic_under_v1(train):
     run = train(
         "gae",
-        METHOD="grpo",
+        recipe=METHODS,
+        METHOD="gae_kl_reward",
         BETA="0.05",
-        overrides=(
-            FUTURE,
-            "algorithm.adv_estimator=gae",
-            "critic.strategy=fsdp2",
-            "critic.model.path=${actor_rollout_ref.model.path}",
-            "critic.model.use_remove_padding=False",
-            "+critic.model.override_config.attn_implementation=sdpa",
-            "critic.ppo_micro_batch_size_per_gpu=32",
-            "+critic.fsdp.mixed_precision.param_dtype=fp32",
-        ),
+        overrides=("algorithm.use_kl_in_reward=False", "+algorithm.kl_mode=future"),
     )
     assert_trained(run)
     assert "adv_estimator=gae with kl_mode=future, beta=0.05" in run.log
@@ -36,18 +28,7 @@ def test_gae_with_a_critic_under_v1(train):
 
 
 def test_lora_takes_the_adapter_off_for_the_reference(train):
-    run = train(
-        "lora",
-        METHOD="frpo",
-        BETA="0.05",
-        LR="1e-2",
-        overrides=(
-            "actor_rollout_ref.model.lora_rank=8",
-            "actor_rollout_ref.model.lora_alpha=16",
-            "actor_rollout_ref.model.lora.merge=True",
-            "actor_rollout_ref.model.target_modules=all-linear",
-        ),
-    )
+    run = train("lora", recipe="run_qwen3_4b_lora_fsdp2.sh", BETA="0.05", ACTOR_LR="1e-2")
     assert_trained(run)
     divergence = [abs(step["frpo/divergence_to_ref/token_mean"]) for step in run.steps]
     # a fresh adapter is the base model; after an update it is not
@@ -62,10 +43,9 @@ ADAPTIVE = (
     f"algorithm.kl_ctrl.target_kl={CONTROL['target_kl']}",
     f"algorithm.kl_ctrl.horizon={CONTROL['horizon']}",
     "algorithm.kl_penalty=k3",
-    "trainer.save_freq=1",
-    "trainer.resume_mode=auto",
 )
-RESPONSES = 8 * 4
+CLIP_HIGHER = {"recipe": "run_qwen3_4b_dapo_fsdp2.sh", "BETA": "0.05", "SAVE_FREQ": "1"}
+RESPONSES = 8 * 5
 
 
 def next_beta(step: dict[str, float]) -> float:
@@ -81,7 +61,7 @@ def assert_trajectory(steps: list[dict[str, float]]) -> None:
 
 
 def test_an_adaptive_beta_goes_on_where_a_full_disk_and_a_kill_left_it(start, train):
-    full = train("adaptive-disk-full", fault="disk_full", METHOD="frpo", BETA="0.05", overrides=ADAPTIVE)
+    full = train("adaptive-disk-full", fault="disk_full", overrides=ADAPTIVE, **CLIP_HIGHER)
     assert full.status != 0
     assert full.fault_seconds < 60
     folder = full.directory / "checkpoints"
@@ -91,7 +71,7 @@ def test_an_adaptive_beta_goes_on_where_a_full_disk_and_a_kill_left_it(start, tr
     assert tracker.read_text() == "1"
 
     there = f"trainer.default_local_dir={folder}"
-    with start("adaptive-killed", METHOD="frpo", BETA="0.05", STEPS="50", overrides=(*ADAPTIVE, there)) as killed:
+    with start("adaptive-killed", STEPS="50", overrides=(*ADAPTIVE, there), **CLIP_HIGHER) as killed:
         log, deadline = killed.run.log, time.monotonic() + 600
         while int(tracker.read_text() or 0) < 4:
             assert time.monotonic() < deadline, log.read_text()[-3000:]
@@ -106,9 +86,7 @@ def test_an_adaptive_beta_goes_on_where_a_full_disk_and_a_kill_left_it(start, tr
     assert_trajectory(until_kill)
     assert saved["beta"] == pytest.approx(next_beta(until_kill[-1]), rel=1e-12)
 
-    resumed = train(
-        "adaptive-resumed", METHOD="frpo", BETA="0.05", STEPS=str(saved_at + 2), overrides=(*ADAPTIVE, there)
-    )
+    resumed = train("adaptive-resumed", STEPS=str(saved_at + 2), overrides=(*ADAPTIVE, there), **CLIP_HIGHER)
     assert_trained(resumed, steps=2)
     assert f"resumed from {folder}/global_step_{saved_at}/frpo_verl.json" in resumed.log
     assert_trajectory([*until_kill, *resumed.steps])

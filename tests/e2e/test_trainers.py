@@ -11,14 +11,15 @@ pytestmark = pytest.mark.slow
 def test_colocate_async_on_megatron_with_tensor_parallel_and_the_current_policys_term(train):
     run = train(
         "colocate-async",
-        METHOD="frpo",
+        recipe="run_qwen3_4b_megatron.sh",
         BETA="0.05",
-        TRAINER="colocate_async",
-        ENGINE="megatron",
-        RANKS="2",
-        TP="2",
-        MICRO_BATCH="16",
-        overrides=("+algorithm.frpo.kl=current", TWO_MINI_BATCHES, "actor_rollout_ref.actor.ppo_epochs=2"),
+        NGPUS_PER_NODE="2",
+        ACTOR_TP="2",
+        overrides=(
+            "trainer.v1.trainer_mode=colocate_async",
+            "+algorithm.frpo.kl=current",
+            "actor_rollout_ref.actor.ppo_epochs=2",
+        ),
     )
     assert "algorithm.frpo: kl=current" in run.log
     for step in assert_trained_with_the_term(run):
@@ -46,12 +47,12 @@ def test_separate_async_with_two_updates_a_step(train):
 def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     run = train(
         "one-step-off",
-        METHOD="grpo",
+        METHOD="no_kl",
         BETA="0.05",
         TRAINER="one_step_off",
         ENGINE="megatron",
-        RANKS="2",
-        PP="2",
+        NGPUS_PER_NODE="2",
+        ACTOR_PP="2",
         MICRO_BATCH="16",
         overrides=("algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"),
     )
@@ -62,23 +63,22 @@ def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
 def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
     run = train(
         "fully-async",
-        METHOD="frpo",
+        recipe="run_qwen3_4b_fully_async_fsdp2.sh",
         BETA="0.05",
-        TRAINER="fully_async",
-        MICRO_BATCH="16",
+        SAVE_FREQ="1",
+        REQUIRE_BATCHES="2",
         overrides=(
             "algorithm.kl_ctrl.type=adaptive",
             "algorithm.kl_ctrl.target_kl=1.0",
             "algorithm.kl_ctrl.horizon=1000",
-            "trainer.save_freq=1",
         ),
     )
     # it never validates its configuration: this is said on the way to Ray
     said = run.log.index("adv_estimator=frpo, beta=0.05 (algorithm.kl_ctrl.kl_coef)")
     assert said < run.log.index("ray init kwargs")
     steps = assert_trained_with_the_term(run)
-    # far below the target: −20 % of 32 responses in 1000, every step
-    expected = [0.05 * (1 - 0.2 * 32 / 1000) ** n for n in range(4)]
+    # far below the target: −20 % of 8 × 5 responses in 1000, every step
+    expected = [0.05 * (1 - 0.2 * 40 / 1000) ** n for n in range(4)]
     assert [step["frpo/beta"] for step in steps] == pytest.approx(expected[:3], rel=1e-9)
     folder = run.directory / "checkpoints"
     last = int((folder / "latest_checkpointed_iteration.txt").read_text())

@@ -47,7 +47,8 @@ def test_nothing_is_left_running(frpo):
 
 
 def test_v0_trains_with_another_divergence_and_logs_the_figures(train):
-    run = train("frpo-v0", METHOD="frpo", BETA="0.05", USE_V1="False", overrides=("algorithm.kl_penalty=low_var_kl",))
+    other = ("trainer.use_v1=False", "algorithm.kl_penalty=low_var_kl")
+    run = train("frpo-v0", recipe="run_qwen3_4b_fsdp2.sh", BETA="0.05", overrides=other)
     assert "divergence to the reference: reverse KL (k3) (algorithm.kl_penalty)" in run.log
     assert_trained(run)
     assert_server_follows(run)
@@ -65,8 +66,9 @@ def same_rollouts(train, tmp_path_factory):
         f"skip.rollout_tq.dump_dir={tmp_path_factory.mktemp('rollouts')}",
         "trainer.experiment_name=same",
     )
-    frpo = train("frpo-beta-zero", METHOD="frpo", BETA="0", overrides=same)
-    return frpo, train("grpo-kl-loss", METHOD="grpo_kl_loss", BETA="0.05", overrides=same)
+    methods = "run_qwen3_1.7b_methods_fsdp2.sh"
+    frpo = train("frpo-beta-zero", recipe=methods, METHOD="frpo", BETA="0", overrides=same)
+    return frpo, train("grpo-kl-loss", recipe=methods, METHOD="kl_loss", BETA="0.05", overrides=same)
 
 
 def test_grpo_with_kl_loss_is_the_baseline_of_the_same_recipe(same_rollouts):
@@ -92,3 +94,18 @@ def test_frpo_with_beta_zero_has_grpos_advantages_and_loads_no_reference(same_ro
         assert "timing_s/ref" in theirs
     # the penalty in the loss is 0 at the reference, where the first step starts
     assert frpo.steps[0]["actor/pg_loss"] == pytest.approx(grpo.steps[0]["actor/pg_loss"], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["fsdp2", "megatron"])
+def test_a_mixture_of_experts_trains(train, engine):
+    run = train(f"moe-{engine}", recipe=f"run_qwen3_30b_a3b_{engine}.sh", BETA="0.05", STEPS="2")
+    assert_trained(run, steps=2)
+    assert_server_follows(run)
+
+
+def test_the_quickstarts_recipe_shows_what_was_learned(train, tmp_path):
+    run = train("smollm2", recipe="run_smollm2_cpu.sh", RUNS=str(tmp_path))
+    assert run.status == 0, run.log[-3000:]
+    (learned,) = tmp_path.glob("*/learned.png")
+    assert learned.stat().st_size > 10_000
+    assert "held-out pass@1" in run.log

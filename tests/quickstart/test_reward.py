@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from frpo_verl.quickstart import reward, task
 
-SOURCE = task.DATA_SOURCE
+SOURCE = task.NUMBER.data_source
 
 
 def score(completion, truth):
