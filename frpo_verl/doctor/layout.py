@@ -4,6 +4,7 @@
 cluster.
 """
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,10 @@ ACCELERATORS = ("GPU", "NPU")
 
 SECONDS_TO_JOIN = 120
 """How long nodes that were started a moment ago may take."""
+
+
+SECONDS_TO_ANSWER = 10
+"""How long a cluster's first node may take to accept a connection."""
 
 
 class LayoutError(RuntimeError):
@@ -80,13 +85,21 @@ def _connect(address: str) -> None:
     import ray
 
     try:
+        # Ray itself would knock for five minutes.
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise LayoutError(
             f"RAY_ADDRESS={address}: no Ray cluster answers there ({said}); start one with `ray start --head`, or name "
             "another"
         ) from None
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _accelerators() -> list[int]:

@@ -1,0 +1,186 @@
+"""Every recipe's overrides through verl's real configuration trees and dataclasses: a renamed key fails here."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from composed import RECIPES, caught, composed
+
+from frpo_verl.doctor import configuration
+from frpo_verl.verl_plugin import preflight, settings
+
+pytestmark = pytest.mark.verl
+
+SCRIPTS = sorted(RECIPES.glob("*.sh"))
+LAUNCHERS = {"run_on_cluster.sh", "slurm.sh", "run_smollm2_cpu.sh", "setup_cpu.sh"}
+"""What starts another recipe, or nothing of verl's."""
+OF_VERL = [script.name for script in SCRIPTS if script.name not in LAUNCHERS]
+PAPER = [name for name in OF_VERL if name.startswith("run_qwen3_")]
+METHODS = {
+    "frpo": ("frpo", "kl", False, False),
+    "no_kl": ("grpo", "kl", False, False),
+    "kl_loss": ("grpo", "kl", True, False),
+    "kl_reward": ("grpo", "kl", False, True),
+    "gae_kl_reward": ("gae", "kl", False, True),
+    "reverse_k3": ("frpo", "low_var_kl", False, False),
+    "reverse_k3_baseline": ("frpo", "low_var_kl", False, False),
+    "forward_k1": ("frpo", "forward_kl", False, False),
+    "forward_k3": ("frpo", "forward_kl_k3", False, False),
+    "forward_k3_baseline": ("frpo", "forward_kl_k3", False, False),
+}
+BY_METHOD = "run_qwen3_1.7b_methods_fsdp2.sh"
+
+
+def knobs_of(recipe: str, folder: Path) -> dict[str, str]:
+    if recipe != "run_cpu.sh":
+        return {}
+    return {
+        "MODEL_PATH": str(folder),
+        "TRAIN_FILES": "train.parquet",
+        "VAL_FILES": "val.parquet",
+        "VERL_PLATFORM": "cpu",
+    }
+
+
+@pytest.fixture(autouse=True)
+def cpu_platform_as_in_a_recipe(monkeypatch):
+    # A recipe sets it for its own processes; here verl is in this process, and asked as the GPU recipes ask it.
+    monkeypatch.delenv("VERL_PLATFORM", raising=False)
+
+
+@pytest.fixture(scope="module")
+def configuration_of(tmp_path_factory):
+    """Composed once for all tests of a recipe."""
+    known = {}
+
+    def of(recipe: str, *overrides: str, **knobs: str):
+        key = (recipe, overrides, tuple(knobs.items()))
+        if key not in known:
+            folder = tmp_path_factory.mktemp("recipe")
+            known[key] = composed(caught(recipe, folder, *overrides, **knobs_of(recipe, folder), **knobs))
+        return known[key]
+
+    return of
+
+
+def refusals(config) -> list[str]:
+    """What verl and the plugin have against a configuration, but for what is not on this machine."""
+    return preflight_of(config) or configuration.refused_by_verl(config)
+
+
+def preflight_of(config) -> list[str]:
+    return [] if not settings.asks_for_future(config.algorithm) else list(preflight.problems_of_settings(config))
+
+
+@pytest.mark.parametrize("recipe", OF_VERL)
+def test_verl_composes_it_and_makes_its_dataclasses(configuration_of, recipe):
+    assert refusals(configuration_of(recipe)) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_what_it_says(configuration_of, method):
+    config = configuration_of(BY_METHOD, METHOD=method)
+    assert refusals(config) == []
+    algorithm = config.algorithm
+    estimator, penalty, in_loss, in_reward = METHODS[method]
+    assert (algorithm.adv_estimator, algorithm.kl_penalty) == (estimator, penalty)
+    assert (config.actor_rollout_ref.actor.use_kl_loss, algorithm.use_kl_in_reward) == (in_loss, in_reward)
+    strength = config.actor_rollout_ref.actor.kl_loss_coef if in_loss else algorithm.kl_ctrl.kl_coef
+    assert strength == 0.01
+    assert algorithm.get("frpo", {}).get("baseline") == ("length" if method.endswith("_baseline") else None)
+
+
+@pytest.mark.parametrize("trainer", ["colocate_async", "separate_async", "one_step_off", "fully_async"])
+@pytest.mark.parametrize("engine", ["fsdp2", "megatron"])
+def test_run_cpu_in_every_trainer_and_engine(configuration_of, trainer, engine):
+    config = configuration_of("run_cpu.sh", TRAINER=trainer, ENGINE=engine)
+    assert config.actor_rollout_ref.actor.strategy == engine
+    assert config.trainer.device == "cpu"
+
+
+@pytest.mark.parametrize("recipe", PAPER)
+def test_the_papers_settings(configuration_of, recipe):
+    """Tables 6 and 7."""
+    config = configuration_of(recipe)
+    section, data = config.actor_rollout_ref, config.data
+    assert (section.rollout.n, section.rollout.temperature, section.rollout.name) == (5, 1.0, "vllm")
+    assert config.algorithm.kl_ctrl.kl_coef == 0.01
+    assert section.actor.optim.lr == (1e-5 if "lora" in recipe else 1e-6)
+    assert section.actor.ppo_mini_batch_size == 64
+    assert section.actor.ppo_epochs == 1
+    prompts = 4 * 64 if "fully_async" in recipe else data.train_batch_size
+    assert prompts == 256
+    assert (data.max_prompt_length, data.max_response_length) == (2048, 8192)
+    # a response has to fit into a micro-batch
+    assert section.actor.ppo_max_token_len_per_gpu >= 2048 + 8192
+    assert section.rollout.max_model_len == 2048 + 8192
+
+
+@pytest.mark.parametrize("size", ["1.7b", "4b", "30b_a3b"])
+def test_the_twins_differ_in_their_engine_alone(configuration_of, size):
+    from omegaconf import OmegaConf
+
+    fsdp2, megatron = (
+        OmegaConf.to_container(
+            configuration_of(f"run_qwen3_{size}_{engine}.sh", EXPERIMENT_NAME="twin", RUN_DIR="/run")
+        )
+        for engine in ("fsdp2", "megatron")
+    )
+    assert fsdp2["actor_rollout_ref"]["actor"]["strategy"] == "fsdp2"
+    assert megatron["actor_rollout_ref"]["actor"]["strategy"] == "megatron"
+    for section in ("algorithm", "data", "reward", "trainer"):
+        assert fsdp2[section] == megatron[section]
+    assert fsdp2["actor_rollout_ref"]["rollout"] == megatron["actor_rollout_ref"]["rollout"]
+
+
+@pytest.mark.parametrize("recipe", OF_VERL)
+def test_what_the_user_adds_comes_last(tmp_path, recipe):
+    run = caught(recipe, tmp_path, "trainer.project_name=mine", **knobs_of(recipe, tmp_path))
+    assert run.words[-1] == "trainer.project_name=mine"
+
+
+def test_megatrons_own_names_are_in_its_configuration(configuration_of):
+    pytest.importorskip("megatron.core")
+    from megatron.core.transformer import TransformerConfig
+
+    given = configuration_of("run_qwen3_4b_megatron.sh").actor_rollout_ref.actor.megatron.override_transformer_config
+    assert given.recompute_granularity == "full"
+    assert set(given) <= set(TransformerConfig.__dataclass_fields__)
+
+
+def test_the_penalty_of_overlong_responses_is_read_by_verls_manager(configuration_of):
+    from verl.experimental.reward_loop.reward_manager.dapo import DAPORewardManager
+
+    config = configuration_of("run_qwen3_4b_dapo_fsdp2.sh")
+    manager = DAPORewardManager(config, tokenizer=None, compute_score=None)
+    assert manager.overlong_buffer_cfg.enable
+    assert (manager.max_resp_len, manager.overlong_buffer_cfg.len) == (8192, 2048)
+    assert (config.actor_rollout_ref.actor.clip_ratio_low, config.actor_rollout_ref.actor.clip_ratio_high) == (
+        0.2,
+        0.28,
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_every_script_can_be_run_and_says_what_it_is_for(script):
+    text = script.read_text()
+    assert script.stat().st_mode & 0o111
+    assert subprocess.run(["bash", "-n", script], capture_output=True, text=True).stderr == ""
+    assert "\nset -euo pipefail\n" in text
+    head = text.split("\nset -euo pipefail\n")[0]
+    wanted = (
+        ["Purpose", "Time"] if script.name == "setup_cpu.sh" else ["Purpose", "Table", "Hardware", "Time", "Figure"]
+    )
+    assert [name for name in wanted if not re.search(rf"^# {name}: +\S", head, re.M)] == []
+    if script.name != "setup_cpu.sh":
+        assert re.search(r"^# verl: +0\.9\.1", head, re.M)
+        assert "TINY=1" in head and "DRY_RUN=1" in head
+        assert '"$@"' in text.splitlines()[-1]
+
+
+def test_the_pin_of_the_recipes_is_the_plugins():
+    from frpo_verl.verl_plugin.contract import TESTED_VERL
+
+    pin = re.search(r"VERL=\$\{VERL:-(.*)\}", (RECIPES / "lib" / "start.sh").read_text())[1]
+    assert pin in TESTED_VERL
