@@ -3,9 +3,6 @@
 import json
 import math
 
-# Half of the batch is an update: two in a step.
-TWO_MINI_BATCHES = "actor_rollout_ref.actor.ppo_mini_batch_size=4"
-
 # Largest difference of a token's probability between trainer and server, float32, in eight tokens of a tiny model.
 SAME_WEIGHTS = 1e-4
 

@@ -3,18 +3,18 @@
 import json
 
 import pytest
-from assertions import TWO_MINI_BATCHES, assert_trained_with_the_term
+from assertions import SAME_WEIGHTS, assert_trained_with_the_term
 
 pytestmark = pytest.mark.slow
 
 
-def test_colocate_async_on_megatron_with_tensor_parallel_and_the_current_policys_term(train):
+def test_colocate_async_on_megatron_with_expert_parallel_and_the_current_policys_term(train):
     run = train(
         "colocate-async",
-        recipe="run_qwen3_4b_megatron.sh",
+        recipe="run_qwen3_30b_a3b_megatron.sh",
         BETA="0.05",
         NGPUS_PER_NODE="2",
-        ACTOR_TP="2",
+        ACTOR_EP="2",
         overrides=(
             "trainer.v1.trainer_mode=colocate_async",
             "+algorithm.frpo.kl=current",
@@ -26,18 +26,31 @@ def test_colocate_async_on_megatron_with_tensor_parallel_and_the_current_policys
         # measured by the workers, while the policy moves through four mini-batches, and subtracted there
         assert abs(step["actor/frpo/subtracted/token_mean"]) > 1e-6
         assert abs(step["actor/frpo/drift_from_old/token_mean"]) > 1e-6
+        # the server's experts are the trainer's
+        assert step["training/rollout_probs_diff_max"] < SAME_WEIGHTS
     first = run.steps[0]
     assert abs(first["actor/frpo/divergence_to_ref/token_mean"]) > 1e-6
+
+
+# One more vLLM beside the actor, on the CPU.
+A_SERVER = ("actor_rollout_ref.rollout.checkpoint_engine.backend=cpu", "algorithm.rollout_correction.bypass_mode=False")
 
 
 def test_separate_async_with_two_updates_a_step(train):
     run = train(
         "separate-async",
-        METHOD="frpo",
+        recipe="run_qwen3_4b_fsdp2.sh",
         BETA="0.05",
-        TRAINER="separate_async",
-        MICRO_BATCH="16",
-        overrides=("trainer.v1.separate_async.parameter_sync_step=2", TWO_MINI_BATCHES),
+        ROLLOUT_NGPUS="1",
+        overrides=(
+            *A_SERVER,
+            "trainer.v1.trainer_mode=separate_async",
+            "trainer.v1.separate_async.parameter_sync_step=2",
+            "actor_rollout_ref.rollout.nnodes=1",
+            "actor_rollout_ref.rollout.n_gpus_per_node=1",
+            # weights that are set aside between updates have to be whole
+            "actor_rollout_ref.actor.fsdp_config.reshard_after_forward=True",
+        ),
     )
     for step in assert_trained_with_the_term(run):
         # two updates a step, averaged by V1's aggregator, do not add up
@@ -47,14 +60,21 @@ def test_separate_async_with_two_updates_a_step(train):
 def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     run = train(
         "one-step-off",
-        METHOD="no_kl",
+        recipe="run_qwen3_4b_megatron.sh",
+        MAIN="verl.experimental.one_step_off_policy.main_ppo",
         BETA="0.05",
-        TRAINER="one_step_off",
-        ENGINE="megatron",
         NGPUS_PER_NODE="2",
         ACTOR_PP="2",
-        MICRO_BATCH="16",
-        overrides=("algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future"),
+        ROLLOUT_NGPUS="1",
+        overrides=(
+            *A_SERVER,
+            "hydra.searchpath=[pkg://verl.trainer.config]",
+            "actor_rollout_ref.hybrid_engine=False",
+            "rollout.nnodes=1",
+            "rollout.n_gpus_per_node=1",
+            "algorithm.adv_estimator=rloo",
+            "+algorithm.kl_mode=future",
+        ),
     )
     assert "adv_estimator=rloo with kl_mode=future, beta=0.05" in run.log
     assert_trained_with_the_term(run)
