@@ -58,7 +58,7 @@ lock: $(VENV)-lint/.ready  ## Resolve requirements-cpu.txt again (UPGRADE=--upgr
 	@mkdir -p build && cp requirements-cpu.txt build/requirements-cpu.txt && rm -f build/pylock.toml
 	@$(LINT)/uv pip compile $(LOCKED) $(UPGRADE) --output-file build/requirements-cpu.txt
 	@$(LINT)/uv pip compile $(LOCKED) --constraint build/requirements-cpu.txt --output-file build/pylock.toml
-	@$(LINT)/python tests/packaging/lock.py build/pylock.toml requirements-cpu.txt
+	@$(LINT)/python tests/lock.py build/pylock.toml requirements-cpu.txt
 
 dist: $(VENV)-lint/.ready  ## Build dist/*.whl and dist/*.tar.gz, the wheel from the sdist, and check their metadata
 	@rm -rf build dist && $(LINT)/python -m build . > build.log 2>&1 || { tail -n 20 build.log >&2; exit 1; }

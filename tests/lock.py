@@ -1,7 +1,7 @@
 """The last step of `make lock`: a resolved PEP 751 file as requirements that pip of any age installs from any index.
 
-Of each package the version and the hashes of its files are kept, not their addresses: a mirror that serves the same files
-will do, and pip refuses one that serves others.
+Of each package the version and the hashes of its files are kept, not their addresses: a mirror that serves the same
+files will do, and pip refuses one that serves others.
 """
 
 import sys
