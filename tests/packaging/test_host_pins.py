@@ -14,7 +14,8 @@ from frpo_verl.verl_plugin.contract import TESTED_VERL
 
 pytestmark = pytest.mark.verl
 
-DOCKERFILE = (Path(__file__).parents[2] / "Dockerfile").read_text()
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = [Requirement(line) for line in importlib.metadata.requires("frpo-verl")]
 
 
@@ -63,3 +64,10 @@ def test_the_image_has_the_newest_verl_and_what_that_one_pins():
 
 def test_a_build_of_the_image_ends_where_the_plugin_would_not_load():
     assert DOCKERFILE.rstrip().splitlines()[-1] == "RUN frpo-verl doctor --no-ray"
+
+
+def test_what_the_image_copies_is_sent_to_its_build():
+    copied = {name for line in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()}
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == sent
+    assert [name for name in copied if not (ROOT / name).exists()] == []
