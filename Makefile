@@ -3,19 +3,20 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 MODEL ?= smollm2
 BIN := $(VENV)/bin
+LINT := $(VENV)-lint/bin
 # Two processes of two spinning threads each on two cores wait for each other, up to ten times as long.
 TWO_AT_A_TIME := OMP_NUM_THREADS=1 pytest -n 2
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-fast mutants lint benchmark clean
+.PHONY: help setup quickstart test test-fast mutants lint lock dist benchmark clean
 
 help:  ## Show this text
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 setup: $(VENV)/.installed  ## Make .venv with pinned versions and this project's wheel in it (about 2 minutes)
 
-$(VENV)/.ready: requirements-cpu.txt requirements-cpu-no-deps.txt recipes/setup_cpu.sh
+$(VENV)/.ready: requirements-cpu.txt recipes/setup_cpu.sh
 	@PYTHON=$(PYTHON) VENV=$(VENV) bash recipes/setup_cpu.sh
 
 # The wheel, not the checkout: what is tested is what users install.
@@ -39,14 +40,29 @@ test-fast: setup  ## Unit tests only
 mutants: setup  ## Whether the tests notice each of many mistakes in the mathematics
 	@$(RUN) python -P tests/mutants.py
 
-lint: $(VENV)-lint/.ready  ## Style and docstrings
-	@$(VENV)-lint/bin/ruff check -q . && $(VENV)-lint/bin/ruff format -q --check . && $(VENV)-lint/bin/pydoclint -q frpo_verl
+lint: $(VENV)-lint/.ready  ## Style, docstrings, Dockerfile and workflow
+	@$(LINT)/ruff check -q . && $(LINT)/ruff format -q --check . && $(LINT)/pydoclint -q frpo_verl
+	@$(LINT)/hadolint Dockerfile
+	@test ! -d .github || $(LINT)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 # Its own environment: pydoclint's fork of docstring-parser and the package of that name overwrite each other.
 $(VENV)-lint/.ready: requirements-lint.txt
 	@$(PYTHON) -m venv $(VENV)-lint
 	@$(VENV)-lint/bin/pip install -qq --disable-pip-version-check -r $<
 	@touch $@
+
+# Twice: the first keeps the versions of today where it can, the second names the files of one platform.
+LOCKED := pyproject.toml --extra test --extra megatron --group cpu-environment --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_31 --no-header --no-annotate --quiet
+lock: $(VENV)-lint/.ready  ## Resolve requirements-cpu.txt again (UPGRADE=--upgrade: the newest of everything)
+	@mkdir -p build && cp requirements-cpu.txt build/requirements-cpu.txt && rm -f build/pylock.toml
+	@$(LINT)/uv pip compile $(LOCKED) $(UPGRADE) --output-file build/requirements-cpu.txt
+	@$(LINT)/uv pip compile $(LOCKED) --constraint build/requirements-cpu.txt --output-file build/pylock.toml
+	@$(LINT)/python tests/lock.py build/pylock.toml requirements-cpu.txt
+
+dist: $(VENV)-lint/.ready  ## Build dist/*.whl and dist/*.tar.gz, the wheel from the sdist, and check their metadata
+	@rm -rf build dist && $(LINT)/python -m build . > build.log 2>&1 || { tail -n 20 build.log >&2; exit 1; }
+	@rm build.log && $(LINT)/twine check --strict dist/*
 
 benchmark: setup  ## Time and memory of the advantage against verl's grpo and memory copies
 	@$(RUN) python -P tests/benchmarks/advantage.py

