@@ -40,8 +40,9 @@ test-fast: setup  ## Unit tests only
 mutants: setup  ## Whether the tests notice each of many mistakes in the mathematics
 	@$(RUN) python -P tests/mutants.py
 
-lint: $(VENV)-lint/.ready  ## Style, docstrings, Dockerfile and workflow
+lint: $(VENV)-lint/.ready  ## Style, docstrings, recipes, Dockerfile and workflow
 	@$(LINT)/ruff check -q . && $(LINT)/ruff format -q --check . && $(LINT)/pydoclint -q frpo_verl
+	@$(LINT)/shellcheck recipes/*.sh
 	@$(LINT)/hadolint Dockerfile
 	@test ! -d .github || $(LINT)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
