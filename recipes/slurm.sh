@@ -40,6 +40,7 @@ if [ -z "${HEAD_ADDRESS:-}" ]; then
 fi
 ADDRESS=${HEAD_ADDRESS}:${PORT}
 RAY=(--num-cpus="${SLURM_CPUS_PER_TASK:-64}" --num-gpus="${SLURM_GPUS_ON_NODE:-${SLURM_GPUS_PER_NODE:-8}}" --block)
+read -ra FIRST <<< "${RAY_HEAD_ARGS:-}"
 echo "Ray on ${#HOSTS[@]} nodes, first ${HOSTS[0]} (${ADDRESS})"
 
 started=()
@@ -47,7 +48,7 @@ stop_ray() {
     kill "${started[@]}" 2> /dev/null || true
 }
 trap stop_ray EXIT
-on "${HOSTS[0]}" ray start --head --node-ip-address="${HEAD_ADDRESS}" --port="${PORT}" "${RAY[@]}" ${RAY_HEAD_ARGS:-} &
+on "${HOSTS[0]}" ray start --head --node-ip-address="${HEAD_ADDRESS}" --port="${PORT}" "${RAY[@]}" "${FIRST[@]}" &
 started+=($!)
 for host in "${HOSTS[@]:1}"; do
     # `ray start` waits until the first node answers.
