@@ -1,7 +1,7 @@
 """Reward of a completion: the verdict of reasoning-gym's own verifier on the last number that the completion states.
 
-verl loads this file by its path (`reward.custom_reward_function.path`) in its reward workers. The quickstart's models do
-not box their answers; `frpo_verl.rewards.reasoning_gym` is for those that do.
+verl loads this file by its path (`reward.custom_reward_function.path`) in its reward workers. A model as small as the
+quickstart's does not box its answers; `frpo_verl.rewards.reasoning_gym` is for those that do.
 """
 
 import re

@@ -47,10 +47,19 @@ def same_value(gold: str, answer: str) -> bool:
 def _read(text: str) -> Any:
     import math_verify
     import sympy
+    from latex2sympy2_extended import NormalizationConfig
 
-    # Only LaTeX: the other reader picks a number out of any text that has one.
-    config = [math_verify.LatexExtractionConfig()]
-    read = math_verify.parse(rf"\boxed{{{text}}}", config, fallback_mode="no_fallback", parsing_timeout=None)
+    # Only LaTeX: the other reader picks a number out of any text that has one. No units: 5m is not 5.
+    spelling = NormalizationConfig(units=False, malformed_operators=True, nits=True)
+    latex = math_verify.LatexExtractionConfig(boxed_match_priority=0, normalization_config=spelling)
+    read = math_verify.parse(
+        rf"\boxed{{{text}}}",
+        [latex],
+        # All of the box or nothing: it would go on to look for a fraction anywhere in it.
+        fallback_mode="no_fallback",
+        extraction_mode="first_match",
+        parsing_timeout=None,
+    )
     if not read or read[0].has(sympy.nan, sympy.zoo):
         return None
     return read[0].xreplace({decimal: sympy.Rational(str(decimal)) for decimal in read[0].atoms(sympy.Float)})

@@ -1,8 +1,8 @@
 r"""Whether an answer is the gold one: a computer algebra system decides on values, and nothing but values gets to it.
 
 math-verify alone takes `(1,-2)` for the solutions 1 and -2, `x+1=5` for 5, `2516_7` for `2516_8`, 0.333333 for 1/3
-and `\sum_{k=1}^{100} k` for its value. What decides here, in this order: the same text; the same shape (order, brackets,
-number of values); the same words, base and unit; the same rational number; and only then algebra.
+and `\sum_{k=1}^{100} k` for its value. What decides here, in this order: the same text; the same shape (order,
+brackets, number of values); the same words, base and unit; the same rational number; and only then algebra.
 """
 
 import re
@@ -20,6 +20,7 @@ _NUMBER = re.compile(
     r"(?P<decimal>[-+]?(?:\d+\.?\d*|\.\d+))"
     rf"|(?P<sign>[-+]?)\\frac\{{(?P<over>{_INTEGER})\}}\{{(?P<under>{_INTEGER})\}}"
     rf"|(?P<slash>{_INTEGER}/\d+)"
+    r"|(?P<whole>[-+]?\d*\.(?P<start>\d*))\\overline\{(?P<period>\d+)\}"
 )
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{(\d+)\}|(\d))")
 # Four letters or more are no product.
@@ -29,11 +30,15 @@ _ARGUMENTS = re.compile(r"\([^()]*\)|_\{[^{}]*\}|_\w")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _SETS = re.compile(r"[<>]|\\(?:le|ge|cup|cap|setminus)(?![A-Za-z])")
 _NOT_A_VALUE = re.compile(
-    # Other relations than = < >; words within an expression; a base within one; an operator without its operand.
-    r"\\(?:approx|sim|simeq|equiv|ne|text)(?![A-Za-z])|\d\s*_|^[*/^_=]|[-+*/^_=\\]$|\*\*"
+    # Other relations than = < >; words within an expression; a base within one.
+    r"\\(?:approx|sim|simeq|equiv|ne|text)(?![A-Za-z])|\d\s*_"
+    # An operator or a function without its operand, numbers side by side.
+    r"|^[*/^_=]|[-+*/^_=\\]$|\*\*|\d\s+\d|\}\s*\d"
+    r"|\\(?:log|ln|sin|cos|tan|cot|sec|csc|sqrt|cdot|times|div)$|\\frac\s*\\frac"
 )
+_LOGARITHM = re.compile(r"\\log_(?:\w|\{[^{}]*\})")
 _QUESTION = re.compile(
-    r"\\(?:sum|prod|i*int|oint|lim|gcd|lcm|max|min|det|sup|inf|b?mod|pmod|arg|operatorname)(?![A-Za-z])"
+    r"['\"`&]|\\(?:sum|prod|i*int|oint|lim|gcd|lcm|max|min|det|sup|inf|b?mod|pmod|arg|operatorname)(?![A-Za-z])"
 )
 
 
@@ -52,6 +57,8 @@ def equal(gold: str, answer: str, same_value: Values) -> bool:
         return True
     right, said = spelling.plain(gold), spelling.plain(answer)
     if not right or not said:
+        return False
+    if not (shapes.balanced(right) and shapes.balanced(said)):
         return False
     return right == said or _same(shapes.read(right), shapes.read(said), same_value)
 
@@ -153,9 +160,9 @@ def _same_value(gold: str, answer: str, same_value: Values) -> bool:
     numbers = _number(gold), _number(answer)
     if None not in numbers:
         return numbers[0] == numbers[1]
-    if _word(answer) is not None or any(_NOT_A_VALUE.search(side) for side in (gold, answer)):
+    if _word(answer) is not None or any(_NOT_A_VALUE.search(_LOGARITHM.sub(r"\\log", side)) for side in (gold, answer)):
         return False
-    # A problem copied into the box is no answer, though an algebra system can solve it.
+    # A problem copied into the box is no answer, though an algebra system can solve it; it also reads past some signs.
     if set(_QUESTION.findall(answer)) - set(_QUESTION.findall(gold)):
         return False
     return same_value(gold, answer)
@@ -168,6 +175,14 @@ def _number(text: str) -> Fraction | None:
     try:
         if found["over"]:
             return Fraction(int(found["sign"] + "1") * int(found["over"]), int(found["under"]))
+        if found["period"]:
+            return _repeating(found["whole"], len(found["start"]), found["period"])
         return Fraction(found["decimal"] or found["slash"])
     except ZeroDivisionError:
         return None
+
+
+def _repeating(whole: str, places: int, period: str) -> Fraction:
+    size = Fraction(whole + "0") if whole[-1] == "." else Fraction(whole)
+    rest = Fraction(int(period), (10 ** len(period) - 1) * 10**places)
+    return size - rest if whole[0] == "-" else size + rest

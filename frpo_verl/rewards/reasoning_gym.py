@@ -1,6 +1,7 @@
 r"""The reward of reasoning-gym's tasks: the verdict of a task's own verifier on what the last `\boxed{}` holds.
 
-reward.custom_reward_function.path=pkg://frpo_verl.rewards.reasoning_gym reward.custom_reward_function.name=compute_score
+reward.custom_reward_function.path=pkg://frpo_verl.rewards.reasoning_gym
+reward.custom_reward_function.name=compute_score
 """
 
 import functools

@@ -30,7 +30,7 @@ Shape: TypeAlias = One | Several | Ordered
 
 _CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
 _TOKEN = re.compile(r"\\[{}]|\\[A-Za-z]+|\\.|.", re.DOTALL)
-_MEMBER = re.compile(r"[A-Za-z]\\in(?![A-Za-z])")
+_LABEL = re.compile(r"[A-Za-z]\\in(?![A-Za-z])|(?:[A-Za-z]|\((?:[A-Za-z],)+[A-Za-z]\))=")
 _EITHER_SIGN = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 
 
@@ -56,8 +56,8 @@ def read(text: str) -> Shape:
         if len(pieces) == 1 and brackets == "()":
             return read(inner)
         return Ordered(text, brackets, tuple(map(read, pieces)))
-    if member := _MEMBER.match(text):
-        return read(text[member.end() :])
+    if (label := _LABEL.match(text)) and not isinstance(labelled := read(text[label.end() :]), One):
+        return labelled
     if len(pieces := split(text, ":")) > 1:
         return Ordered(text, ":", tuple(map(read, pieces)))
     if _EITHER_SIGN.search(text):
@@ -83,6 +83,19 @@ def split(text: str, separators: str) -> list[str]:
         else:
             pieces[-1] += token
     return pieces
+
+
+def balanced(text: str) -> bool:
+    """Whether every bracket is closed, by whichever bracket: an interval's ends may differ.
+
+    Args:
+        text: LaTeX.
+
+    Returns:
+        True if so.
+    """
+    depths = [0, *_depths(_TOKEN.findall(text))]
+    return min(depths) == depths[-1] == 0
 
 
 def _alternatives(shape: Shape) -> tuple[Shape, ...]:

@@ -39,11 +39,12 @@ _CHARACTERS = str.maketrans(
 )
 
 _WORDS = r"text|textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit|mathsf|mbox|hbox"
+_GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}"
 _RULES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"√\s*(\d+)", r"\\sqrt{\1}"),
-        (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", ""),
+        (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", " "),
         (r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lr]?)(?![A-Za-z])", ""),
         # Signs between the thousands, all but the plain comma, which also separates.
         (r"(?<=\d)(?:,\\!|\\,|\{,\}|\\!)\s*(?=\d{3}(?!\d))", ""),
@@ -51,6 +52,9 @@ _RULES = tuple(
         (r"(?<!\\)\\[,;: ]|\\q?quad(?![A-Za-z])", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
+        (r"\\frac\s*(\\pi|\b[A-Za-z])\s*([A-Za-z0-9])(?![A-Za-z0-9])", r"\\frac{\1}{\2}"),
+        (rf"\\frac\s*({_GROUP})\s*(\d)(?!\d)", r"\\frac\1{\2}"),
+        (rf"\\frac\s*(\d)\s*({_GROUP})", r"\\frac{\1}\2"),
         (rf"\\(?:{_WORDS})\s*\{{([^{{}}\\]*)\}}", r"\\text{\1}"),
         (r"\\(?:mathrm|mathbf|mathit|mathsf|boldsymbol|textbf|textit)\s*(?=\{)", ""),
         (r"\\text\{([^A-Za-z]*)\}", r"\1"),
@@ -68,7 +72,10 @@ _RULES = tuple(
     )
 )
 # Words in \text{} may well have an "and" of their own.
-_CONJUNCTION = re.compile(r"\\text\{\s*,?\s*(?:or|and)\s*\}|\\text\{[^{}]*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])")
+_CONJUNCTION = re.compile(
+    r"(?P<words>\\text\{(?!\s*,?\s*(?:or|and)\s*\})[^{}]*\})"
+    r"|\\text\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
+)
 _THOUSANDS = re.compile(r"([-+]?\s*(?:\\\$\s*)?)(\d{1,3}(?:,\d{3})+)(?![\d,])(?!.*[,;])")
 _LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
 
@@ -85,7 +92,7 @@ def plain(text: str) -> str | None:
     text = re.sub(f"[{_SUPERSCRIPTS}]+", _power, text).translate(_CHARACTERS)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    text = _CONJUNCTION.sub(_comma, text)
+    text = _CONJUNCTION.sub(lambda found: found["words"] or ",", text)
     if not text.isascii() or not text.isprintable():
         return None
     if thousands := _THOUSANDS.match(text.strip()):
@@ -95,7 +102,3 @@ def plain(text: str) -> str | None:
 
 def _power(digits: re.Match[str]) -> str:
     return "^{" + "".join(str(_SUPERSCRIPTS.index(digit)) for digit in digits[0]) + "}"
-
-
-def _comma(found: re.Match[str]) -> str:
-    return found[0] if re.search("[a-z]", found[0].removeprefix(r"\text").replace("and", "").replace("or", "")) else ","

@@ -29,6 +29,8 @@ _NAMES = {
     "cent": "cent cents",
     "degree": "degree degrees deg",
     "radian": "radian radians rad",
+    "morning": "am",
+    "afternoon": "pm",
 }
 _KNOWN = {spelling: name for name, spellings in _NAMES.items() for spelling in spellings.split()}
 _POWERS = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
