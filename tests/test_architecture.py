@@ -20,7 +20,9 @@ LAYERS = {
     "divergences": {"checks", "masking"},
     "advantage": {"checks", "divergences", "masking", "rows"},
     "evaluation": {"advantage", "divergences", "masking"},
-    "quickstart": {"evaluation"},
+    "gym": set(),
+    "rewards": {"gym"},
+    "quickstart": {"evaluation", "gym", "rewards"},
     "verl_plugin": {"advantage", "checks", "divergences", "masking", "rows", "__version__"},
     # Beside the plugin: it speaks where the plugin does not load.
     "doctor": {"divergences", "verl_plugin", "__version__"},

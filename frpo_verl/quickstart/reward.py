@@ -1,14 +1,13 @@
 """Reward of a completion: the verdict of reasoning-gym's own verifier on the last number that the completion states.
 
-verl loads this file by its path (`reward.custom_reward_function.path`) in its reward workers.
+verl loads this file by its path (`reward.custom_reward_function.path`) in its reward workers. A model as small as the
+quickstart's does not box its answers; `frpo_verl.rewards.reasoning_gym` is for those that do.
 """
 
-import functools
 import re
-from collections.abc import Callable
 from typing import Any
 
-from frpo_verl.quickstart import gym
+from frpo_verl.rewards import reasoning_gym
 
 # A hyphen after a digit is a subtraction ("9-4"), not a sign. Decimals stay whole: "3.5" does not state 5.
 _NUMBER = re.compile(r"(?:(?<![0-9])-)?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
@@ -41,9 +40,4 @@ def compute_score(
     if not numbers:
         return 0.0
     entry = {**(extra_info or {}), "answer": str(ground_truth)}
-    return float(_verifier(data_source.removeprefix("reasoning_gym/"))(numbers[-1], entry) == 1.0)
-
-
-@functools.cache
-def _verifier(name: str) -> Callable[[str, dict[str, Any]], float]:
-    return gym.load().get_score_answer_fn(name)
+    return float(reasoning_gym.full_credit(data_source.removeprefix("reasoning_gym/"), numbers[-1], entry))

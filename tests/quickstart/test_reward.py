@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frpo_verl.quickstart import reward, task
+from frpo_verl.rewards import reasoning_gym
 
 SOURCE = task.NUMBER.data_source
 
@@ -44,7 +45,7 @@ def test_every_problem_accepts_its_answer_and_no_other():
 
 
 def test_the_verdict_is_reasoning_gyms_own(monkeypatch):
-    monkeypatch.setattr(reward, "_verifier", lambda name: lambda answer, entry: 1.0 if answer == "41" else 0.99)
+    monkeypatch.setattr(reasoning_gym, "_verifier", lambda name: lambda answer, entry: 1.0 if answer == "41" else 0.99)
     assert score("41", "42") == 1.0
     assert score("42", "42") == 0.0
 

@@ -1,0 +1,38 @@
+r"""The answer of a response, in the paper's format: what stands in the last `\boxed{}`."""
+
+import re
+
+LONGEST = 1000
+"""Characters of a box that is still an answer; the longest gold answer of MATH has 159."""
+
+_COMMAND = r"\boxed"
+_OPENING = re.compile(r"\\boxed\s*\{")
+# A backslash takes the next character with it: \{ and \} are braces to be read, not braces that group.
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+def last_box(text: str) -> str | None:
+    r"""Finds the answer of a response.
+
+    Args:
+        text: the response.
+
+    Returns:
+        What stands between the braces of the last `\boxed{`, or None if there is none, or if it is not closed within
+        `LONGEST` characters: a response that was cut off has no answer, whatever it boxed before. `\fbox{}` and
+        `\boxed 5` are not the paper's format.
+    """
+    at = len(text)
+    while (at := text.rfind(_COMMAND, 0, at)) >= 0:
+        if opening := _OPENING.match(text, at):
+            return _until_closed(text, opening.end())
+    return None
+
+
+def _until_closed(text: str, start: int) -> str | None:
+    depth = 1
+    for brace in _BRACE.finditer(text, start, start + LONGEST + 1):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return text[start : brace.start()]
+    return None

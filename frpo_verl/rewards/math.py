@@ -1,0 +1,78 @@
+r"""The reward of mathematics: 1.0 if the last `\boxed{}` of the response holds the right answer, else 0.0.
+
+reward.custom_reward_function.path=pkg://frpo_verl.rewards.math reward.custom_reward_function.name=compute_score
+"""
+
+import importlib.util
+import numbers
+from typing import Any
+
+from frpo_verl.rewards import answers, pool, verdict
+from frpo_verl.rewards.box import last_box
+
+_INSTALL = "pip install 'frpo-verl[math]'"
+if importlib.util.find_spec("math_verify") is None:
+    raise ImportError(f"frpo_verl.rewards.math: math-verify is not installed, and it decides on answers; {_INSTALL}")
+
+_TASK = pool.Task("frpo_verl.rewards.algebra", "right", (r"\frac{1}{2}", r"x = \sqrt{2}"), _INSTALL)
+
+
+class _NeedsAlgebra(Exception):
+    pass
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> dict[str, float]:
+    """Scores one response; safe from any number of threads.
+
+    Args:
+        data_source: where the problem is from, for messages.
+        solution_str: the response, any string.
+        ground_truth: the right answer, LaTeX; or a number; or a list, whose values all belong to the answer.
+        extra_info: the other entries of the row; not used.
+        **kwargs: the limits of `verdict.limits` (`workers`, `seconds`, `memory_mib`), from
+            `reward.custom_reward_function.reward_kwargs`; whatever else verl passes is not used.
+
+    Returns:
+        The facts of `verdict.facts`, `score` among them.
+
+    Raises:
+        ValueError: there is no right answer to compare with, or a limit is out of range.
+        RuntimeError: the processes that check answers cannot start.
+    """
+    limits, gold = verdict.limits(kwargs), _text(ground_truth, data_source)
+    answer = last_box(solution_str)
+    if answer is None:
+        return verdict.facts(right=False, has_box=False)
+    try:
+        right: bool | None = answers.equal(gold, answer, _algebra)
+    except _NeedsAlgebra:
+        right = pool.shared(_TASK, limits).ask(gold, answer)
+    return verdict.facts(right=right, has_box=True)
+
+
+def _algebra(gold: str, answer: str) -> bool:
+    raise _NeedsAlgebra
+
+
+def _text(ground_truth: Any, data_source: str) -> str:
+    """The right answer as text."""
+    if hasattr(ground_truth, "tolist"):
+        ground_truth = ground_truth.tolist()
+    if isinstance(ground_truth, list | tuple):
+        text = ", ".join(_text(value, data_source) for value in ground_truth)
+    elif isinstance(ground_truth, numbers.Real) and not isinstance(ground_truth, bool) and ground_truth == ground_truth:
+        text = format(ground_truth, ".15g") if isinstance(ground_truth, float) else str(ground_truth)
+    else:
+        text = ground_truth if isinstance(ground_truth, str) else ""
+    if not text.strip():
+        raise ValueError(
+            f"{data_source}: reward_model.ground_truth is {ground_truth!r}, and an answer can only be compared with a "
+            "text or a number; fill the column, or take the row out"
+        )
+    return text

@@ -1,0 +1,69 @@
+"""What a reward function of ours takes and returns, beside the answer itself."""
+
+import difflib
+import logging
+import math
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from frpo_verl.rewards.pool import Limits
+
+DEFAULTS = Limits(workers=2, seconds=3.0, memory_mib=1024)
+"""Two workers, so that one question that never ends leaves half of the speed; an ordinary one takes milliseconds."""
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_lost = 0
+
+
+def facts(*, right: bool | None, has_box: bool) -> dict[str, float]:
+    """The result of a response as verl reads it; every key is there for every response, as verl's averages need.
+
+    Args:
+        right: the verdict, None if there was none within the limits of time and memory.
+        has_box: whether the response has an answer at all.
+
+    Returns:
+        `score` (the reward) and `acc` (the name that verl's validation looks for), 1.0 for right, else 0.0;
+        `format`, 1.0 for a response with a complete box; `timed_out`, 1.0 if there was no verdict.
+    """
+    if right is None:
+        _count_lost()
+    score = float(bool(right))
+    return {"score": score, "acc": score, "format": float(has_box), "timed_out": float(right is None)}
+
+
+def limits(given: Mapping[str, Any]) -> Limits:
+    """Reads the limits from what verl passes to a reward function.
+
+    Args:
+        given: keywords, `reward.custom_reward_function.reward_kwargs` among them.
+
+    Returns:
+        The limits; what is not given is the default. Keywords of verl's own are ignored.
+
+    Raises:
+        ValueError: a limit is out of range, or a keyword is nearly the name of one.
+    """
+    for key in given.keys() - set(Limits._fields):
+        if near := difflib.get_close_matches(key, Limits._fields, 1, 0.7):
+            raise ValueError(f"reward_kwargs.{key}={given[key]}: there is no such key; did you mean {near[0]}?")
+    chosen = DEFAULTS._replace(**{key: given[key] for key in Limits._fields if key in given})
+    for key, kind in (("workers", int), ("seconds", int | float), ("memory_mib", int)):
+        value = getattr(chosen, key)
+        if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
+            raise ValueError(
+                f"reward_kwargs.{key}={value!r}: it must be a positive number, for instance {getattr(DEFAULTS, key)}"
+            )
+    return chosen
+
+
+def _count_lost() -> None:
+    global _lost
+    with _lock:
+        _lost += 1
+        count = _lost
+    # The first one, the second, the fourth, the eighth.
+    if count & (count - 1) == 0:
+        _log.warning("frpo-verl: %d answer(s) had no verdict within the limits of time and memory, and score 0", count)

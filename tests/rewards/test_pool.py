@@ -1,0 +1,186 @@
+"""The tasks here are functions of the standard library: what is tested is what becomes of a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from frpo_verl.rewards import pool
+from frpo_verl.rewards.pool import Limits, Pool, Task
+
+CONTAINS = Task("operator", "contains", ("abc", "b"), "pip install nothing")
+
+
+@pytest.fixture
+def make():
+    made = []
+    yield lambda task=CONTAINS, **limits: made.append(Pool(task, Limits(**{**ORDINARY, **limits}))) or made[-1]
+    for each in made:
+        each.close()
+
+
+ORDINARY = {"workers": 2, "seconds": 20.0, "memory_mib": 256}
+
+
+def test_questions_are_answered(make):
+    contains = make()
+    assert contains.ask("abc", "c") is True
+    assert contains.ask("abc", "d") is False
+    assert contains.ask("a\ud800\x00\n\u0665", "\ud800") is True
+
+
+def test_a_question_that_never_ends_does_not_stall_the_others(make):
+    # pow() holds the interpreter in C code for hours, where no exception can reach it.
+    power = make(Task("builtins", "pow", (2, 2), ""), seconds=1.5)
+    assert power.ask(2, 3) is True
+    began = time.monotonic()
+    with ThreadPoolExecutor(12) as threads:
+        endless = threads.submit(power.ask, 3, 10**10)
+        others = [threads.submit(power.ask, 2, 5) for _ in range(50)]
+        assert [other.result() for other in others] == [True] * 50
+        assert not endless.done()
+        assert endless.result() is None
+    assert 1.4 < time.monotonic() - began < 12
+    began = time.monotonic()
+    assert [power.ask(2, 3) for _ in range(10)] == [True] * 10
+    # The next child was forked, not started: nothing is imported anew.
+    assert time.monotonic() - began < 1
+
+
+def test_many_questions_that_never_end_take_their_time_limits_only(make):
+    sleep = make(Task("time", "sleep", (0,), ""), seconds=0.3)
+    assert sleep.ask(0) is False
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(sleep.ask, [60] * 8)) == [None] * 8
+    assert 8 / 2 * 0.3 < time.monotonic() - began < 8
+
+
+def test_a_question_that_takes_all_memory_takes_that_of_one_child(make):
+    bomb = make(Task("builtins", "bytearray", (1,), ""), memory_mib=64)
+    assert bomb.ask(16 * 2**20) is True
+    assert bomb.ask(2**40) is None
+    assert bomb.ask(128 * 2**20) is None
+    assert bomb.ask(16 * 2**20) is True
+
+
+def test_a_crash_takes_one_child(make):
+    crash = make(Task("signal", "raise_signal", (int(signal.SIGCONT),), ""))
+    assert crash.ask(int(signal.SIGSEGV)) is None
+    assert crash.ask(int(signal.SIGKILL)) is None
+    assert crash.ask(int(signal.SIGCONT)) is False
+
+
+def test_an_error_is_no_verdict(make):
+    contains = make()
+    assert contains.ask(1, 2) is None
+    assert contains.ask("abc", "a") is True
+
+
+def test_a_worker_that_somebody_kills_is_made_anew_and_the_question_asked_again(make):
+    contains = make(workers=1)
+    assert contains.ask("abc", "a") is True
+    for process in _children(os.getpid()):
+        os.killpg(process, signal.SIGKILL)
+    assert contains.ask("abc", "a") is True
+
+
+def test_a_worker_that_cannot_start_is_said_in_one_sentence(make):
+    missing = make(Task("no_such_module", "right", (), "pip install 'frpo-verl[math]'"))
+    with pytest.raises(
+        RuntimeError, match=r"cannot start \(ModuleNotFoundError: .*no_such_module.*; pip install"
+    ) as error:
+        missing.ask()
+    assert "\n" not in str(error.value)
+
+
+def test_a_pool_is_shared_by_those_who_ask_for_the_same(monkeypatch):
+    monkeypatch.setattr(pool, "_pools", {})
+    try:
+        one = pool.shared(CONTAINS, Limits(**ORDINARY))
+        assert pool.shared(CONTAINS, Limits(**ORDINARY)) is one
+        assert pool.shared(CONTAINS, Limits(**{**ORDINARY, "seconds": 2.0})) is not one
+    finally:
+        pool.close()
+    assert pool._pools == {}
+
+
+PROGRAM = """
+import os, signal, sys, threading, time
+from frpo_verl.rewards.pool import Limits, Task, shared
+sleep = shared(Task("time", "sleep", (0,), ""), Limits(workers=2, seconds=3.0, memory_mib=64))
+sleep.ask(0), sleep.ask(0)
+"""
+# There is no `if __name__ == "__main__"`: a pool of multiprocessing's would end in an error.
+ENDINGS = {
+    "by returning": "pass",
+    "by an error": "raise SystemExit(3)",
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "killed, with a question open": (
+        "threading.Thread(target=sleep.ask, args=(60,), daemon=True).start(); time.sleep(0.3); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    ),
+    "after a fork that lives on": "os.fork() or (time.sleep(2), os._exit(0))",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_process_outlives_the_one_that_asks(ending):
+    mark = f"FRPO_VERL_TEST={os.getpid()} {ending}"
+    environment = {**os.environ, "FRPO_VERL_TEST": mark.partition("=")[2]}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    subprocess.run([sys.executable, "-c", PROGRAM + ENDINGS[ending]], env=environment, timeout=60, check=False)
+    deadline = time.monotonic() + 10
+    while left := [pid for pid in _pids() if mark.encode() in _environment(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def test_a_fork_asks_workers_of_its_own():
+    check = (
+        "right = sleep.ask(0); child = os.fork()\n"
+        "if child == 0: os._exit(shared(Task('time', 'sleep', (0,), ''), Limits(1, 3.0, 64)).ask(0) is not False)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or sleep.ask(0) is not False)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run([sys.executable, "-c", PROGRAM + check], env=environment, timeout=60).returncode == 0
+
+
+def test_the_worker_imports_what_it_needs_and_nothing_else():
+    program = (
+        "import json, sys; from frpo_verl.rewards import algebra, worker; algebra.right('x', 'y+1');"
+        "print(json.dumps(sorted({'torch', 'verl', 'ray', 'numpy', 'reasoning_gym', 'pebble'} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def _pids():
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _environment(pid):
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _children(parent):
+    """Templates of this process, by what they run."""
+    found = []
+    for pid in _pids():
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"PPid:\t{parent}\n" in status and b"frpo_verl.rewards.worker" in command:
+            found.append(pid)
+    return found

@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from frpo_verl import gym
+from frpo_verl.rewards.reasoning_gym import compute_score
+
+SUM = {"question": "State the final answer: 4 + 3 =", "answer": "7", "metadata": {}}
+
+
+def score(response, task="chain_sum", entry=SUM):
+    return compute_score(f"reasoning_gym/{task}", response, "", {"task": task, "entry": json.dumps(entry)})
+
+
+def test_the_last_box_is_the_answer():
+    assert score(r"\boxed{6}, no: \boxed{7}")["score"] == 1.0
+    assert score(r"\boxed{7}, no: \boxed{6}")["score"] == 0.0
+    assert score(r"\boxed{ 7 }") == {"score": 1.0, "acc": 1.0, "format": 1.0, "timed_out": 0.0}
+
+
+@pytest.mark.parametrize("response", ["7", "4 + 3 = 7", r"\boxed{7", ""])
+def test_without_a_box_there_is_no_answer(response):
+    assert score(response) == {"score": 0.0, "acc": 0.0, "format": 0.0, "timed_out": 0.0}
+
+
+def test_partial_credit_is_none():
+    # reasoning-gym's own verifier gives this a small positive score.
+    assert gym.load().get_score_answer_fn("chain_sum")("70", SUM) > 0
+    assert score(r"\boxed{70}")["score"] == 0.0
+
+
+def test_a_task_with_many_right_answers_is_verified_not_compared():
+    entry = {
+        "question": "Using 2, 3 and 4, make 14.",
+        "answer": "2 + 3*4",
+        "metadata": {"numbers": [2, 3, 4], "target": 14},
+    }
+    assert score(r"\boxed{4*3 + 2}", "countdown", entry)["score"] == 1.0
+    assert score(r"\boxed{4*3 - 2}", "countdown", entry)["score"] == 0.0
+
+
+@pytest.mark.parametrize("missing", ["task", "entry"])
+def test_a_row_of_another_source_is_said_in_one_sentence(missing):
+    row = {"task": "chain_sum", "entry": "{}", missing: None}
+    with pytest.raises(ValueError, match=rf"^gsm8k: extra_info\.{missing} is None, .* frpo-verl data reasoning_gym"):
+        compute_score("gsm8k", r"\boxed{7}", "7", row)
+    with pytest.raises(ValueError, match=r"extra_info\.task"):
+        compute_score("gsm8k", r"\boxed{7}", "7", None)
