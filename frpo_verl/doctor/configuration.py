@@ -39,7 +39,7 @@ def examine(config: Any) -> Section:
 
 def _judged(config: Any) -> tuple[list[str], list[str]]:
     """Warnings and problems, asked for in this one place."""
-    from frpo_verl.verl_plugin import cpu, preflight, settings
+    from frpo_verl.verl_plugin import cpu, inputs, preflight, settings
     from frpo_verl.verl_plugin.errors import SettingsError
 
     refusals = preflight.problems(config)
@@ -52,6 +52,7 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
     # verl repeats in its own words what the preflight has said, so that it is asked last.
     if not refusals:
         refusals = _refused_by_verl(config)
+    refusals += map(str, inputs.problems(config))
     if cpu.is_asked_for():
         try:
             cpu.check(config)
