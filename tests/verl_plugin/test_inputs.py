@@ -238,7 +238,8 @@ def test_a_name_of_the_hub_that_is_not_in_the_cache_of_an_offline_machine(compos
         ("file://nowhere.py", "there is no such file; correct the path, or name a module by pkg://"),
         (
             "pkg://frpo_verl.rewards.no_such",
-            "there is no module frpo_verl.rewards.no_such; correct it, or install it into the environment that has verl",
+            "there is no module frpo_verl.rewards.no_such; correct it, or install it into the environment that has "
+            "verl",
         ),
         (
             "pkg://no_such_package.reward",
