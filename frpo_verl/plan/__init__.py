@@ -1,1 +1,1 @@
-"""`frpo-verl plan`: what a command line of verl resolves to, the memory that it expects, and what keeps it from running."""
+"""`frpo-verl plan`: what a command line of verl resolves to, what memory it expects, what keeps it from running."""

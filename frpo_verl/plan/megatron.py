@@ -63,9 +63,9 @@ def engine(
     optimizer divides by the data-parallel ranks, context parallelism included (Megatron-Core's documentation of
     `dist_optimizer`: 6 + 12/d bytes); experts have data-parallel ranks of their own. LoRA trains its adapters alone.
     Of the optimizer, `optimizer_cpu_offload` leaves `optimizer_offload_fraction` in the CPU's memory.
-    Activations: all of a layer's, or its input with `recompute_granularity=full`, divided by tensor parallelism where
-    `sequence_parallel` is on (fused kernels keep less than is counted here); the first stage holds as many micro-batches as there are stages (1F1B; Narayanan et al.
-    2021, section 2.2). The last stage has the logits.
+    Activations: all of a layer's (fused kernels keep less than is counted here), or its input with
+    `recompute_granularity=full`, divided by tensor parallelism where `sequence_parallel` is on; the first stage holds
+    as many micro-batches as there are stages (1F1B; Narayanan et al. 2021, section 2.2). The last stage has the logits.
 
     Args:
         model: the model.

@@ -1,4 +1,4 @@
-"""The memory that a run is expected to take of each GPU, phase by phase. An estimate: none of it was measured on a GPU."""
+"""The memory that a run is expected to take of each GPU, phase by phase: an estimate, not measured on a GPU."""
 
 from typing import Any, NamedTuple
 
