@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 EPILOG = """\
-Everything after -- is a command line of verl.trainer.main_ppo, for instance
+Everything after -- is a command line of verl.trainer.main_ppo, or of another of verl's mains from python -m on, for
+instance
   frpo-verl doctor -- algorithm.adv_estimator=frpo actor_rollout_ref.rollout.n=5
 
 exit status: 0 without problems, 1 with problems, 2 for a command line that cannot be read
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2 if separator else 0
+    if options.command == "plan":
+        from frpo_verl.plan import run
+
+        return run.run(for_verl, options.gpu_memory)
     from frpo_verl import doctor
 
     report = doctor.examine(
@@ -70,5 +75,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument(
         "--ray-timeout", metavar="SECONDS", type=float, default=60.0, help="how long Ray may take (default: 60)"
+    )
+    plan = commands.add_parser(
+        "plan",
+        help="print what a verl command line resolves to and the memory that it expects per GPU",
+        description="Prints the resolved configuration as YAML; on standard error, the memory that the run is expected "
+        "to take of each GPU, and what keeps it from running.",
+        usage="frpo-verl plan [--gpu-memory GIB] -- [python -m MAIN] OVERRIDE ...",
+        epilog=EPILOG.replace("doctor", "plan"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plan.add_argument(
+        "--gpu-memory",
+        metavar="GIB",
+        type=float,
+        help="what one GPU has, for instance 80; a plan that does not fit it is a warning",
     )
     return parser

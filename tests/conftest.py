@@ -47,3 +47,21 @@ def _seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def verls_defaults_are_there(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files, the model and the GPUs that verl's own configuration names."""
+    from frpo_verl.verl_plugin import inputs
+
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    home = tmp_path_factory.mktemp("home")
+    (home / "models" / "deepseek-llm-7b-chat").mkdir(parents=True)
+    (home / "models" / "deepseek-llm-7b-chat" / "config.json").write_text("{}")
+    (home / "data" / "rlhf" / "gsm8k").mkdir(parents=True)
+    rows = pa.table({"prompt": [[]], "data_source": ["x"], "reward_model": [{"ground_truth": "x"}]}).take([0] * 1024)
+    for name in ("train", "test"):
+        parquet.write_table(rows, home / "data" / "rlhf" / "gsm8k" / f"{name}.parquet")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(inputs, "_visible_gpus", lambda: 8)

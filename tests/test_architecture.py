@@ -26,7 +26,8 @@ LAYERS = {
     "verl_plugin": {"advantage", "checks", "divergences", "masking", "rows", "__version__"},
     # Beside the plugin: it speaks where the plugin does not load.
     "doctor": {"divergences", "verl_plugin", "__version__"},
-    "cli": {"doctor"},
+    "plan": {"doctor", "verl_plugin"},
+    "cli": {"doctor", "plan"},
     "__main__": {"cli"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage"}

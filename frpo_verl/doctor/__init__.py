@@ -37,11 +37,20 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
         if contract:
             sections.append(contract)
         if config is not None:
-            sections.append(configuration.examine(config))
+            sections.append(_configuration(config))
         elif line:
             why = "hydra refuses the command line" if refused else "not looked at: the plugin does not load"
             sections.append(Section(configuration.TITLE, {"none": why}, refused))
     return Report(sections)
+
+
+def _configuration(config: Any) -> Section:
+    from frpo_verl.verl_plugin import cpu
+
+    section = configuration.examine(config)
+    if section.rows and not section.problems:
+        section.problems.extend(configuration.on_the_cpu_platform(config, cpu.check))
+    return section
 
 
 def _tested() -> tuple[str, ...]:

@@ -1,55 +1,90 @@
-"""A command line of `verl.trainer.main_ppo`, read and composed as Hydra would."""
+"""A command line of one of verl's mains, read and composed as Hydra would."""
 
 import argparse
+import ast
 import contextlib
 import difflib
+import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
-ENTRY = "verl.trainer.main_ppo"
+DEFAULT_MAIN = "verl.trainer.main_ppo"
 HYDRA_SAYS = ("Could not override", "Could not delete")
 """How Hydra's message begins where a key is not there."""
 
 
 class CommandLine(NamedTuple):
-    """What stands behind `verl.trainer.main_ppo`.
+    """What stands behind `python -m`.
 
     Attributes:
-        config_name: `--config-name`.
-        config_path: `--config-path`; a relative one starts at verl's module, as Hydra has it.
+        config_name: `--config-name`; None for the main's own.
+        config_path: `--config-path`; a relative one starts at the main's module, as Hydra has it; None for its own.
         config_dir: `--config-dir`, or None.
         overrides: Hydra's overrides.
+        main: the module that would be run.
     """
 
-    config_name: str
-    config_path: str
+    config_name: str | None
+    config_path: str | None
     config_dir: str | None
     overrides: list[str]
+    main: str = DEFAULT_MAIN
+
+
+class UnknownMain(ValueError):
+    """A module that is not there, or that Hydra does not configure."""
 
 
 def parse(arguments: list[str]) -> CommandLine:
     """Reads the part of Hydra's options that chooses a configuration; ends the program with status 2 at any other.
 
     Args:
-        arguments: the words behind `--`; all up to the name of verl's module may be there too.
+        arguments: the words behind `--`; all up to the name of the main's module may be there too.
 
     Returns:
         The command line.
     """
-    if ENTRY in arguments:
-        arguments = arguments[arguments.index(ENTRY) + 1 :]
+    at = next((at for at, word in enumerate(arguments) if _names_a_main(arguments[:at], word)), None)
+    main = DEFAULT_MAIN if at is None else arguments[at]
     # No abbreviations and no `--` of its own: what is read here must be read alike by Hydra.
-    parser = argparse.ArgumentParser(prog="frpo-verl doctor --", add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-name", "-cn", default="ppo_trainer")
-    parser.add_argument("--config-path", "-cp", default="config")
+    parser = argparse.ArgumentParser(prog="frpo-verl … --", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-name", "-cn")
+    parser.add_argument("--config-path", "-cp")
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE")
-    return CommandLine(**vars(parser.parse_args(arguments)))
+    return CommandLine(**vars(parser.parse_args(arguments[0 if at is None else at + 1 :])), main=main)
+
+
+def _names_a_main(before: list[str], word: str) -> bool:
+    """`python -m MODULE`, or verl's module alone; Hydra's own `-m` would have an override behind it."""
+    return "=" not in word and (word.startswith("verl.") or before[-1:] == ["-m"])
+
+
+def _file_of(main: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(main)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise UnknownMain(f"{main}: there is no such module; correct it, for instance to {DEFAULT_MAIN}")
+    return Path(spec.origin)
+
+
+def _with_its_own(line: CommandLine) -> CommandLine:
+    """The line, with the name and path of the configuration that its main's `@hydra.main` gives where it has none."""
+    # Read, not imported: the mains bring Ray, vLLM and all of verl.
+    for node in ast.walk(ast.parse(_file_of(line.main).read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "hydra.main":
+            said = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+            name, path = line.config_name or said["config_name"], line.config_path or said["config_path"]
+            return line._replace(config_name=name, config_path=path)
+    raise UnknownMain(f"{line.main}: nothing in it is @hydra.main; name the module of one of verl's mains")
 
 
 def compose(line: CommandLine) -> tuple[Any, list[str]]:
-    """Composes the configuration that verl's trainer would get.
+    """Composes the configuration that the main would get.
 
     Args:
         line: the command line.
@@ -61,8 +96,11 @@ def compose(line: CommandLine) -> tuple[Any, list[str]]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
+        line = _with_its_own(line)
         with _search_path(line):
             return _compose_or_explain(line)
+    except UnknownMain as error:
+        return None, [str(error)]
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         return None, [f"hydra refuses the command line: {_one_line(error)}; mend what it names"]
 
@@ -77,12 +115,12 @@ def _search_path(line: CommandLine) -> Iterator[None]:
     from hydra.core.global_hydra import GlobalHydra
 
     version.setbase(None)
-    path = create_automatic_config_search_path(None, ENTRY, line.config_path)
+    path = create_automatic_config_search_path(str(_file_of(line.main)), None, line.config_path)
     if line.config_dir is not None:
         directory = f"file://{os.path.abspath(line.config_dir)}"
         path.prepend(provider="command-line", path=directory, anchor=SearchPathQuery(provider="schema"))
     GlobalHydra.instance().clear()
-    Hydra.create_main_hydra2(task_name="main_ppo", config_search_path=path)
+    Hydra.create_main_hydra2(task_name=line.main.rpartition(".")[2], config_search_path=path)
     try:
         yield
     finally:

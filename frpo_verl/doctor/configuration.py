@@ -2,12 +2,41 @@
 
 import inspect
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from frpo_verl.doctor.report import Section
 
 TITLE = "Effective configuration"
 SECTIONS = ("algorithm", "actor_rollout_ref", "trainer")
+
+
+class Loaded(NamedTuple):
+    """Which models a run loads beside the policy.
+
+    Attributes:
+        reference: whether the reference policy is needed.
+        critic: whether there is a critic.
+    """
+
+    reference: bool
+    critic: bool
+
+
+def loaded(config: Any) -> Loaded:
+    """Asks verl which models a run loads.
+
+    Args:
+        config: the configuration as verl's trainer gets it.
+
+    Returns:
+        The models.
+    """
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+
+    # verl warns of every estimator without a critic.
+    with warnings.catch_warnings(action="ignore"):
+        return Loaded(bool(need_reference_policy(config)), bool(need_critic(config)))
 
 
 def examine(config: Any) -> Section:
@@ -39,8 +68,7 @@ def examine(config: Any) -> Section:
 
 def _judged(config: Any) -> tuple[list[str], list[str]]:
     """Warnings and problems, asked for in this one place."""
-    from frpo_verl.verl_plugin import cpu, preflight, settings
-    from frpo_verl.verl_plugin.errors import SettingsError
+    from frpo_verl.verl_plugin import inputs, preflight, settings
 
     refusals = preflight.problems(config)
     doubts = preflight.warnings(config)
@@ -52,23 +80,43 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
     # verl repeats in its own words what the preflight has said, so that it is asked last.
     if not refusals:
         refusals = _refused_by_verl(config)
-    if cpu.is_asked_for():
-        try:
-            cpu.check(config)
-        except SettingsError as error:
-            refusals.append(str(error))
+    refusals += map(str, inputs.problems(config))
     return doubts, refusals
 
 
+def on_the_cpu_platform(config: Any, check: Callable[[Any], None]) -> list[str]:
+    """What the CPU platform refuses, where it is asked for.
+
+    Args:
+        config: the configuration as verl's trainer gets it.
+        check: `cpu.check`, which also looks at the machine as it is now, or `cpu.check_settings`.
+
+    Returns:
+        One sentence, or none.
+    """
+    from frpo_verl.verl_plugin import cpu
+    from frpo_verl.verl_plugin.errors import SettingsError
+
+    if cpu.is_asked_for():
+        try:
+            check(config)
+        except SettingsError as error:
+            return [str(error)]
+    return []
+
+
 def _refused_by_verl(config: Any) -> list[str]:
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
+    from verl.utils.config import omega_conf_to_dataclass, validate_config
 
     try:
-        # verl warns of every estimator without a critic.
+        needed = loaded(config)
         with warnings.catch_warnings(action="ignore"):
+            if "async_training" in config:
+                # Of all mains, fully-async alone makes the dataclasses without validating the whole.
+                omega_conf_to_dataclass(config.actor_rollout_ref.actor)
+                return []
             # Without the plugin around it, whose checks have been made and which ends the program.
-            inspect.unwrap(validate_config)(config, need_reference_policy(config), need_critic(config))
+            inspect.unwrap(validate_config)(config, needed.reference, needed.critic)
     except Exception as error:
         # Whatever verl raises is what the run would end by.
         return [f"verl refuses this configuration: {' '.join(str(error).split())}"]
@@ -77,7 +125,6 @@ def _refused_by_verl(config: Any) -> list[str]:
 
 def _rows(config: Any) -> dict[str, str]:
     from omegaconf import OmegaConf
-    from verl.trainer.ppo.utils import need_reference_policy
 
     def value(key: str) -> Any:
         return OmegaConf.select(config, key)
@@ -89,7 +136,7 @@ def _rows(config: Any) -> dict[str, str]:
         "beta": value("algorithm.kl_ctrl.kl_coef"),
         "control of beta": _control(value("algorithm.kl_ctrl")),
         **_variant(value("algorithm.frpo")),
-        "reference policy": "loaded" if need_reference_policy(config) else "not loaded",
+        "reference policy": "loaded" if loaded(config).reference else "not loaded",
         "use_kl_in_reward": value("algorithm.use_kl_in_reward"),
         "use_kl_loss": _loss(value("actor_rollout_ref.actor")),
         "responses a prompt": value("actor_rollout_ref.rollout.n"),

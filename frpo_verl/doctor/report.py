@@ -62,9 +62,15 @@ class Report(NamedTuple):
         Returns:
             The sections in aligned columns, then warnings, then problems, numbered.
         """
-        parts = [_table(section) for section in self.sections]
-        if self.warnings:
-            parts.append(_numbered("Warnings", self.warnings))
+        return "\n\n".join([*map(_table, self.sections), self.as_sentences()])
+
+    def as_sentences(self) -> str:
+        """What is doubtful and what is wrong, for people.
+
+        Returns:
+            Warnings, then problems, numbered.
+        """
+        parts = [_numbered("Warnings", self.warnings)] if self.warnings else []
         parts.append(_numbered("Problems", self.problems) if self.problems else "No problems found.")
         return "\n\n".join(parts)
 

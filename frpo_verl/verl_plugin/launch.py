@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import contract, cpu, node_watch, preflight, settings
+from frpo_verl.verl_plugin import contract, cpu, inputs, node_watch, preflight, settings
 from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 
 MODULE = "frpo_verl.verl_plugin"
@@ -128,9 +128,12 @@ def _check(config: Any) -> bool:
         return False
     try:
         preflight.check(config)
-        # V0 validates once more inside an actor, where Ray already holds the ports and the memory.
-        if cpu.is_asked_for() and not ray.is_initialized():
-            cpu.check(config)
+        # V0 validates once more inside an actor, which Ray shows no GPU and where it holds the ports and the memory.
+        if not ray.is_initialized():
+            if settings.asks_for_future(config.algorithm) or inputs.RECIPE in os.environ:
+                inputs.check(config)
+            if cpu.is_asked_for():
+                cpu.check(config)
     except (SettingsError, HostError, CheckpointError) as error:
         if ray.is_initialized():
             raise

@@ -1,6 +1,7 @@
 """Command lines of verl's trainer, composed by Hydra."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from frpo_verl.doctor import command_line
 
@@ -18,6 +19,46 @@ def test_it_is_what_main_ppo_gets():
     assert problems == []
     assert (config.algorithm.adv_estimator, config.mine.key, "hydra" in config) == ("frpo", 3, False)
     assert config.actor_rollout_ref.actor.strategy == "megatron"
+
+
+@pytest.mark.parametrize(
+    ("main", "section", "value"),
+    [
+        ("verl.experimental.one_step_off_policy.main_ppo", "actor_rollout_ref.rollout.free_cache_engine", False),
+        ("verl.experimental.fully_async_policy.fully_async_main", "async_training.require_batches", 1),
+    ],
+)
+@pytest.mark.parametrize("engine", ["dp", "megatron"])
+def test_every_main_has_its_own_configuration(main, section, value, engine):
+    name = {"dp": [], "megatron": ["model_engine=megatron"]}[engine]
+    config, problems = compose(
+        *f"FRPO=1 python3 -m {main}".split(),
+        "hydra.searchpath=[pkg://verl.trainer.config]",
+        "rollout.n_gpus_per_node=2",
+        *name,
+    )
+    assert problems == []
+    assert OmegaConf.select(config, section) == value
+    assert config.rollout.n_gpus_per_node == 2
+    assert config.actor_rollout_ref.actor.strategy.startswith("fsdp" if engine == "dp" else "megatron")
+
+
+def test_our_primary_configuration_is_found_from_every_main():
+    config, problems = compose("verl.trainer.main_ppo", "--config-name", "frpo_trainer", "algorithm.frpo.horizon=3")
+    assert problems == []
+    assert (config.algorithm.adv_estimator, config.algorithm.frpo.horizon) == ("frpo", 3)
+
+
+@pytest.mark.parametrize(
+    ("main", "sentence"),
+    [
+        ("verl.trainer.main_pro", "there is no such module; correct it, for instance to verl.trainer.main_ppo"),
+        ("no_such.main", "there is no such module; correct it, for instance to verl.trainer.main_ppo"),
+        ("verl.trainer.constants_ppo", "nothing in it is @hydra.main; name the module of one of verl's mains"),
+    ],
+)
+def test_a_main_that_is_not_there_is_one_sentence(main, sentence):
+    assert compose("python", "-m", main, "a=b") == (None, [f"{main}: {sentence}"])
 
 
 def test_a_pasted_command_is_understood():

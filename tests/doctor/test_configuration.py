@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 from frpo_verl.doctor import command_line, configuration
 
 pytest.importorskip("verl")
+pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
 RUNS = (
     "algorithm.adv_estimator=frpo",

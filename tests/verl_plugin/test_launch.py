@@ -14,6 +14,7 @@ from frpo_verl.verl_plugin import launch, megatron_layout, preflight
 from frpo_verl.verl_plugin.errors import SettingsError
 
 verl = pytest.importorskip("verl")
+pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
 
 @pytest.fixture

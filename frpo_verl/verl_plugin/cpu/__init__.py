@@ -54,6 +54,20 @@ def check(config: Any) -> None:
     preflight.check(config)
 
 
+def check_settings(config: Any) -> None:
+    """Refuses a configuration that the platform cannot run, whatever this machine does at the moment.
+
+    Args:
+        config: verl's whole configuration.
+
+    Raises:
+        SettingsError: what, the value, the fix.
+    """
+    from frpo_verl.verl_plugin.cpu import preflight
+
+    preflight.check_settings(config)
+
+
 def _register_platform(platform_manager: ModuleType) -> None:
     from frpo_verl.verl_plugin.cpu.platform import CpuPlatform
 

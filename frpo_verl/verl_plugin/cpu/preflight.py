@@ -130,12 +130,24 @@ def check(config: DictConfig) -> None:
         SettingsError: what, the value, the fix.
     """
     _check_no_gpu()
-    _check_requirements(config)
-    _check_pool(config)
+    check_settings(config)
     _check_ray(config)
     _check_shared_memory(config)
     _be_the_only_run()
     memory.check(config)
+
+
+def check_settings(config: DictConfig) -> None:
+    """Refuses what cannot run on any machine without a GPU.
+
+    Args:
+        config: verl's whole configuration.
+
+    Raises:
+        SettingsError: what, the value, the fix.
+    """
+    _check_requirements(config)
+    _check_pool(config)
 
 
 def _check_no_gpu() -> None:
