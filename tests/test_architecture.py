@@ -20,11 +20,13 @@ LAYERS = {
     "divergences": {"checks", "masking"},
     "advantage": {"checks", "divergences", "masking", "rows"},
     "evaluation": {"advantage", "divergences", "masking"},
-    "quickstart": {"evaluation"},
+    "gym": set(),
+    "quickstart": {"evaluation", "gym"},
+    "data": {"gym", "__version__"},
     "verl_plugin": {"advantage", "checks", "divergences", "masking", "rows", "__version__"},
     # Beside the plugin: it speaks where the plugin does not load.
     "doctor": {"divergences", "verl_plugin", "__version__"},
-    "cli": {"doctor"},
+    "cli": {"data", "doctor"},
     "__main__": {"cli"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage"}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from frpo_verl.quickstart import gym
+from frpo_verl import gym
 
 # A hyphen after a digit is a subtraction ("9-4"), not a sign. Decimals stay whole: "3.5" does not state 5.
 _NUMBER = re.compile(r"(?:(?<![0-9])-)?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frpo_verl.quickstart import gym
+from frpo_verl import gym
 
 DATASET = "chain_sum"
 DATA_SOURCE = f"reasoning_gym/{DATASET}"
