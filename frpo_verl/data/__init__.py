@@ -4,7 +4,7 @@
 reasoning-gym are loaded by what needs them.
 """
 
-from frpo_verl.data.build import OUTPUT, Built, build
+from frpo_verl.data.building import OUTPUT, Built, build
 from frpo_verl.data.catalogue import GYM, SETS
 from frpo_verl.data.check import verify
 from frpo_verl.data.errors import DataError

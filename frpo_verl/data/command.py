@@ -68,6 +68,9 @@ def run(options: argparse.Namespace) -> int:
     except data.DataError as error:
         print(f"frpo-verl: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("frpo-verl: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

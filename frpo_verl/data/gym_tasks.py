@@ -1,7 +1,6 @@
 """Problems that reasoning-gym makes on the spot, in a train and a held-out part."""
 
 import difflib
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -21,8 +20,9 @@ class Draw(NamedTuple):
 
     Attributes:
         size: how many problems are drawn; fewer are kept, as none is kept twice.
-        seed: of reasoning-gym and of the split.
-        held_out: share of the different problems that go to the test part, between 0 and 1.
+        seed: of reasoning-gym, for which draws of neighbouring seeds are nearly the same ones, shifted.
+        held_out: share of the different problems that go to the test part, between 0 and 1. Which ones does not depend
+            on size and seed.
     """
 
     size: int = 10_000
@@ -54,7 +54,7 @@ def find(task: str, split: str, draw: Draw) -> Source:
         draw: what to ask for.
 
     Returns:
-        The source of one part. A problem is in the part that its text says, whatever the size is.
+        The source of one part.
 
     Raises:
         DataError: there is no such task, or it cannot be drawn from as asked.
@@ -79,9 +79,7 @@ def find(task: str, split: str, draw: Draw) -> Source:
         problems[0]
     # Each task checks its own settings in its own way.
     except Exception as error:
-        raise DataError(
-            f"{GYM}{task}: reasoning-gym cannot draw from it by default ({error}); choose another"
-        ) from None
+        raise DataError(f"{GYM}{task}: reasoning-gym cannot draw from it as it is ({error}); choose another") from None
     identity = {"task": task, **draw._asdict(), "reasoning_gym": importlib.metadata.version("reasoning-gym")}
     return Source(identity, partial(_rows, problems, draw, split), draw.size, 0, f"reasoning-gym's {task}")
 
@@ -93,9 +91,9 @@ def _rows(problems: Any, draw: Draw, split: str, start: int) -> Iterator[Row]:
 
 
 def _split(question: str, draw: Draw) -> str:
-    # By the text: a task of few problems has each of them many times.
-    digest = hashlib.blake2b(f"{draw.seed}:{dedup.key(question)}".encode(), digest_size=8).digest()
-    return "test" if int.from_bytes(digest, "big") < draw.held_out * 2**64 else "train"
+    # By the text alone: a task of few problems has each of them many times, and the problems of one seed come again
+    # with the next one (reasoning-gym adds the index to the seed).
+    return "test" if dedup.key(question) < draw.held_out * 2**64 else "train"
 
 
 def read(row: Row, task: str, index: int, where: str) -> Problem | None:

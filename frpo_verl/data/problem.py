@@ -62,6 +62,8 @@ def read(row: Mapping[str, Any], columns: Columns, where: str) -> Problem:
     for name, value in (("problem", text), ("answer", answer)):
         if not value:
             raise DataError(f"{where}: the {name} is empty; fill it in, or take the row out")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise DataError(f"{where}: the {name} has half a character (a lone surrogate); mend it")
     found = next((value for name in columns.id if (value := _look(row, name)) is not None), "")
     return Problem(text, answer, str(found))
 

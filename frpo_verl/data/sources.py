@@ -2,12 +2,13 @@
 
 import csv
 import gzip
+import io
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from frpo_verl.data.catalogue import Hub, Part
 from frpo_verl.data.errors import DataError
@@ -91,7 +92,7 @@ def _file(part: Part, path: Path) -> Source:
     return Source(identity, lambda start: read(path, start), total, stat.st_size, str(path))
 
 
-def _open(path: Path) -> IO[str]:
+def _open(path: Path) -> io.TextIOBase:
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     return opener(path, "rt", encoding="utf-8-sig", newline="")
 
@@ -109,9 +110,7 @@ def _json_lines(path: Path, start: int) -> Iterator[Row]:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise DataError(
-                        f"{path}, line {number}: not JSON ({error}); mend the line or take it out"
-                    ) from None
+                    raise DataError(f"{path}, line {number}: not JSON ({error}); mend it, or take it out") from None
                 if not isinstance(row, dict):
                     raise DataError(
                         f"{path}, line {number}: a JSON {type(row).__name__} where an object with columns should be; "

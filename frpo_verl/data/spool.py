@@ -6,6 +6,7 @@ that is kept, if one came with it. A line that a kill has torn is cut off.
 
 import fcntl
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,7 +137,7 @@ def opened(path: Path, header: dict[str, Any], *, unique: bool) -> Iterator[Spoo
 
 
 def _keys(problem: Problem) -> tuple[int, int]:
-    return dedup.key(problem.text), dedup.key(problem.answer) & 0xFFFF_FFFF
+    return dedup.key(problem.text), zlib.crc32(problem.answer.encode())
 
 
 def _line(record: dict[str, Any]) -> bytes:

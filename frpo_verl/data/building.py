@@ -173,8 +173,9 @@ def _finish(name: str, part: Part, path: Path, header: dict[str, Any], work: spo
             f"(https://huggingface.co/datasets/{part.hubs[0].repository}), or --limit {work.read} for a part of it"
         )
     if not work.kept:
-        raise DataError(f"{part.name}: none of the {work.read} rows of {source.place} is left; look at what it holds, "
-                        f"dropped: {_counts(work.dropped) or 'nothing'}")  # fmt: skip
+        dropped = ", ".join(f"{count} {reason}" for reason, count in work.dropped.items())
+        fix = f"look at what it holds ({dropped})" if part.hubs else "raise --size, or change --held-out"
+        raise DataError(f"{part.name}: none of the {work.read} rows of {source.place} is left; {fix}")
     dropped = dict(work.dropped)
     rows = _rows(part, work, dropped)
     if part.split == "train":
@@ -204,7 +205,3 @@ def _remark(part: Part, header: dict[str, Any], sha256: str) -> str:
         f"the rows are not the known ones of {part.hubs[0].repository} (sha256 {part.sha256[:12]}…): look at what "
         "differs before you compare figures with published ones"
     )
-
-
-def _counts(dropped: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in dropped.items())
