@@ -13,7 +13,7 @@ from frpo_verl.data import catalogue, dedup, gym_tasks, leakage, parquet, proble
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.gym_tasks import Draw
-from frpo_verl.data.sources import Source
+from frpo_verl.data.source import Source
 
 OUTPUT = Path("~/data/frpo")
 
@@ -161,8 +161,7 @@ def _convert(part: Part, source: Source, limit: int | None, work: spool.Spool) -
                 found = problem.read(row, part.columns, where)
             else:
                 found = gym_tasks.read(row, part.data_source.partition("/")[2], work.read, where)
-            filtered = found is not None and part.only_english_integers
-            work.add(found, catalogue.dropped_by_filter(found) if filtered else None)
+            work.add(found, part.reason(found) if found is not None and part.reason else None)
             bar.update()
 
 
@@ -170,7 +169,7 @@ def _finish(name: str, part: Part, path: Path, header: dict[str, Any], work: spo
     if part.rows not in (None, work.read) and header["limit"] is None:
         raise DataError(
             f"{part.name}: {source.place} has {work.read} rows and the set has {part.rows}; give the whole set "
-            f"(https://huggingface.co/datasets/{part.hubs[0].repository}), or --limit {work.read} for a part of it"
+            f"({catalogue.address(part.hubs[0])}), or --limit {work.read} for a part of it"
         )
     if not work.kept:
         dropped = ", ".join(f"{count} {reason}" for reason, count in work.dropped.items())

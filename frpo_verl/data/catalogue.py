@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from frpo_verl.data import answers
@@ -35,7 +35,7 @@ class Part(NamedTuple):
         columns: of the source's rows.
         rows: how many the source has, where that is known.
         sha256: of the rows, where it is known; other mirrors may have other identifiers.
-        only_english_integers: leave out what the paper's filter probably leaves out, see `dropped_by_filter`.
+        reason: why a problem is left out, or None; without it none is.
     """
 
     name: str
@@ -45,7 +45,19 @@ class Part(NamedTuple):
     columns: Columns = Columns()
     rows: int | None = None
     sha256: str | None = None
-    only_english_integers: bool = False
+    reason: Callable[[Problem], str | None] | None = None
+
+
+def address(hub: Hub) -> str:
+    """Where a browser finds a repository.
+
+    Args:
+        hub: the place.
+
+    Returns:
+        Its address.
+    """
+    return f"https://huggingface.co/datasets/{hub.repository}"
 
 
 _DAPO_BEFORE = re.compile(
@@ -139,7 +151,7 @@ SETS: dict[str, tuple[Part, ...]] = {
                 read_text=dapo_text,
                 read_answer=answers.whole_number,
             ),
-            only_english_integers=True,
+            reason=dropped_by_filter,
         ),
     ),
     "math500": (

@@ -12,7 +12,7 @@ from frpo_verl.data import dedup
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
-from frpo_verl.data.sources import Row, Source
+from frpo_verl.data.source import Row, Source
 
 
 class Draw(NamedTuple):
@@ -118,7 +118,8 @@ def read(row: Row, task: str, index: int, where: str) -> Problem | None:
     score = gym.load().get_score_answer_fn(task)
     kept = {name: row[name] for name in ("question", "answer", "metadata")}
     try:
-        entry = json.dumps(kept)
+        # Fractions and the like, as text: few verifiers look at them.
+        entry = json.dumps(kept, default=str)
         same = score(row["answer"], json.loads(entry)) == score(row["answer"], row)
     except TypeError:
         same = False

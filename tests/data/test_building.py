@@ -16,7 +16,7 @@ import pytest
 from problem_rows import SCHEMA, asked, jsonl, sums, table
 
 from frpo_verl import data
-from frpo_verl.data import parquet
+from frpo_verl.data import dedup, parquet
 from frpo_verl.data.errors import DataError
 
 SHARED = Path(os.environ.get("FRPO_VERL_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -50,6 +50,7 @@ def test_the_real_sets_come_out_whole(folder, name, count):
     assert (built.rows, built.dropped, built.remark) == (count, {}, "")
     assert asked(built.path) == [row["problem"].strip() for row in source]
     gold = [row["reward_model"]["ground_truth"] for row in table(built.path)]
+    assert len({dedup.key(row["problem"]) for row in source}) == count
     assert gold == [row["answer"] if name == "math500" else str(int(row["answer"])) for row in source]
 
 
