@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from frpo_verl.data import command
+
 EPILOG = """\
 Everything after -- is a command line of verl.trainer.main_ppo, or of another of verl's mains from python -m on, for
 instance
@@ -31,17 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2 if separator else 0
+    if options.command == "data":
+        if separator:
+            parser.error("data takes no --: only doctor reads a command line of verl")
+        return command.run(options)
     if options.command == "plan":
         from frpo_verl.plan import run
 
         return run.run(for_verl, options.gpu_memory)
+    return _doctor(options, for_verl if separator else None)
+
+
+def _doctor(options: argparse.Namespace, for_verl: list[str] | None) -> int:
     from frpo_verl import doctor
 
     report = doctor.examine(
-        for_verl if separator else None,
-        use_ray=not options.no_ray,
-        ray_address=options.ray_address,
-        ray_seconds=options.ray_timeout,
+        for_verl, use_ray=not options.no_ray, ray_address=options.ray_address, ray_seconds=options.ray_timeout
     )
     print(report.as_json() if options.json else report.as_text())
     return 1 if report.problems else 0
@@ -91,4 +98,5 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         help="what one GPU has, for instance 80; a plan that does not fit it is a warning",
     )
+    command.add(commands)
     return parser

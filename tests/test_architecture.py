@@ -23,11 +23,12 @@ LAYERS = {
     "gym": set(),
     "rewards": {"gym"},
     "quickstart": {"evaluation", "gym", "rewards"},
+    "data": {"gym", "__version__"},
     "verl_plugin": {"advantage", "checks", "divergences", "masking", "rows", "__version__"},
     # Beside the plugin: it speaks where the plugin does not load.
     "doctor": {"divergences", "verl_plugin", "__version__"},
     "plan": {"doctor", "verl_plugin"},
-    "cli": {"doctor", "plan"},
+    "cli": {"data", "doctor", "plan"},
     "__main__": {"cli"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage"}

@@ -28,7 +28,9 @@ def test_alone_it_prints_help(capsys):
     assert "doctor" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["heal"], ["doctor", "a=b"], ["doctor", "--ray-timeout", "soon"]])
+@pytest.mark.parametrize(
+    "arguments", [["heal"], ["doctor", "a=b"], ["doctor", "--ray-timeout", "soon"], ["data", "--"]]
+)
 def test_bad_usage_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -75,7 +77,8 @@ def test_problems_are_status_1_in_text_and_in_json(asked, capsys):
 def test_importing_it_imports_nothing_heavy():
     program = (
         "import sys, frpo_verl.cli, frpo_verl.doctor; "
-        "print(sorted({'torch', 'verl', 'ray', 'hydra', 'omegaconf', 'frpo_verl.verl_plugin'} & set(sys.modules)))"
+        "print(sorted({'torch', 'verl', 'ray', 'hydra', 'omegaconf', 'frpo_verl.verl_plugin', 'datasets', 'pyarrow', "
+        "'reasoning_gym', 'tqdm', 'numpy'} & set(sys.modules)))"
     )
     ended = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

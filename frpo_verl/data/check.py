@@ -1,0 +1,35 @@
+"""Whether the parquet files of a folder are what their manifests say, and apart from each other."""
+
+from pathlib import Path
+
+from frpo_verl.data import leakage, parquet
+
+
+def verify(folder: str | Path) -> list[str]:
+    """Checks every parquet file of a folder that has a manifest, and train sets against test sets.
+
+    Args:
+        folder: where `build` wrote to.
+
+    Returns:
+        One sentence for each thing that is wrong; none if all is well.
+    """
+    folder, found = Path(folder).expanduser(), []
+    manifests = sorted(folder.glob("*.manifest.json"))
+    if not manifests:
+        return [f"{folder}: no set of problems was built there; frpo-verl data NAME --output {folder} builds one"]
+    for manifest in manifests:
+        path = manifest.with_name(manifest.name.replace(".manifest.json", ".parquet"))
+        known = parquet.read_manifest(path)
+        if known is None:
+            found.append(f"{path}: the file is missing, or its manifest is broken; build it again")
+        elif parquet.checksum(path) != (known["rows"], known["sha256"]):
+            found.append(
+                f"{path}: its rows are not the {known['rows']} with sha256 {known['sha256'][:12]}… of its manifest; "
+                f"build it again: frpo-verl data {known['name']} --output {folder}"
+            )
+    return found or [
+        f"{folder / train}.parquet: {sum(counts.values())} of its problems are {' and '.join(counts)}; build that "
+        f"test set again, which takes them out"
+        for train, counts in leakage.found(folder).items()
+    ]

@@ -1,0 +1,307 @@
+"""Sets of problems from source to parquet, through kills and the other way round."""
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet
+import pytest
+from problem_rows import SCHEMA, asked, jsonl, sums, table
+
+from frpo_verl import data
+from frpo_verl.data import dedup, parquet
+from frpo_verl.data.errors import DataError
+
+SHARED = Path(os.environ.get("FRPO_VERL_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+
+
+def train(folder, rows, **options):
+    """A train set: that of DAPO has no fixed size."""
+    return data.build("dapo_math_17k", output=folder, source=jsonl(folder.parent / "train.jsonl", rows), **options)[0]
+
+
+def aime(folder, rows, name="aime24"):
+    return data.build(name, output=folder, source=jsonl(folder.parent / f"{name}.jsonl", rows))[0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "new" / "folder"
+
+
+@pytest.fixture(autouse=True)
+def _parent(folder):
+    folder.parent.mkdir()
+
+
+@pytest.mark.parametrize(("name", "count"), [("math500", 500), ("aime24", 30)])
+def test_the_real_sets_come_out_whole(folder, name, count):
+    if not (SHARED / f"{name}.jsonl").is_file():
+        pytest.skip(f"no {name}.jsonl in {SHARED}; name its folder by FRPO_VERL_SHARED_DATA")
+    source = [json.loads(line) for line in (SHARED / f"{name}.jsonl").read_text().splitlines()]
+    built = data.build(name, output=folder, source=str(SHARED / f"{name}.jsonl"))[0]
+    assert (built.rows, built.dropped, built.remark) == (count, {}, "")
+    assert asked(built.path) == [row["problem"].strip() for row in source]
+    gold = [row["reward_model"]["ground_truth"] for row in table(built.path)]
+    assert len({dedup.key(row["problem"]) for row in source}) == count
+    assert gold == [row["answer"] if name == "math500" else str(int(row["answer"])) for row in source]
+
+
+def test_a_row_has_verls_schema_and_the_papers_prompt(folder):
+    built = aime(folder, sums(30))
+    rows = table(built.path)
+    assert all(set(row) == SCHEMA for row in rows)
+    assert rows[7] == {
+        "data_source": "frpo/aime24",
+        "prompt": [
+            {
+                "role": "user",
+                "content": "What is $7 + 1$? Let's think step by step and output the final answer within \\boxed{}.",
+            }
+        ],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "8"},
+        "extra_info": {"index": 7, "split": "test", "id": "sum-7", "task": None, "entry": None},
+    }
+
+
+def test_the_checksum_is_that_of_the_rows_as_sorted_json_lines(folder):
+    built = train(folder, sums(9))
+    lines = [json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n" for row in table(built.path)]
+    assert built.sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_verl_can_put_sets_of_every_kind_together(folder):
+    # As verl.utils.dataset.rl_dataset reads several files.
+    paths = [aime(folder, sums(30)).path, train(folder, sums(9, 50)).path]
+    paths += [
+        built.path for built in data.build("reasoning_gym:chain_sum", output=folder, draw=data.Draw(20, held_out=0.5))
+    ]
+    tables = [datasets.load_dataset("parquet", data_files=str(path))["train"] for path in paths]
+    assert len(datasets.concatenate_datasets(tables)) == 30 + 9 + 20
+
+
+def test_a_train_set_has_each_problem_once_and_none_with_two_answers(folder):
+    rows = sums(5)
+    rows.insert(3, {"problem": "what is\n$0+1$", "answer": "1"})
+    rows.append({"problem": "What is $2 + 1$", "answer": "4"})
+    rows.append({"problem": "求 $1 + 1$", "answer": "2"})
+    rows.append({"problem": "What is a half?", "answer": "1/2"})
+    built = train(folder, rows)
+    assert asked(built.path) == ["What is $0 + 1$?", "What is $1 + 1$?", "What is $3 + 1$?", "What is $4 + 1$?"]
+    assert built.dropped == {"duplicate": 2, "not English": 1, "answer not a whole number": 1, "two answers": 1}
+
+
+def test_a_benchmark_keeps_what_it_has_twice(folder):
+    assert aime(folder, sums(15) * 2).rows == 30
+
+
+@pytest.mark.parametrize("train_first", [True, False])
+def test_no_problem_of_a_test_set_is_trained_on_whichever_was_built_first(folder, train_first):
+    steps = [lambda: train(folder, sums(50)), lambda: aime(folder, [row | {"id": 0} for row in sums(30, 10)])]
+    first, second = (step() for step in (steps if train_first else steps[::-1]))
+    path = folder / "dapo_math_17k.parquet"
+    assert asked(path) == [row["problem"] for row in sums(10) + sums(10, 40)]
+    manifest = json.loads((folder / "dapo_math_17k.manifest.json").read_text())
+    assert (manifest["rows"], manifest["dropped"]) == (20, {"in aime24": 30})
+    assert second.taken == ({"dapo_math_17k": 30} if train_first else {})
+    assert data.verify(folder) == []
+    assert train(folder, sums(50)).rows == 20
+
+
+def test_the_order_of_building_changes_nothing(tmp_path):
+    one, other = tmp_path / "one" / "x", tmp_path / "other" / "x"
+    for path in (one, other):
+        path.parent.mkdir()
+    train(one, sums(50)), aime(one, sums(30, 10)), aime(one, sums(30, 45), "aime25")
+    aime(other, sums(30, 45), "aime25"), aime(other, sums(30, 10)), train(other, sums(50))
+    assert parquet.checksum(one / "dapo_math_17k.parquet") == parquet.checksum(other / "dapo_math_17k.parquet")
+
+
+def test_both_parts_of_gsm8k_from_a_folder_and_one_from_a_file(folder, monkeypatch):
+    monkeypatch.setitem(data.SETS, "gsm8k", tuple(part._replace(rows=5) for part in data.SETS["gsm8k"]))
+    clone = folder.parent / "clone"
+    clone.mkdir()
+    rows = [{"question": row["problem"], "answer": f"so it is\n#### {row['answer']}"} for row in sums(9)]
+    jsonl(clone / "train.jsonl", rows[:5]), jsonl(clone / "test.jsonl", rows[4:])
+    (clone / "README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: train.jsonl\n"
+        "  - split: test\n    path: test.jsonl\n---\n"
+    )
+    test, trained = data.build("gsm8k", output=folder, source=str(clone))
+    assert (test.path.name, test.rows, trained.path.name, trained.rows) == (
+        "gsm8k_test.parquet",
+        5,
+        "gsm8k_train.parquet",
+        4,
+    )
+    assert trained.dropped == {"in gsm8k_test": 1}
+    assert {row["data_source"] for row in table(trained.path)} == {"frpo/gsm8k"}
+    with pytest.raises(DataError, match="gsm8k with --source .*: it makes 2 files, not one; name gsm8k_test or"):
+        data.build("gsm8k", output=folder, source=str(clone / "train.jsonl"))
+    assert data.build("gsm8k_train", output=folder, source=str(clone / "train.jsonl"))[0].rows == 4
+
+
+def test_what_is_there_from_the_same_source_is_not_made_again(folder):
+    first = train(folder, sums(9))
+    stamp = first.path.stat().st_mtime_ns
+    path = folder.parent / "train.jsonl"
+    again = data.build("dapo_math_17k", output=folder, source=str(path))[0]
+    assert again.reused and again[:5] == first[:5] and first.path.stat().st_mtime_ns == stamp
+    assert not data.build("dapo_math_17k", output=folder, source=str(path), limit=4)[0].reused
+    first.path.write_bytes(b"broken")
+    assert data.build("dapo_math_17k", output=folder, source=str(path))[0].rows == 9
+    (folder / "dapo_math_17k.manifest.json").write_text("{")
+    assert not data.build("dapo_math_17k", output=folder, source=str(path))[0].reused
+
+
+def test_a_limit_is_a_part_and_its_row_count_is_right(folder):
+    source = jsonl(folder.parent / "rows.jsonl", sums(500))
+    assert data.build("math500", output=folder, source=source, limit=3)[0].rows == 3
+
+
+KILLED = """
+import sys
+from frpo_verl import data
+data.build("dapo_math_17k", output=sys.argv[1], source=sys.argv[2])
+"""
+
+
+def test_a_killed_process_is_gone_on_from_where_it_was(folder):
+    source = jsonl(folder.parent / "rows.jsonl", sums(6_000) + sums(100))
+    process = subprocess.Popen([sys.executable, "-P", "-c", KILLED, str(folder), source])
+    unfinished = folder / "dapo_math_17k.unfinished"
+    deadline = time.monotonic() + 60
+    while not unfinished.exists() or unfinished.stat().st_size < 60_000:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "dapo_math_17k.parquet").exists()
+
+    built = data.build("dapo_math_17k", output=folder, source=source)[0]
+    assert 300 < built.resumed < 6_000
+    assert (built.rows, built.dropped) == (6_000, {"duplicate": 100})
+    assert built.sha256 == data.build("dapo_math_17k", output=folder.parent / "whole", source=source)[0].sha256
+    assert sorted(path.name for path in folder.iterdir()) == ["dapo_math_17k.manifest.json", "dapo_math_17k.parquet"]
+
+
+def test_torn_anywhere_the_result_is_the_same(folder, monkeypatch):
+    rows = sums(6) + sums(2) + [{"problem": "What is $5 + 1$?", "answer": "7"}] + sums(3, 6)
+    source = jsonl(folder.parent / "rows.jsonl", rows)
+    unfinished = folder / "dapo_math_17k.unfinished"
+    monkeypatch.setattr(parquet, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        data.build("dapo_math_17k", output=folder, source=source)
+    whole = unfinished.read_bytes()
+    monkeypatch.undo()
+    expected = data.build("dapo_math_17k", output=folder, source=source)[0]
+    assert (expected.rows, expected.resumed) == (8, 12)
+    for cut in range(0, len(whole), 17):
+        expected.path.unlink()
+        unfinished.write_bytes(whole[:cut])
+        built = data.build("dapo_math_17k", output=folder, source=source)[0]
+        assert (built.sha256, built.dropped) == (expected.sha256, expected.dropped)
+
+
+def test_of_another_source_nothing_is_gone_on_with(folder):
+    rows = sums(20)
+    rows[10]["answer"] = ""
+    with pytest.raises(DataError, match=r"train.jsonl, row 11: the answer is empty; fill it in, or take the row out"):
+        train(folder, rows)
+    assert (folder / "dapo_math_17k.unfinished").exists()
+    assert train(folder, sums(20)).resumed == 0
+
+
+def test_two_processes_do_not_write_into_each_other(folder, monkeypatch):
+    source = jsonl(folder.parent / "rows.jsonl", sums(9))
+
+    def second(*_):
+        with pytest.raises(DataError, match="another process is converting into it; wait for it"):
+            monkeypatch.undo()
+            data.build("dapo_math_17k", output=folder, source=source)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parquet, "write", second)
+    with pytest.raises(KeyboardInterrupt):
+        data.build("dapo_math_17k", output=folder, source=source)
+
+
+def test_a_full_disk_loses_nothing(folder, monkeypatch):
+    source = jsonl(folder.parent / "rows.jsonl", sums(9))
+    real = parquet.write
+
+    def full(rows, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parquet, "write", full)
+    with pytest.raises(DataError, match="the disk is full; what was converted is kept: make room, and give the same"):
+        data.build("dapo_math_17k", output=folder, source=source)
+    monkeypatch.setattr(parquet, "write", real)
+    assert data.build("dapo_math_17k", output=folder, source=source)[0].resumed == 9
+
+
+def test_too_little_room_is_said_before_anything_is_read(folder, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(DataError, match=r"--output .*: 0 MiB are free there and aime24 may need .* MiB on the way"):
+        aime(folder, sums(30))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a file", "a file/below", "/proc/nowhere"])
+def test_a_folder_that_cannot_be_written_to(tmp_path, name):
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(DataError, match="--output .*: cannot be written to .*; choose another folder"):
+        data.build("math500", output=tmp_path / name)
+
+
+def test_a_set_of_the_wrong_size_is_not_taken_for_it(folder):
+    with pytest.raises(DataError) as error:
+        aime(folder, sums(29))
+    assert str(error.value) == (
+        f"aime24: {folder.parent}/aime24.jsonl has 29 rows and the set has 30; give the whole set "
+        "(https://huggingface.co/datasets/HuggingFaceH4/aime_2024), or --limit 29 for a part of it"
+    )
+    assert not (folder / "aime24.parquet").exists()
+
+
+def test_a_set_of_which_nothing_is_left(folder):
+    with pytest.raises(DataError, match=r"none of the 1 rows of .* is left; look at what it holds \(1 not English\)"):
+        train(folder, [{"problem": "求 $x$", "answer": "1"}])
+
+
+def test_a_limit_of_nothing(folder):
+    with pytest.raises(DataError, match="--limit 0: it must be 1 or more; leave it out for everything"):
+        train(folder, sums(1), limit=0)
+
+
+def test_other_rows_than_the_published_ones_are_told(folder):
+    assert "look at what differs before you compare" in aime(folder, sums(30)).remark
+
+
+def test_verify_finds_what_was_changed_lost_and_leaked(folder):
+    assert data.verify(folder) == [
+        f"{folder}: no set of problems was built there; frpo-verl data NAME --output {folder} builds one"
+    ]
+    built, test = train(folder, sums(50)), aime(folder, sums(30, 100))
+    assert data.verify(folder) == []
+    rows = table(built.path)
+    rows[3]["prompt"], rows[4]["prompt"] = table(test.path)[0]["prompt"], table(test.path)[1]["prompt"]
+    schema = pyarrow.parquet.read_schema(built.path)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), built.path)
+    [changed] = data.verify(folder)
+    assert changed.startswith(f"{built.path}: its rows are not the 50 with sha256 {built.sha256[:12]}… of its manifest")
+    manifest = json.loads((folder / "dapo_math_17k.manifest.json").read_text())
+    manifest["rows"], manifest["sha256"] = parquet.checksum(built.path)
+    (folder / "dapo_math_17k.manifest.json").write_text(json.dumps(manifest))
+    [leaked] = data.verify(folder)
+    assert leaked.startswith(f"{built.path}: 2 of its problems are in aime24; build that test set again")
+    test.path.unlink()
+    assert data.verify(folder) == [f"{test.path}: the file is missing, or its manifest is broken; build it again"]

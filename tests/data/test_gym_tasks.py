@@ -1,0 +1,90 @@
+"""Problems that reasoning-gym makes, and that its verifiers can score from the file."""
+
+import json
+
+import pytest
+from problem_rows import asked, table
+
+from frpo_verl import data, gym
+from frpo_verl.data import gym_tasks
+from frpo_verl.data.errors import DataError
+
+
+@pytest.mark.parametrize("task", ["chain_sum", "propositional_logic", "gsm_symbolic"])
+def test_a_row_is_scored_by_the_tasks_own_verifier(tmp_path, task):
+    test, train = data.build(f"reasoning_gym:{task}", output=tmp_path, draw=data.Draw(30, held_out=0.4))
+    assert (test.path.name, train.path.name) == (
+        f"reasoning_gym_{task}_test.parquet",
+        f"reasoning_gym_{task}_train.parquet",
+    )
+    score = gym.load().get_score_answer_fn(task)
+    originals = gym.load().create_dataset(task, size=30, seed=0)
+    for row in table(test.path) + table(train.path):
+        info, original = row["extra_info"], originals[row["extra_info"]["index"]]
+        entry = json.loads(info["entry"])
+        assert (row["data_source"], info["task"]) == (f"reasoning_gym/{task}", task)
+        assert (entry["question"], entry["answer"]) == (original["question"], original["answer"])
+        assert score(entry["answer"], entry) == score(original["answer"], original)
+        assert row["reward_model"]["ground_truth"] == (original["answer"] or "")
+        assert row["prompt"][0]["content"].startswith(original["question"])
+
+
+def test_the_parts_share_no_problem_and_no_problem_is_there_twice(tmp_path):
+    test, train = data.build("reasoning_gym:letter_jumble", output=tmp_path, draw=data.Draw(120, held_out=0.25))
+    problems = asked(test.path) + asked(train.path)
+    assert len(problems) == len(set(problems))
+    assert 15 <= test.rows <= 45
+
+
+def test_a_problem_is_in_the_same_part_whatever_is_drawn(tmp_path):
+    draws = data.Draw(60, held_out=0.3), data.Draw(90, held_out=0.3), data.Draw(60, seed=1000, held_out=0.3)
+    train, test = [], []
+    for number, draw in enumerate(draws):
+        for built in data.build("reasoning_gym:chain_sum", output=tmp_path / str(number), draw=draw):
+            (train if built.split == "train" else test).append(set(asked(built.path)))
+    assert train[0] < train[1] and test[0] < test[1]
+    assert train[2] - train[1] and not set.union(*train) & set.union(*test)
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "says"),
+    [
+        ("chain_sums", {}, "reasoning_gym:chain_sums: reasoning-gym has no such task; did you mean .*:chain_sum"),
+        ("zzzzzz", {}, "reasoning_gym:zzzzzz: reasoning-gym has no such task; it has .*acre, advanced_geometry, "),
+        (
+            "composite",
+            {},
+            r"reasoning_gym:composite: reasoning-gym cannot draw from it as it is \(Must specify at least",
+        ),
+        (
+            "arc_agi",
+            {},
+            "reasoning-gym's arc_agi, row [0-9]: its verifier needs Python objects that a parquet file cannot",
+        ),
+        ("chain_sum", {"size": 0}, "--size 0 --held-out 0.1: the size must be 1 or more"),
+        (
+            "chain_sum",
+            {"held_out": 1.0},
+            "--size 10000 --held-out 1: the size must be 1 or more and the held-out share",
+        ),
+        (
+            "chain_sum",
+            {"size": 3, "held_out": 1e-9},
+            "reasoning_gym_chain_sum_test: none of the 3 rows .* is left; raise --size, or",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_named_with_the_fix(tmp_path, name, draw, says):
+    with pytest.raises(DataError, match=says):
+        data.build(f"reasoning_gym:{name}", output=tmp_path, draw=data.Draw(**draw))
+
+
+def test_a_source_is_of_no_use(tmp_path):
+    with pytest.raises(DataError, match="reasoning_gym:chain_sum with --source .*; leave --source out"):
+        data.build("reasoning_gym:chain_sum", output=tmp_path, source=__file__)
+
+
+def test_without_reasoning_gym_the_package_is_named(monkeypatch):
+    monkeypatch.setattr(gym_tasks.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="reasoning-gym is not installed; pip install reasoning-gym"):
+        gym_tasks.find("chain_sum", "train", data.Draw())
