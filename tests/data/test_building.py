@@ -162,6 +162,14 @@ def test_what_is_there_from_the_same_source_is_not_made_again(folder):
     assert not data.build("dapo_math_17k", output=folder, source=str(path))[0].reused
 
 
+def test_beside_a_broken_test_set_nothing_is_trained_on(folder):
+    aime(folder, sums(30)).path.write_bytes(b"broken")
+    with pytest.raises(DataError, match="aime24.parquet: the file is broken .*; remove it, and build that set again"):
+        train(folder, sums(50))
+    assert data.verify(folder)[0].endswith(f"of its manifest; build it again: frpo-verl data aime24 --output {folder}")
+    assert not (folder / "dapo_math_17k.parquet").exists()
+
+
 def test_a_limit_is_a_part_and_its_row_count_is_right(folder):
     source = jsonl(folder.parent / "rows.jsonl", sums(500))
     assert data.build("math500", output=folder, source=source, limit=3)[0].rows == 3
@@ -236,15 +244,15 @@ def test_two_processes_do_not_write_into_each_other(folder, monkeypatch):
 
 def test_a_full_disk_loses_nothing(folder, monkeypatch):
     source = jsonl(folder.parent / "rows.jsonl", sums(9))
-    real = parquet.write
 
-    def full(rows, path):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(parquet, "write", full)
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
     with pytest.raises(DataError, match="the disk is full; what was converted is kept: make room, and give the same"):
         data.build("dapo_math_17k", output=folder, source=source)
-    monkeypatch.setattr(parquet, "write", real)
+    assert [path.name for path in folder.iterdir()] == ["dapo_math_17k.unfinished"]
+    monkeypatch.undo()
     assert data.build("dapo_math_17k", output=folder, source=source)[0].resumed == 9
 
 
