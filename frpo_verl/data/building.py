@@ -74,9 +74,11 @@ def build(
         DataError: what, the value, the fix.
     """
     chosen = gym_tasks.parts(name) if name.startswith(GYM) else catalogue.parts(name)
-    if source is not None and (len(chosen) > 1 or not chosen[0].hubs) and not Path(source).expanduser().is_dir():
-        fix = "leave --source out" if not chosen[0].hubs else f"name {' or '.join(part.name for part in chosen)}"
-        raise DataError(f"{name} with --source {source}: it makes {len(chosen)} files, not one; {fix}")
+    if source is not None and not chosen[0].hubs:
+        raise DataError(f"{name} with --source {source}: it is made on the spot; leave --source out")
+    if source is not None and len(chosen) > 1 and Path(source).expanduser().is_file():
+        names = " or ".join(part.name for part in chosen)
+        raise DataError(f"{name} with --source {source}: it is {len(chosen)} sets, not one; name {names}")
     if limit is not None and limit < 1:
         raise DataError(f"--limit {limit}: it must be 1 or more; leave it out for everything")
     for package in ("pyarrow", "datasets", "tqdm"):
@@ -108,6 +110,7 @@ def _build(name: str, part: Part, folder: Path, source: Source, limit: int | Non
     if (done := _done(path, header)) is not None:
         return done
     _room(folder, part, source, limit)
+    source.connect()
     try:
         with spool.opened(folder / f"{part.name}.unfinished", header, unique=not _benchmark(part)) as work:
             _convert(part, source, limit, work)

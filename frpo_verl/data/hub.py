@@ -1,5 +1,6 @@
 """Rows of a repository of the Hugging Face hub, or of a folder laid out like one, one after another."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,25 @@ def read(part: Part, hub: Hub) -> Source:
         hub: where it is; a whole path as its repository is a local folder.
 
     Returns:
-        The source.
-
-    Raises:
-        DataError: it cannot be reached, or has no such configuration or split.
+        The source; its `connect` and its rows raise a DataError where the repository cannot be reached, or has no such
+        configuration or split.
     """
+    local = Path(hub.repository).is_absolute()
+    files = [file.stat() for file in Path(hub.repository).rglob("*") if file.is_file()] if local else []
+    identity = {
+        **hub._asdict(),
+        "bytes": sum(file.st_size for file in files),
+        "changed": max((file.st_mtime_ns for file in files), default=0),
+    }
+    connect = functools.cache(functools.partial(_connect, part, hub, local))
+    return Source(identity, lambda start: _stream(connect(), start, hub), part.rows, 0, hub.repository, connect)
+
+
+def _connect(part: Part, hub: Hub, local: bool) -> Any:
     import datasets
 
-    local = Path(hub.repository).is_absolute()
     try:
-        stream = datasets.load_dataset(hub.repository, hub.config, split=hub.split, streaming=True)
+        return datasets.load_dataset(hub.repository, hub.config, split=hub.split, streaming=True)
     except ValueError as error:
         raise DataError(
             f"{hub.repository}: {part.name} is not in it as config={hub.config}, split={hub.split} "
@@ -34,18 +44,6 @@ def read(part: Part, hub: Hub) -> Source:
         ) from None
     except OSError as error:
         raise DataError(f"{hub.repository}: {_unreachable(part, hub, local)} ({_first_line(error)})") from None
-    files = [file.stat() for file in Path(hub.repository).rglob("*") if file.is_file()] if local else []
-    return Source(
-        {
-            **hub._asdict(),
-            "bytes": sum(file.st_size for file in files),
-            "changed": max((file.st_mtime_ns for file in files), default=0),
-        },
-        lambda start: _stream(stream, start, hub),
-        part.rows,
-        0,
-        hub.repository,
-    )
 
 
 def _unreachable(part: Part, hub: Hub, local: bool) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from frpo_verl.data import prompt
 from frpo_verl.data.catalogue import Part
+from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
 
 ROW_GROUP = 10_000
@@ -58,13 +59,16 @@ def write(rows: Iterable[Row], path: Path) -> tuple[int, str]:
 
     schema, digest, count = _schema(), hashlib.sha256(), 0
     unfinished = path.with_name(path.name + ".writing")
-    with pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for group in _groups(rows, ROW_GROUP):
-            for each in group:
-                digest.update(_canonical(each))
-            writer.write_table(pyarrow.Table.from_pylist(group, schema))
-            count += len(group)
-    os.replace(unfinished, path)
+    try:
+        with pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for group in _groups(rows, ROW_GROUP):
+                for each in group:
+                    digest.update(_canonical(each))
+                writer.write_table(pyarrow.Table.from_pylist(group, schema))
+                count += len(group)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return count, digest.hexdigest()
 
 
@@ -76,12 +80,19 @@ def read(path: Path) -> Iterator[Row]:
 
     Yields:
         A row.
+
+    Raises:
+        DataError: the file is broken.
     """
+    import pyarrow
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1024):
-            yield from batch.to_pylist()
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: the file is broken ({error}); remove it, and build that set again") from None
 
 
 def checksum(path: Path) -> tuple[int, str] | None:
@@ -94,14 +105,12 @@ def checksum(path: Path) -> tuple[int, str] | None:
         How many, and the SHA-256 of their JSON (keys sorted, no white space, ASCII, a line each); None where the file
         is broken.
     """
-    import pyarrow
-
     digest, count = hashlib.sha256(), 0
     try:
         for each in read(path):
             digest.update(_canonical(each))
             count += 1
-    except (pyarrow.ArrowInvalid, OSError):
+    except DataError:
         return None
     return count, digest.hexdigest()
 

@@ -15,6 +15,7 @@ class Source(NamedTuple):
         total: how many rows there are, or None.
         size: bytes, or 0 where that is not known.
         place: for messages.
+        connect: finds out whether rows can be had, where that takes a network.
     """
 
     identity: dict[str, Any]
@@ -22,3 +23,4 @@ class Source(NamedTuple):
     total: int | None
     size: int
     place: str
+    connect: Callable[[], Any] = lambda: None

@@ -17,7 +17,7 @@ def find(part: Part, source: str | None) -> Source:
         source: a file, a folder, or a repository of the hub; None for the part's own repository.
 
     Returns:
-        The source; nothing but its first bytes is read yet.
+        The source; no row is read yet, except of an array of JSON.
 
     Raises:
         DataError: it is not there, or of a kind that cannot be read.

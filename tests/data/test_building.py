@@ -144,7 +144,7 @@ def test_both_parts_of_gsm8k_from_a_folder_and_one_from_a_file(folder, monkeypat
     )
     assert trained.dropped == {"in gsm8k_test": 1}
     assert {row["data_source"] for row in table(trained.path)} == {"frpo/gsm8k"}
-    with pytest.raises(DataError, match="gsm8k with --source .*: it makes 2 files, not one; name gsm8k_test or"):
+    with pytest.raises(DataError, match="gsm8k with --source .*: it is 2 sets, not one; name gsm8k_test or"):
         data.build("gsm8k", output=folder, source=str(clone / "train.jsonl"))
     assert data.build("gsm8k_train", output=folder, source=str(clone / "train.jsonl"))[0].rows == 4
 
@@ -160,6 +160,27 @@ def test_what_is_there_from_the_same_source_is_not_made_again(folder):
     assert data.build("dapo_math_17k", output=folder, source=str(path))[0].rows == 9
     (folder / "dapo_math_17k.manifest.json").write_text("{")
     assert not data.build("dapo_math_17k", output=folder, source=str(path))[0].reused
+
+
+def test_what_is_there_from_the_hub_needs_no_network(folder, monkeypatch):
+    def load(*_, **__):
+        return datasets.Dataset.from_list(sums(30)).to_iterable_dataset()
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    first = data.build("aime25", output=folder)[0]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: (_ for _ in ()).throw(ConnectionError("gone")))
+    assert data.build("aime25", output=folder)[0] == first._replace(reused=True)
+    with pytest.raises(DataError, match="the hub cannot be reached"):
+        data.build("aime24", output=folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["aime25.manifest.json", "aime25.parquet"]
+
+
+def test_beside_a_broken_test_set_nothing_is_trained_on(folder):
+    aime(folder, sums(30)).path.write_bytes(b"broken")
+    with pytest.raises(DataError, match="aime24.parquet: the file is broken .*; remove it, and build that set again"):
+        train(folder, sums(50))
+    assert data.verify(folder)[0].endswith(f"of its manifest; build it again: frpo-verl data aime24 --output {folder}")
+    assert not (folder / "dapo_math_17k.parquet").exists()
 
 
 def test_a_limit_is_a_part_and_its_row_count_is_right(folder):
@@ -236,15 +257,15 @@ def test_two_processes_do_not_write_into_each_other(folder, monkeypatch):
 
 def test_a_full_disk_loses_nothing(folder, monkeypatch):
     source = jsonl(folder.parent / "rows.jsonl", sums(9))
-    real = parquet.write
 
-    def full(rows, path):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(parquet, "write", full)
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
     with pytest.raises(DataError, match="the disk is full; what was converted is kept: make room, and give the same"):
         data.build("dapo_math_17k", output=folder, source=source)
-    monkeypatch.setattr(parquet, "write", real)
+    assert [path.name for path in folder.iterdir()] == ["dapo_math_17k.unfinished"]
+    monkeypatch.undo()
     assert data.build("dapo_math_17k", output=folder, source=source)[0].resumed == 9
 
 

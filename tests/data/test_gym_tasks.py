@@ -80,7 +80,7 @@ def test_what_cannot_be_drawn_is_named_with_the_fix(tmp_path, name, draw, says):
 
 
 def test_a_source_is_of_no_use(tmp_path):
-    with pytest.raises(DataError, match="reasoning_gym:chain_sum with --source .*; leave --source out"):
+    with pytest.raises(DataError, match="with --source .*: it is made on the spot; leave --source out"):
         data.build("reasoning_gym:chain_sum", output=tmp_path, source=__file__)
 
 

@@ -114,11 +114,11 @@ def test_a_changed_clone_is_another_source(clone):
 def test_a_clone_of_something_else(clone, tmp_path_factory):
     olympiad = catalogue.parts("olympiad_bench")[0]
     with pytest.raises(DataError, match="olympiad_bench is not in it as config=OE_TO_maths_en_COMP, split=train"):
-        sources.find(olympiad, str(clone))
+        sources.find(olympiad, str(clone)).connect()
     with pytest.raises(
         DataError, match="no data file is in this folder; clone https://huggingface.co/datasets/math-ai"
     ):
-        sources.find(catalogue.parts("amc23")[0], str(tmp_path_factory.mktemp("empty")))
+        sources.find(catalogue.parts("amc23")[0], str(tmp_path_factory.mktemp("empty"))).connect()
 
 
 @pytest.fixture
@@ -139,8 +139,8 @@ def hub(monkeypatch):
 def test_the_hub_is_asked_for_the_sets_own_repository_or_a_known_or_unknown_other_one(hub):
     part = catalogue.parts("aime24")[0]
     assert list(sources.find(part, None).rows(4)) == ROWS[4:10]
-    sources.find(part, "math-ai/aime24")
-    sources.find(part, "somebody/aime-2024")
+    sources.find(part, "math-ai/aime24").connect()
+    sources.find(part, "somebody/aime-2024").connect()
     assert hub == [
         ("HuggingFaceH4/aime_2024", None, "train", True),
         ("math-ai/aime24", None, "test", True),
@@ -156,7 +156,7 @@ def test_a_hub_out_of_reach_says_what_to_download_and_how_to_give_it(monkeypatch
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(DataError) as error:
-        sources.find(PART, None)
+        sources.find(PART, None).connect()
     assert str(error.value) == (
         "HuggingFaceH4/MATH-500: the hub cannot be reached, or has no such repository; download the data file from "
         "https://huggingface.co/datasets/HuggingFaceH4/MATH-500 where there is a network, and give it: frpo-verl data "
