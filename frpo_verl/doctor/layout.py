@@ -8,6 +8,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 ACCELERATORS = ("GPU", "NPU")
 """Ray's resources by which verl places its workers."""
@@ -50,27 +53,25 @@ def chosen(accelerators: Sequence[int], nodes: int | None, per_node: int | None)
     return nodes, per_node or able[nodes - 1]
 
 
-def wait_for(look: Callable[[], list[int]], nodes: int | None, per_node: int | None, seconds: float) -> tuple[int, int]:
-    """The same, given some time for nodes to join where their number is known.
+def patiently(look: Callable[[], Result], seconds: float) -> Result:
+    """What `look` returns, tried again while it raises `LayoutError`: nodes may have been started a moment ago.
 
     Args:
-        look: how many accelerators each node has now.
-        nodes: how many nodes are wanted, or None.
-        per_node: how many accelerators of each, or None.
-        seconds: how long they have.
+        look: a look at the cluster.
+        seconds: for how long; 0 for one look.
 
     Returns:
-        Nodes and accelerators a node.
+        What it returns.
 
     Raises:
-        LayoutError: after that time the cluster still has fewer.
+        LayoutError: the last one.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return chosen(look(), nodes, per_node)
+            return look()
         except LayoutError:
-            if nodes is None or time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise
             time.sleep(1)
 
@@ -115,10 +116,12 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: the address, the wanted number of nodes or "", the wanted number of GPUs a node or "".
     """
-    address, nodes, per_node = arguments
-    wanted = _number("NNODES", nodes), _number("NGPUS_PER_NODE", per_node)
-    _connect(address)
-    print(*wait_for(_accelerators, *wanted, seconds=SECONDS_TO_JOIN))
+    address, *numbers = arguments
+    nodes, per_node = map(_number, ("NNODES", "NGPUS_PER_NODE"), numbers)
+    # Where nothing is asked for, what is there now is what there is.
+    seconds = SECONDS_TO_JOIN if nodes else 0
+    patiently(lambda: _connect(address), seconds)
+    print(*patiently(lambda: chosen(_accelerators(), nodes, per_node), seconds))
 
 
 if __name__ == "__main__":

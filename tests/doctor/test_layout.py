@@ -2,7 +2,7 @@
 
 import pytest
 
-from frpo_verl.doctor.layout import LayoutError, chosen, main, wait_for
+from frpo_verl.doctor.layout import LayoutError, chosen, main, patiently
 
 
 @pytest.mark.parametrize(
@@ -35,19 +35,14 @@ def test_too_few_are_one_sentence(accelerators, nodes, per_node, sentence):
 
 
 def test_nodes_that_are_wanted_are_waited_for():
-    joining = iter([[4], [4], [4, 4]])
-    assert wait_for(lambda: next(joining), 2, None, seconds=30) == (2, 4)
+    joining = iter([[], [4], [4, 4]])
+    assert patiently(lambda: chosen(next(joining), 2, None), seconds=30) == (2, 4)
 
 
 def test_not_for_ever():
+    looks = iter([[4, 4], [4, 4, 4]])
     with pytest.raises(LayoutError, match="NNODES=3"):
-        wait_for(lambda: [4, 4], 3, None, seconds=0)
-
-
-def test_where_no_number_is_wanted_nothing_is_waited_for():
-    asked = iter([[]])
-    with pytest.raises(LayoutError, match="no GPU"):
-        wait_for(lambda: next(asked), None, None, seconds=30)
+        patiently(lambda: chosen(next(looks), 3, None), seconds=0)
 
 
 @pytest.mark.parametrize("number", ["0", "two", "-1"])

@@ -8,7 +8,8 @@ import pytest
 from composed import RECIPES, caught, composed
 
 from frpo_verl.doctor import configuration
-from frpo_verl.verl_plugin import preflight, settings
+from frpo_verl.quickstart import tiny
+from frpo_verl.verl_plugin import inputs
 
 pytestmark = pytest.mark.verl
 
@@ -44,8 +45,9 @@ def knobs_of(recipe: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def cpu_platform_as_in_a_recipe(monkeypatch):
-    # A recipe sets it for its own processes; here verl is in this process, and asked as the GPU recipes ask it.
+def a_machine_with_all_that_it_needs(monkeypatch):
+    # Model, data and GPUs; whether they are there has tests of its own.
+    monkeypatch.setattr(inputs, "problems", lambda config: iter(()))
     monkeypatch.delenv("VERL_PLATFORM", raising=False)
 
 
@@ -65,12 +67,10 @@ def configuration_of(tmp_path_factory):
 
 
 def refusals(config) -> list[str]:
-    """What verl and the plugin have against a configuration, but for what is not on this machine."""
-    return preflight_of(config) or configuration.refused_by_verl(config)
-
-
-def preflight_of(config) -> list[str]:
-    return [] if not settings.asks_for_future(config.algorithm) else list(preflight.problems_of_settings(config))
+    """What the plugin's start-up checks and verl's own have against a configuration; its dataclasses are made there."""
+    found = configuration.examine(config)
+    assert found.rows["advantage estimator"] == config.algorithm.adv_estimator
+    return found.problems
 
 
 @pytest.mark.parametrize("recipe", OF_VERL)
@@ -78,9 +78,22 @@ def test_verl_composes_it_and_makes_its_dataclasses(configuration_of, recipe):
     assert refusals(configuration_of(recipe)) == []
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A critic's configuration reads its model's; verl's others do not."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.save_pretrained(folder)
+    model = tiny.make_model(tokenizer)
+    # Set where weights are saved.
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_is_what_it_says(configuration_of, method):
-    config = configuration_of(BY_METHOD, METHOD=method)
+def test_every_method_is_what_it_says(configuration_of, model, method):
+    config = configuration_of(BY_METHOD, METHOD=method, MODEL_PATH=model)
     assert refusals(config) == []
     algorithm = config.algorithm
     estimator, penalty, in_loss, in_reward = METHODS[method]
