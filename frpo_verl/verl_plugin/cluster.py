@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin.errors import HostError
+from frpo_verl.verl_plugin.errors import HostError, SettingsError
 from frpo_verl.verl_plugin.launch import DRIVERS_VERSION, another_version
 from frpo_verl.verl_plugin.ray_names import node_name
 
@@ -16,6 +16,10 @@ SECONDS = 60
 
 ACCELERATORS = ("GPU", "NPU")
 """Ray's resources by which verl places its workers."""
+
+
+VERL_SAYS = "Total available GPUs"
+"""How verl's refusal begins where the pools ask for more than there is."""
 
 
 class Answer(NamedTuple):
@@ -42,10 +46,35 @@ def checked_before_placement(host: Callable, manager: Any) -> Any:
 
     Raises:
         HostError: a node with accelerators is without frpo-verl, or has another version; the sentence names all such.
+        SettingsError: verl finds too few GPUs; the sentence says what each node has.
     """
-    if DRIVERS_VERSION in os.environ:
-        _require_everywhere()
-    return host(manager)
+    if DRIVERS_VERSION not in os.environ:
+        return host(manager)
+    _require_everywhere()
+    try:
+        return host(manager)
+    except ValueError as error:
+        if not str(error).startswith(VERL_SAYS):
+            raise
+        raise SettingsError(_too_few(manager)) from None
+
+
+def _too_few(manager: Any) -> str:
+    """verl's refusal, which has two sums only, with the nodes and the fix."""
+    import ray
+
+    wanted = sum(places for pool in manager.resource_pool_spec.values() for places in pool)
+    available, found, free = ray._private.state.available_resources_per_node(), [], 0
+    for node in filter(lambda node: node["Alive"], ray.nodes()):
+        for name in ACCELERATORS:
+            if total := node["Resources"].get(name):
+                left = available.get(node["NodeID"], {}).get(name, 0)
+                free += left
+                found.append(f"{left:g} of {total:g} on {node_name(node)}")
+    return (
+        f"trainer.nnodes, trainer.n_gpus_per_node and the rollout's places ask for {wanted} GPUs and Ray has {free:g} "
+        f"free ({', '.join(found) or 'no node has any'}); start more nodes, end what holds them, or lower those keys"
+    )
 
 
 @functools.cache

@@ -54,7 +54,12 @@ def test_problems_come_last_with_status_1(model, capsys):
 
 
 def test_what_verl_refuses_is_among_them(model, capsys):
-    assert cli.main(["plan", "--", *RUN, model, "data.train_batch_size=8"]) == 1
+    by_rows = (
+        "actor_rollout_ref.actor.use_dynamic_bsz=False",
+        "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
+        "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
+    )
+    assert cli.main(["plan", "--", *RUN, model, *by_rows]) == 1
     assert "verl refuses this configuration: " in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ from frpo_verl import __version__
 pytest.importorskip("verl")
 
 from frpo_verl.verl_plugin import cluster  # noqa: E402
-from frpo_verl.verl_plugin.errors import HostError  # noqa: E402
+from frpo_verl.verl_plugin.errors import HostError, SettingsError  # noqa: E402
 
 PLACE = f"""
 import os, sys, ray, verl
@@ -60,6 +60,40 @@ def test_all_unfit_nodes_are_in_one_sentence(answering, capsys):
 def test_nodes_without_accelerators_are_named_and_the_run_goes_on(answering, capsys):
     assert answering(has_ranks=False, one="9.9.9") == "placed"
     assert capsys.readouterr().err.startswith("frpo-verl: warning: frpo-verl 9.9.9 on one, but ")
+
+
+def test_too_few_places_are_said_with_what_each_node_has(answering, monkeypatch):
+    import ray
+    from verl.single_controller.ray.base import ResourcePoolManager
+
+    def node(name: str, alive: bool = True, **resources: float) -> dict:
+        about = {"NodeManagerHostname": name, "NodeManagerAddress": "10.0.0.1", "NodeID": name * 8, "Alive": alive}
+        return {**about, "Resources": resources}
+
+    nodes = [node("a", GPU=8.0, CPU=4.0), node("b", GPU=8.0), node("c", CPU=4.0), node("d", alive=False, GPU=8.0)]
+    free = {"a" * 8: {"GPU": 8.0}, "b" * 8: {"CPU": 1.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray._private.state, "available_resources_per_node", lambda: free)
+    monkeypatch.setattr(cluster, "_answers", dict)
+    manager = ResourcePoolManager({"trainer": [8, 8], "rollout": [4]}, {})
+    # verl's own verdict
+    with pytest.raises(SettingsError) as refused:
+        cluster.checked_before_placement(ResourcePoolManager._check_resource_available, manager)
+    assert str(refused.value) == (
+        "trainer.nnodes, trainer.n_gpus_per_node and the rollout's places ask for 20 GPUs and Ray has 8 free (8 of 8 "
+        "on a (10.0.0.1, node aaaaaa), 0 of 8 on b (10.0.0.1, node bbbbbb)); start more nodes, end what holds them, or "
+        "lower those keys"
+    )
+
+
+def test_another_error_of_verls_stays_as_it_is(answering, monkeypatch):
+    monkeypatch.setattr(cluster, "_answers", dict)
+
+    def host(manager):
+        raise ValueError("something else")
+
+    with pytest.raises(ValueError, match="^something else$"):
+        cluster.checked_before_placement(host, None)
 
 
 def test_a_run_that_the_plugin_did_not_start_is_left_alone(answering, monkeypatch):
