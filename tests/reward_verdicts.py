@@ -69,6 +69,8 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {
         ("4", "4'", False),
         ("8", "8\\}", False),
         ("8", "(8", False),
+        ("3.5", "3. 5", False),
+        ("3.5", "3 .5", False),
         ("five", "5", False),
         ("5", "\\text{five}", False),
         ("5", "five", False),
