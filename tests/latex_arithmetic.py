@@ -27,9 +27,12 @@ def values(text: str) -> set[Fraction]:
     Raises:
         NoValue: it is no arithmetic.
     """
+    text = re.sub(r"(?<=\d),\\!\s*(?=\d{3})", "", text)
     text = re.sub(r"\\(?:left|right|[!,;:]|displaystyle)|\\? |\$|\\\$", " ", text).strip().rstrip(" .")
     text = re.sub(r"^[A-Za-z]\s*=|\{,\}|(?<=\d),(?=\d{3})|\\\$", "", text)
-    text = text.replace(r"\dfrac", r"\frac").replace("\N{MINUS SIGN}", "-")
+    text = (
+        text.replace(r"\dfrac", r"\frac").replace("\N{MINUS SIGN}", "-").replace("\N{GREEK SMALL LETTER PI}", r"\pi ")
+    )
     percent = re.search(r"\\?%\s*$", text)
     text = _UNIT.sub("", text[: percent.start()] if percent else text).strip()
     value = _Reader(text).all()
