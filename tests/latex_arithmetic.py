@@ -7,7 +7,7 @@ from fractions import Fraction
 
 _TOKEN = re.compile(r"\s*(\d+\.\d*|\.\d+|\d+|\\[A-Za-z]+|[A-Za-z]|[-+*/^!(){}\[\]])")
 _UNIT = re.compile(
-    r"(\^\s*\{?\s*\\circ\s*\}?|\\(?:text|mbox|mathrm)\s*\{[A-Za-z .]*\}(\^\{?\d\}?)?|(?<=\d) ?(?:cm|dollars))$"
+    r"(\^\s*\{?\s*\\circ\s*\}?|\\(?:text|mbox|mathrm)\s*\{[A-Za-z .]*\}(\^\{?\d\}?)?|(?<=\d) (?:cm|in|dollars))$"
 )
 
 

@@ -425,6 +425,8 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {
         ("15", "15 \\text{ cm}", True),
         ("15", "15 \\text{cm}", True),
         ("15", "15 cm", True),
+        ("\\frac{1}{2}", "\\frac{1}{2} cm", True),
+        ("23", "23in", False),
         ("15", "15\\ \\mathrm{cm}", True),
         ("15", "15 \\text{ is not the answer}", False),
         ("15", "\\text{not } 15", False),
