@@ -23,6 +23,12 @@ FIRST = {
     "divergences/parts.py": ("divergences/test_catalogue.py",),
     "checks.py": ("advantage/test_future.py", "advantage/test_groups.py"),
     "verl_plugin/estimator.py": ("verl_plugin/test_estimator.py",),
+    "rewards/shapes.py": ("rewards/test_answers.py",),
+    "rewards/spelling.py": ("rewards/test_answers.py",),
+    "rewards/units.py": ("rewards/test_answers.py",),
+    "rewards/algebra.py": ("rewards/test_answers.py",),
+    "rewards/worker.py": ("rewards/test_pool.py",),
+    "rewards/verdict.py": ("rewards/test_math.py",),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
@@ -210,6 +216,30 @@ MUTANTS = (
     Mutant("plan/megatron.py", "ranks / stages / of_experts", "ranks / tensor / stages / of_experts"),
     Mutant("plan/megatron.py", "a_micro_batch * (stages - 1)", "a_micro_batch * stages"),
     Mutant("plan/activations.py", "(2 + how.scaled + 4 * how.entropy)", "(1 + how.scaled + 4 * how.entropy)"),
+    # rewards: what counts as an answer, and as the same one
+    Mutant("rewards/box.py", "text.rfind(_COMMAND, 0, at)", "text.find(_COMMAND, 0, at)"),
+    Mutant("rewards/box.py", "if depth == 0:", "if depth <= 1:"),
+    Mutant("rewards/box.py", r'r"\\.|[{}]"', 'r"[{}]"'),
+    Mutant("rewards/answers.py", "gold.brackets == answer.brackets", "True"),
+    Mutant("rewards/answers.py", "    if len(gold) != len(answer):\n        return False\n    left", "    left"),
+    Mutant("rewards/answers.py", "        del left[found]\n", ""),
+    Mutant(
+        "rewards/answers.py", "return _based(gold) == _based(answer)", "return _based(gold)[0] == _based(answer)[0]"
+    ),
+    Mutant("rewards/answers.py", "    if units.clash(gold.unit, answer.unit):\n        return False\n", ""),
+    Mutant("rewards/answers.py", "return word == _word(answer)", "return word in (_word(answer) or '')"),
+    Mutant("rewards/answers.py", "(10 ** len(period) - 1)", "10 ** len(period)"),
+    Mutant("rewards/answers.py", "all(_same_one(last, step, same_value) for step in steps) and ", ""),
+    Mutant("rewards/answers.py", "set(_QUESTION.findall(answer)) - set(_QUESTION.findall(gold))", "None"),
+    Mutant("rewards/shapes.py", '_with_signs(text, "-", "+")', '_with_signs(text, "+", "-")'),
+    Mutant("rewards/spelling.py", "if not text.isascii() or not text.isprintable():", "if not text.isprintable():"),
+    Mutant("rewards/units.py", 'and _may_be_unit(said["words"])', ""),
+    Mutant("rewards/algebra.py", 'extraction_mode="first_match"', 'extraction_mode="any_match"'),
+    Mutant("rewards/algebra.py", "sympy.Rational(str(decimal))", "decimal"),
+    Mutant("rewards/algebra.py", "_capitals_apart(gold, answer)", "(gold, answer)"),
+    Mutant("rewards/worker.py", "            _limit_memory(int(memory))\n", ""),
+    Mutant("rewards/pool.py", "for _ in range(2):", "for _ in range(1):"),
+    Mutant("rewards/verdict.py", "score = float(bool(right))", "score = float(right is not False)"),
     # a cluster's nodes
     Mutant("verl_plugin/node_watch.py", ' and node["NodeID"] in homeless', ""),
     Mutant(

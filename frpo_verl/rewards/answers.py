@@ -33,7 +33,7 @@ _NOT_A_VALUE = re.compile(
     # Other relations than = < >; words within an expression; a base within one.
     r"\\(?:approx|sim|simeq|equiv|ne|text)(?![A-Za-z])|\d\s*_"
     # An operator or a function without its operand, numbers side by side.
-    r"|^[*/^_=]|[-+*/^_=\\]$|\*\*|\d\s+\d|\}\s*\d"
+    r"|^[*/^_=]|[-+*/^_=\\]$|\*\*|[\d.]\s+[\d.]|\}\s*\d"
     r"|\\(?:log|ln|sin|cos|tan|cot|sec|csc|sqrt|cdot|times|div)$|\\frac\s*\\frac"
 )
 _LOGARITHM = re.compile(r"\\log_(?:\w|\{[^{}]*\})")

@@ -77,7 +77,7 @@ _CONJUNCTION = re.compile(
     r"|\\text\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
 )
 _THOUSANDS = re.compile(r"([-+]?\s*(?:\\\$\s*)?)(\d{1,3}(?:,\d{3})+)(?![\d,])(?!.*[,;])")
-_LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
+_LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9.])\s+|\s+(?![A-Za-z0-9.])")
 
 
 def plain(text: str) -> str | None:
@@ -97,7 +97,7 @@ def plain(text: str) -> str | None:
         return None
     if thousands := _THOUSANDS.match(text.strip()):
         text = thousands[1] + thousands[2].replace(",", "") + text.strip()[thousands.end() :]
-    return _LOOSE_SPACE.sub("", text.strip()).rstrip(".")
+    return _LOOSE_SPACE.sub("", text.strip()).rstrip(" .")
 
 
 def _power(digits: re.Match[str]) -> str:

@@ -38,9 +38,7 @@ _LOGIC = {"not", "no", "or", "and", "is", "isn't", "if", "than", "at", "least", 
 _MOST_WORDS = 4
 
 _IN_WORDS = re.compile(r"(?P<value>.*\S)\s*\\text\{\s*(?P<words>[A-Za-z][A-Za-z' .-]*)\}(?:\^\{?(?P<power>[23])\}?)?")
-_BARE = re.compile(
-    r"(?P<value>.*[\d})])\s*(?<![A-Za-z\\])(?P<words>[A-Za-z]{2,}(?: [A-Za-z]{2,})*)(?:\^\{?(?P<power>[23])\}?)?"
-)
+_BARE = re.compile(r"(?P<value>.*(?:\d |[})]))(?P<words>[A-Za-z]{2,}(?: [A-Za-z]{2,})*)(?:\^\{?(?P<power>[23])\}?)?")
 _DOLLARS = re.compile(r"(?P<sign>[-+]?)\\\$\s*(?P<value>.+)")
 
 
@@ -73,7 +71,7 @@ def split(text: str) -> Measured:
     if (said := _IN_WORDS.fullmatch(text)) and _may_be_unit(said["words"]):
         return Measured(said["value"], _known(said["words"], said["power"]))
     if (said := _BARE.fullmatch(text)) and (unit := _known(said["words"], said["power"])):
-        return Measured(said["value"], unit)
+        return Measured(said["value"].strip(), unit)
     return Measured(text, None)
 
 

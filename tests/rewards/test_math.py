@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from frpo_verl.rewards import pool
+from frpo_verl.rewards import pool, verdict
 from frpo_verl.rewards.math import compute_score
 
 KEYS = {"score", "acc", "format", "timed_out"}
@@ -75,7 +75,8 @@ def test_verls_own_keywords_are_not_refused():
     assert score("5", "5", extra_info=None, reward_router_address="x", reward_model_tokenizer=None)["score"] == 1.0
 
 
-def test_a_hanging_answer_scores_nothing_and_stalls_nobody(caplog):
+def test_a_hanging_answer_scores_nothing_and_stalls_nobody(caplog, monkeypatch):
+    monkeypatch.setattr(verdict, "_lost", 0)
     with ThreadPoolExecutor(8) as threads:
         began = time.monotonic()
         endless = threads.submit(score, "10^{10^{10}}", "5", seconds=2.0)
