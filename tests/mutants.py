@@ -248,7 +248,7 @@ MUTANTS = (
     Mutant("verl_plugin/cluster.py", "if found == __version__:", "if isinstance(found, str):"),
     Mutant("verl_plugin/cluster.py", "unfit if answer.has_ranks and is_known", "unfit if is_known"),
     Mutant("verl_plugin/cluster.py", "unfit if answer.has_ranks and is_known", "unfit if answer.has_ranks"),
-    Mutant("verl_plugin/cluster.py", "if DRIVERS_VERSION in os.environ:", "if True:"),
+    Mutant("verl_plugin/cluster.py", "if DRIVERS_VERSION not in os.environ:", "if False:"),
     Mutant("verl_plugin/cluster.py", "raise HostError", "print"),
     Mutant(
         "verl_plugin/megatron_layout.py", "if ranks % (tensor * pipeline * context):", "if ranks % (tensor * pipeline):"
