@@ -20,6 +20,10 @@ case $host in
 %s
     *) echo "srun: no node $host" >&2; exit 1 ;;
 esac
+# As Slurm ends a step: whatever it has started on the node goes with it.
+trap 'kill -KILL $(on_node) 2> /dev/null; exit 143' TERM
+run "$@" &
+wait $!
 """
 
 
@@ -39,10 +43,12 @@ def job(folder: Path, gpus: int) -> Iterator[dict[str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         hosts = [f"node{number}" for number in range(len(machines))]
-        cases = [
-            f'    {host}) exec {" ".join([*prefix, "env", *map("=".join, variables.items())])} "$@" ;;'
-            for host, (_, prefix, variables) in zip(hosts, machines, strict=True)
-        ]
+        sockets = f"/tmp/ray-{uuid.uuid4().hex[:6]}"
+        cases = []
+        for host, (_, prefix, variables) in zip(hosts, machines, strict=True):
+            run = " ".join([*prefix, "env", *map("=".join, variables.items())])
+            on_node = f"ip netns pids {prefix[-1]}" if prefix else f"pgrep -f {sockets}"
+            cases.append(f'    {host}) run() {{ {run} "$@"; }}; on_node() {{ {on_node}; }} ;;')
         commands = {"srun": SRUN % "\n".join(cases), "scontrol": f"#!/bin/sh\nprintf '%s\\n' {' '.join(hosts)}\n"}
         for name, text in commands.items():
             (folder / name).write_text(text)
@@ -56,7 +62,7 @@ def job(folder: Path, gpus: int) -> Iterator[dict[str, str]]:
             "SLURM_GPUS_ON_NODE": str(gpus),
             "HEAD_ADDRESS": machines[0][0],
             "PORT": str(port),
-            "RAY_HEAD_ARGS": f"--include-dashboard=false --temp-dir=/tmp/ray-{uuid.uuid4().hex[:6]}",
+            "RAY_HEAD_ARGS": f"--include-dashboard=false --temp-dir={sockets}",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": uuid.uuid4().hex,
