@@ -10,7 +10,8 @@ NNODES=${NNODES:-1}
 NGPUS_PER_NODE=${NGPUS_PER_NODE:-1}
 ROLLOUT_NGPUS=${ROLLOUT_NGPUS:-0}
 
-python -P -m frpo_verl.quickstart.tiny "${TINY_DIR}/${TINY_MODEL}" "${TINY_MODEL}" > /dev/null
+# Two threads on a model this small wait for each other.
+OMP_NUM_THREADS=1 python -P -m frpo_verl.quickstart.tiny "${TINY_DIR}/${TINY_MODEL}" "${TINY_MODEL}" > /dev/null
 MODEL_PATH=${MODEL_PATH:-${TINY_DIR}/${TINY_MODEL}/model}
 TRAIN_FILES=${TRAIN_FILES:-${TINY_DIR}/${TINY_MODEL}/train.parquet}
 VAL_FILES=${VAL_FILES:-${TINY_DIR}/${TINY_MODEL}/val.parquet}
