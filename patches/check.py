@@ -1,4 +1,4 @@
-"""Says of each patch of the series whether it applies to a checkout of verl, or to an installed verl, and what it needs.
+"""Says of each patch whether it applies to a checkout of verl, or to an installed verl, and what it needs.
 
     python patches/check.py --verl ~/verl
 
