@@ -43,19 +43,6 @@ def created(patch: Path) -> list[str]:
     return re.findall(r"^diff --git a/\S+ b/(\S+)\nnew file", patch.read_text(), flags=re.MULTILINE)
 
 
-def title(patch: Path) -> str:
-    """The title of a patch's pull request.
-
-    Args:
-        patch: as `git format-patch` wrote it.
-
-    Returns:
-        One line, without `[PATCH n/m]`.
-    """
-    (subject,) = re.findall(r"^Subject: \[PATCH[^]]*\] (.*(?:\n .*)*)", patch.read_text(), flags=re.MULTILINE)
-    return subject.replace("\n", "")
-
-
 def needs(patch: Path, root: Path, environment: Mapping[str, str]) -> list[str]:
     """Applies a patch to the index, file by file, and says what it could not do.
 
