@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from frpo_verl.advantage import diagnose, normalise_by_group_population, regularise_batch
+from frpo_verl.advantage import diagnose, normalise_by_group_population, regularise_batch, return_to_go, undiscounted
 from frpo_verl.checks import InvalidInput, NonFiniteToken
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.verl_plugin import contract, control, metrics, settings, variants, worker
@@ -82,6 +82,24 @@ def compute_frpo_advantage(
     return done.batch["advantages"], done.batch["returns"]
 
 
+def is_left_to_host(name: str) -> bool:
+    """Whether this verl subtracts the term itself, so that the plugin must not: it would be taken twice.
+
+    Args:
+        name: `adv_estimator` of a run that asks for the future divergence.
+
+    Returns:
+        True for `frpo` where it is not ours that is registered, and for other estimators where verl has `kl_mode`.
+    """
+    if name == settings.ESTIMATOR:
+        from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+        return get_adv_estimator_fn(name) is not compute_frpo_advantage
+    from verl.trainer.config import AlgoConfig
+
+    return "kl_mode" in AlgoConfig.__dataclass_fields__
+
+
 def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
     """Runs one of verl's `compute_advantage` functions, and subtracts β·reg from the advantages that it made.
 
@@ -113,8 +131,9 @@ def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
     if is_grpo and (beta != 0 or chosen.variant.std == "population"):
         data, outcome, lengths = _grpo(host, call, chosen)
     else:
-        if is_grpo:
-            call.arguments["config"] = OutcomeOnly("sample")
+        # The grouping of several outputs calls compute_advantage, and with it our wrapper, once more.
+        config = call.arguments["config"]
+        call.arguments["config"] = OutcomeOnly("sample") if is_grpo else settings.without_mode(config)
         data, outcome, lengths = host(*call.args, **call.kwargs), None, None
         if beta != 0:
             _refuse_unfit(data.batch, call.arguments["adv_estimator"])
@@ -165,7 +184,6 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
     if chosen.variant.std == "population" and "batch_keys" not in call.arguments:
         done = compute_population_outcome(call.arguments["data"])
     else:
-        # The grouping of several outputs calls compute_advantage, and with it our wrapper, on the last ones.
         done = host(*call.args, **call.kwargs)
     return data, done.batch["advantages"][:, 0], lengths
 
@@ -237,14 +255,23 @@ def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: floa
         return _Regularised(done.outcomes, done.advantages, done.sums)
     dtype = torch.promote_types(torch.promote_types(old.dtype, reference.dtype), torch.float32)
     log_ratio = old.to(dtype) - reference.to(dtype)
-    group = variants.groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
-    reg = variants.divergence_to_go(log_ratio, mask, chosen.generator, chosen.variant, group)
+    if variants.is_plain(chosen.variant):
+        # Advantages are rounded once, as in the pass for grpo and in verl's own kl_mode.
+        reg = return_to_go(log_ratio, mask, chosen.generator, _undiscounted_in_double)
+    else:
+        group = variants.groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
+        reg = variants.divergence_to_go(log_ratio, mask, chosen.generator, chosen.variant, group)
     valid = mask.bool()
     divergence = chosen.generator.future(zero_where_masked(log_ratio, valid))
     sums = torch.stack([part.double().sum(-1) for part in (divergence, reg, reg.double().square())], -1)
     before = data.batch["advantages"] if outcome is None else _spread(outcome.to(dtype), mask)
     # Masked slots keep what the host wrote there.
-    return _Regularised(before, torch.where(valid, before - beta * reg, before), sums)
+    after = torch.where(valid, before - beta * reg, before).to(torch.promote_types(before.dtype, dtype))
+    return _Regularised(before, after, sums)
+
+
+def _undiscounted_in_double(values: Tensor, mask: Tensor) -> Tensor:
+    return undiscounted(values.double(), mask)
 
 
 def _not_finite(error: NonFiniteToken, batch: TensorDict) -> BatchError:

@@ -4,7 +4,6 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 from frpo_verl.verl_plugin import checkpoint, cluster, contract, launch, search_path, settings, worker
 from frpo_verl.verl_plugin.errors import HostError
@@ -19,35 +18,17 @@ def _register_estimator(core_algos: ModuleType) -> None:
         core_algos.register_adv_est(settings.ESTIMATOR)(compute_frpo_advantage)
 
 
-def _regularises(estimator: str, config: Any) -> bool:
-    """False too for a `frpo` that the host brings itself: then the plugin steps aside."""
-    if estimator != settings.ESTIMATOR:
-        return settings.asks_for_future(config)
-    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
-
-    from frpo_verl.verl_plugin.estimator import compute_frpo_advantage
-
-    return get_adv_estimator_fn(estimator) is compute_frpo_advantage
-
-
 def _with_future_term(host: Callable, *args, **kwargs):
     from frpo_verl.verl_plugin import estimator
 
     call = inspect.signature(host).bind(*args, **kwargs)
-    config = call.arguments.get("config")
+    name, config = call.arguments["adv_estimator"], call.arguments.get("config")
     if isinstance(config, estimator.OutcomeOnly):
         if config.std == "population":
             return estimator.compute_population_outcome(call.arguments["data"])
-    elif _regularises(call.arguments["adv_estimator"], config):
-        return estimator.add_future_term(host, call)
-    return host(*args, **kwargs)
-
-
-def _grouped_with_future_term(host: Callable, *args, **kwargs):
-    # Only grpo's grouping of several outputs is this function's own; all else ends in compute_advantage.
-    estimator = inspect.signature(host).bind(*args, **kwargs).arguments["adv_estimator"]
-    if estimator in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR):
-        return _with_future_term(host, *args, **kwargs)
+    elif name == settings.ESTIMATOR or settings.asks_for_future(config):
+        if not estimator.is_left_to_host(name):
+            return estimator.add_future_term(host, call)
     return host(*args, **kwargs)
 
 
@@ -79,7 +60,7 @@ def _change_fully_async(fully_async_trainer: ModuleType) -> None:
 
 
 def _wrap_multi_trajectories(v1_utils: ModuleType) -> None:
-    wrap(v1_utils, "compute_advantage_for_multi_trajectories", _grouped_with_future_term)
+    wrap(v1_utils, "compute_advantage_for_multi_trajectories", _with_future_term)
 
 
 def _add_published(host: Callable, trainer, batch, metrics: dict):

@@ -120,6 +120,10 @@ def summary(config: Any) -> list[str]:
     changed = {key: value for key, value in vars(chosen.variant).items() if value != getattr(Variant(), key)}
     if changed:
         lines.append("algorithm.frpo: " + ", ".join(f"{key}={value}" for key, value in changed.items()))
+    if _is_left_to_host(config):
+        lines.append(
+            "this verl subtracts the divergence itself: the plugin leaves it to verl and logs no frpo/ figures"
+        )
     if chosen.beta == 0:
         alone = "grpo" if algorithm.adv_estimator == settings.ESTIMATOR else algorithm.adv_estimator
         lines.append(f"beta=0, so this is verl's {alone}, and no reference policy is loaded")
@@ -139,6 +143,7 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointErr
     except (SettingsError, HostError) as error:
         yield error
         return
+    yield from _not_of_the_host(config, chosen)
     yield from _group_size(config)
     yield from _reference(config, chosen)
     yield from _control(config, chosen)
@@ -182,6 +187,23 @@ def _without_effect(algorithm: Mapping[str, Any]) -> Iterator[SettingsError]:
             f"algorithm.frpo.{changed[0]}={values[changed[0]]} has no effect with adv_estimator="
             f"{algorithm.get('adv_estimator')}; add +algorithm.kl_mode={settings.MODE}, or leave the key out"
         )
+
+
+def _not_of_the_host(config: Any, chosen: Settings) -> Iterator[SettingsError]:
+    if _is_left_to_host(config):
+        for key, value in vars(chosen.variant).items():
+            if value != getattr(Variant(), key):
+                yield SettingsError(
+                    f"algorithm.frpo.{key}={value}: this verl subtracts the divergence itself and has no such key; "
+                    f"leave it out, or install verl {contract.TESTED_VERL[-1]} as it was released"
+                )
+
+
+def _is_left_to_host(config: Any) -> bool:
+    # torch comes with it.
+    from frpo_verl.verl_plugin import estimator
+
+    return estimator.is_left_to_host(config.algorithm.adv_estimator)
 
 
 def _group_size(config: Any) -> Iterator[SettingsError]:

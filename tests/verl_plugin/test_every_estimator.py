@@ -173,6 +173,28 @@ def test_v1_takes_the_term_once_for_estimators_that_it_passes_on():
     assert torch.equal(done.batch["advantages"], run(data, "rloo", kl_mode="future").batch["advantages"])
 
 
+def test_a_mode_of_verls_own_is_left_to_verl(monkeypatch):
+    from verl.trainer.config import AlgoConfig
+
+    monkeypatch.setitem(AlgoConfig.__dataclass_fields__, "kl_mode", None)
+    data = batch()
+    alone = run(deepcopy(data), "rloo").batch["advantages"]
+    assert torch.equal(run(deepcopy(data), "rloo", kl_mode="future").batch["advantages"], alone)
+    # `frpo` is still ours there.
+    assert not torch.equal(run(data, "frpo").batch["advantages"], alone)
+
+
+def test_an_frpo_of_verls_own_is_left_to_verl(monkeypatch):
+    def of_verl(token_level_rewards, response_mask, **rest):
+        return 7.0 * response_mask, 7.0 * response_mask
+
+    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", of_verl)
+    data = batch()
+    for changes in ({}, {"kl_mode": "future"}):
+        done = run(deepcopy(data), "frpo", **changes)
+        assert torch.equal(done.batch["advantages"], 7.0 * data.batch["response_mask"])
+
+
 def test_an_estimator_of_the_users_own():
     @register_adv_est("of_a_user")
     def of_a_user(token_level_rewards, response_mask, **rest):

@@ -259,6 +259,19 @@ def test_what_will_run_is_said(compose, overrides, line):
     assert any(line in said for said in preflight.summary(compose(*overrides)))
 
 
+def test_what_a_verl_that_regularises_itself_cannot_do_is_refused(compose, monkeypatch):
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", lambda **batch: None)
+    line = "this verl subtracts the divergence itself: the plugin leaves it to verl and logs no frpo/ figures"
+    assert line in preflight.summary(compose())
+    assert preflight.problems(compose("+algorithm.frpo.form=theorem")) == []
+    (problem,) = preflight.problems(compose("+algorithm.frpo.discount=0.5"))
+    assert problem.startswith(
+        "algorithm.frpo.discount=0.5: this verl subtracts the divergence itself and has no such key"
+    )
+
+
 def test_several_mini_batches_make_the_current_policy_another_one(compose):
     said = preflight.summary(compose("+algorithm.frpo.kl=current", "data.train_batch_size=1024"))
     assert not any("one mini-batch" in line for line in said)
