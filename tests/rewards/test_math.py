@@ -79,11 +79,11 @@ def test_a_hanging_answer_scores_nothing_and_stalls_nobody(caplog, monkeypatch):
     monkeypatch.setattr(verdict, "_lost", 0)
     with ThreadPoolExecutor(8) as threads:
         began = time.monotonic()
-        endless = threads.submit(score, "10^{10^{10}}", "5", seconds=2.0)
-        others = [threads.submit(score, rf"x^2+{n}x", rf"x(x+{n})", seconds=2.0) for n in range(2, 30)]
+        endless = threads.submit(score, "10^{10^{10}}", "5", seconds=5.0)
+        others = [threads.submit(score, rf"x^2+{n}x", rf"x(x+{n})", seconds=5.0) for n in range(2, 30)]
         assert all(other.result()["score"] == 1.0 for other in others)
         assert endless.result() == {"score": 0.0, "acc": 0.0, "format": 1.0, "timed_out": 1.0}
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert "had no verdict within the limits" in caplog.text
 
 
