@@ -29,14 +29,11 @@ if [ "${#}" = 0 ]; then
 fi
 
 mapfile -t HOSTS < <(scontrol show hostnames "${SLURM_JOB_NODELIST}")
-on() { # on HOST COMMAND …
-    local host=$1
-    shift
-    srun --overlap --nodes=1 --ntasks=1 --nodelist="${host}" "$@"
-}
+# Its process is what is ended at the end, so no function stands before it.
+ON=(srun --overlap --nodes=1 --ntasks=1 --nodelist)
 
 if [ -z "${HEAD_ADDRESS:-}" ]; then
-    read -r HEAD_ADDRESS _ < <(on "${HOSTS[0]}" hostname -I)
+    read -r HEAD_ADDRESS _ < <("${ON[@]}" "${HOSTS[0]}" hostname -I)
 fi
 ADDRESS=${HEAD_ADDRESS}:${PORT}
 RAY=(--num-cpus="${SLURM_CPUS_PER_TASK:-64}" --num-gpus="${SLURM_GPUS_ON_NODE:-${SLURM_GPUS_PER_NODE:-8}}" --block)
@@ -46,15 +43,16 @@ echo "Ray on ${#HOSTS[@]} nodes, first ${HOSTS[0]} (${ADDRESS})"
 started=()
 stop_ray() {
     kill "${started[@]}" 2> /dev/null || true
+    wait
 }
 trap stop_ray EXIT
-on "${HOSTS[0]}" ray start --head --node-ip-address="${HEAD_ADDRESS}" --port="${PORT}" "${RAY[@]}" "${FIRST[@]}" &
+"${ON[@]}" "${HOSTS[0]}" ray start --head --node-ip-address="${HEAD_ADDRESS}" --port="${PORT}" "${RAY[@]}" "${FIRST[@]}" &
 started+=($!)
 for host in "${HOSTS[@]:1}"; do
     # `ray start` waits until the first node answers.
-    on "${host}" ray start --address="${ADDRESS}" "${RAY[@]}" &
+    "${ON[@]}" "${host}" ray start --address="${ADDRESS}" "${RAY[@]}" &
     started+=($!)
 done
 
 export RAY_ADDRESS=${ADDRESS} NNODES=${#HOSTS[@]}
-on "${HOSTS[0]}" bash "${RECIPES}/run_on_cluster.sh" "$@"
+"${ON[@]}" "${HOSTS[0]}" bash "${RECIPES}/run_on_cluster.sh" "$@"

@@ -12,10 +12,9 @@ from nodes import network
 ROOT = Path(__file__).parents[2]
 
 SRUN = """#!/bin/bash
-while [[ $1 == --* ]]; do
-    [[ $1 == --nodelist=* ]] && host=${1#*=}
-    shift
-done
+until [[ $1 == --nodelist ]]; do shift; done
+host=$2
+shift 2
 case $host in
 %s
     *) echo "srun: no node $host" >&2; exit 1 ;;
