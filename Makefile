@@ -42,7 +42,7 @@ mutants: setup  ## Whether the tests notice each of many mistakes in the mathema
 
 lint: $(VENV)-lint/.ready  ## Style, docstrings, recipes, Dockerfile and workflow
 	@$(LINT)/ruff check -q . && $(LINT)/ruff format -q --check . && $(LINT)/pydoclint -q frpo_verl
-	@$(LINT)/shellcheck recipes/*.sh
+	@$(LINT)/shellcheck recipes/*.sh recipes/lib/*.sh
 	@$(LINT)/hadolint Dockerfile
 	@test ! -d .github || $(LINT)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 

@@ -71,8 +71,8 @@ case ${METHOD} in
 esac
 
 DATA=(
-    data.train_files="${TRAIN_FILES}"
-    data.val_files="${VAL_FILES}"
+    data.train_files="$(quoted "${TRAIN_FILES}")"
+    data.val_files="$(quoted "${VAL_FILES}")"
     data.train_batch_size="${TRAIN_BATCH_SIZE}"
     data.max_prompt_length="${MAX_PROMPT_LENGTH}"
     data.max_response_length="${MAX_RESPONSE_LENGTH}"
@@ -80,7 +80,7 @@ DATA=(
     data.filter_overlong_prompts=False
 )
 
-MODEL=(actor_rollout_ref.model.path="${MODEL_PATH}")
+MODEL=(actor_rollout_ref.model.path="$(quoted "${MODEL_PATH}")")
 
 ACTOR=(
     actor_rollout_ref.actor.optim.lr="${ACTOR_LR}"
@@ -122,7 +122,7 @@ ROLLOUT=(
 )
 
 REWARD=(
-    reward.custom_reward_function.path="${REWARD_FILE}"
+    reward.custom_reward_function.path="$(quoted "${REWARD_FILE}")"
     reward.custom_reward_function.name=compute_score
 )
 
@@ -193,11 +193,11 @@ RUN=(
     trainer.total_training_steps="${STEPS}"
     trainer.val_before_train="${VAL_BEFORE_TRAIN}"
     trainer.test_freq="${TEST_FREQ}"
-    trainer.validation_data_dir="${RUN_DIR}/validation"
+    trainer.validation_data_dir="'${RUN_DIR}/validation'"
     trainer.save_freq=-1
     trainer.resume_mode=disable
-    trainer.default_local_dir="${RUN_DIR}/checkpoints"
-    hydra.run.dir="${RUN_DIR}/hydra"
+    trainer.default_local_dir="'${RUN_DIR}/checkpoints'"
+    hydra.run.dir="'${RUN_DIR}/hydra'"
 )
 
 source "${LIB}/cpu.sh"

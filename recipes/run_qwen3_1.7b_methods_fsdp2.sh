@@ -17,7 +17,7 @@
 # Hardware: one node of 8 x 80 GB.
 # Time:     not measured here; gae_kl_reward trains a critic of the same size beside the policy.
 # Figure:   MATH500 pass@16 in the paper, one seed: frpo 85.3, no_kl 78.6, kl_loss 77.1, kl_reward "collapse"; forward_k3
-#           75.2, with baseline 75.6; reverse_k3 84.8 and 68.3, of which the text leaves open which has the baseline.
+#           75.6, with baseline 75.2; reverse_k3 84.8, with baseline 68.3.
 # verl:     0.9.1
 # Before:   frpo-verl data dapo_math_17k math500 aime24 aime25 amc23 olympiad_bench minerva_math
 # DRY_RUN=1 shows the configuration and the memory that it expects, TINY=1 runs two steps without a GPU.
@@ -38,10 +38,13 @@ KL_IN_REWARD=(algorithm.use_kl_in_reward=True)
 LESS_ITS_MEAN=(+algorithm.frpo.baseline=length)
 CRITIC=(
     critic.strategy=fsdp2
-    critic.model.path="${MODEL_PATH}"
+    critic.model.path="$(quoted "${MODEL_PATH}")"
     critic.optim.lr="${CRITIC_LR}"
     critic.use_dynamic_bsz=True
     critic.ppo_max_token_len_per_gpu="${PPO_MAX_TOKEN_LEN_PER_GPU}"
+    # V1 takes this one for both directions.
+    +critic.ppo_infer_max_token_len_per_gpu="${PPO_MAX_TOKEN_LEN_PER_GPU}"
+    critic.fsdp.ulysses_sequence_parallel_size="${SP_SIZE}"
     critic.fsdp.param_offload="${OFFLOAD}"
     critic.fsdp.optimizer_offload="${OFFLOAD}"
 )

@@ -4,7 +4,7 @@
 # Purpose:  FRPO while sampling and training run side by side, on GPUs of their own (verl's fully-async trainer).
 #           Its samples are up to STALENESS of a sync old; the divergence is that of the policy at the start of the update.
 # Table:    none of the paper; its settings but for the trainer.
-# Hardware: one node of 8 x 80 GB, 4 to train and 4 to sample.
+# Hardware: one node of 8 x 80 GB, 4 to train and 4 to sample; cupy, by which verl sends weights over NCCL.
 # Time:     not measured here.
 # Figure:   none known.
 # verl:     0.9.1
@@ -15,6 +15,12 @@ set -euo pipefail
 EXPERIMENT_NAME=${EXPERIMENT_NAME:-qwen3_4b_frpo_fully_async_fsdp2}
 ENGINE=fsdp2
 GPU_MEMORY=${GPU_MEMORY:-80}
+if [ -n "${CLUSTER_NGPUS_PER_NODE:-}" ] && [ -z "${ROLLOUT_NGPUS:-}" ]; then
+    # All of a cluster's: half of each node trains, half samples.
+    ROLLOUT_NNODES=${ROLLOUT_NNODES:-${NNODES}}
+    ROLLOUT_NGPUS=$((CLUSTER_NGPUS_PER_NODE / 2))
+    NGPUS_PER_NODE=$((CLUSTER_NGPUS_PER_NODE - ROLLOUT_NGPUS))
+fi
 ROLLOUT_NNODES=${ROLLOUT_NNODES:-1}
 ROLLOUT_NGPUS=${ROLLOUT_NGPUS:-$([ "${TINY:-0}" = 1 ] && echo 1 || echo 4)}
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"

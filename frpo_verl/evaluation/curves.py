@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from frpo_verl.evaluation.run_log import read_metrics, series
+from frpo_verl.evaluation.run_log import RunLogError, read_metrics, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,8 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     methods: dict[str, list[Path]] = {}
     for name, folder in options.runs:
         methods.setdefault(name, []).append(folder)
-    draw(methods, options.png)
-    print(table(methods))
+    try:
+        draw(methods, options.png)
+        print(table(methods))
+    except RunLogError as error:
+        raise SystemExit(f"frpo-verl: {error}") from None
 
 
 if __name__ == "__main__":

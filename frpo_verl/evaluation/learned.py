@@ -110,8 +110,9 @@ def parse_command(text: str) -> Command:
         words = shlex.split(text.replace("\\\n", " "))
     except ValueError as error:
         raise RunLogError(f"the recorded command is no shell command line ({error}): {text!r}.") from error
-    # Hydra's + and ++ add or force a key, and -cn, --config-name take the name with = or as the next word.
-    keys = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    # Hydra's + and ++ add or force a key, its own quotes hold a path together, and -cn, --config-name take the name
+    # with = or as the next word.
+    keys = {key: value.strip("'") for key, value in (word.lstrip("+").split("=", 1) for word in words if "=" in word)}
     config = next((name for flag, name in zip(words, words[1:], strict=False) if flag in ("--config-name", "-cn")), "")
     config = keys.get("--config-name", keys.get("-cn", config))
     default = f"{config}'s default" if config else "verl's default"

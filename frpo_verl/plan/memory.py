@@ -143,7 +143,8 @@ def _engine(config: Any, section: Any, of_model: Any, model: Model, logits: Logi
             f"actor_rollout_ref.actor.strategy={section.strategy}: memory is estimated for fsdp, fsdp2 and megatron"
         )
     own = section.get("fsdp_config") or section.fsdp
-    sequence = section.get("ulysses_sequence_parallel_size") or own.get("ulysses_sequence_parallel_size") or 1
+    # The section's own is an older key of verl, whose default is 1.
+    sequence = max(place.get("ulysses_sequence_parallel_size") or 1 for place in (section, own))
     batch = _batch(config, section, sequence, ranks)
     return fsdp.engine(model, own, ranks, of_model.enable_gradient_checkpointing, batch, how)
 

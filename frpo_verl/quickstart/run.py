@@ -61,7 +61,7 @@ def running(recipe: Path, settings: dict[str, str], directory: Path, overrides: 
         raise RunError(f"recipe {recipe}: no such file; start from the root of the repository or give --recipe")
     if (directory / "metrics.jsonl").exists():
         raise RunError(
-            f"run directory {directory}: it already holds a run, and verl would append to it; choose another"
+            f"run directory {directory}: it already holds a run, and verl would empty its metrics; choose another"
         )
     directory.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex

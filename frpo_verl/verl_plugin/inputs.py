@@ -14,6 +14,8 @@ from frpo_verl.verl_plugin.ray_names import cluster_address
 RECIPE = "FRPO_VERL_RECIPE"
 """Environment variable by which a recipe asks for these checks on runs that do not use FRPO, its baselines."""
 
+MATH_REWARD = "pkg://frpo_verl.rewards.math"
+
 DATA_COMMAND = "`frpo-verl data NAME --output DIR`"
 
 READ_BY_REWARDS = ("naive", "dapo", "gdpo", "rate_limited", "remote")
@@ -52,6 +54,7 @@ def problems(config: Any) -> Iterator[SettingsError]:
     yield from _data(config)
     yield from _model(config)
     yield from _reward(config)
+    yield from _packages(config)
     yield from _gpus(config)
 
 
@@ -198,6 +201,22 @@ def _is_cached(name: str) -> bool:
         return isinstance(try_to_load_from_cache(name, "config.json"), str)
     except HFValidationError:
         return False
+
+
+def _packages(config: Any) -> Iterator[SettingsError]:
+    """What a reward or verl imports only after the models have been loaded."""
+    from omegaconf import OmegaConf
+
+    reward, backend = "reward.custom_reward_function.path", "actor_rollout_ref.rollout.checkpoint_engine.backend"
+    needs = []
+    if OmegaConf.select(config, reward) == MATH_REWARD:
+        needs.append((reward, "math_verify", "pip install 'frpo-verl[math]'"))
+    has_pool = _wanted_gpus(config) > config.trainer.nnodes * config.trainer.n_gpus_per_node
+    if OmegaConf.select(config, backend) == "nccl" and has_pool:
+        needs.append((backend, "cupy", "install the cupy of your CUDA, for instance by verl's extra fsdp"))
+    for key, package, fix in needs:
+        if _is_judged_here(config, package) and not _can_be_found(package):
+            yield SettingsError(f"{key}={OmegaConf.select(config, key)}: it needs {package}, which is not there; {fix}")
 
 
 def _reward(config: Any) -> Iterator[SettingsError]:

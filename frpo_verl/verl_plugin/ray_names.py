@@ -12,9 +12,16 @@ def cluster_address(options: Mapping[str, Any]) -> str:
         options: verl's `ray_kwargs.ray_init`.
 
     Returns:
-        Its `address`, else RAY_ADDRESS, else `local`, a Ray of the run's own.
+        Its `address`, else RAY_ADDRESS, else that of the cluster to which `ray start` has joined this machine, which
+        Ray takes unasked; else `local`, a Ray of the run's own.
     """
-    return options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
+    return options.get("address") or os.environ.get("RAY_ADDRESS") or _joined(options.get("_temp_dir")) or "local"
+
+
+def _joined(folder: str | None) -> str | None:
+    from ray._private.services import find_bootstrap_address
+
+    return find_bootstrap_address(folder)
 
 
 def node_name(node: Mapping[str, Any]) -> str:

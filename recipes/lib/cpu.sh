@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What verl, vLLM and Ray need on a machine without a GPU, sourced by run_cpu.sh and by every recipe with TINY=1: sets the
 # environment, and the arrays CPU (overrides) and ENVIRONMENT (names of what was exported).
 # Reads ENGINE, DTYPE, PLACES (workers and servers, each a logical GPU) and CPUS (logical cores).
@@ -84,7 +85,7 @@ if [ "${RAY_ADDRESS}" = local ]; then
     )
 else
     # Nodes that were started elsewhere know nothing of this shell.
-    for name in "${ENVIRONMENT[@]}" VERL_FILE_LOGGER_PATH; do
+    for name in "${ENVIRONMENT[@]}"; do
         case ${name} in
             RAY_* | VERL_PLATFORM) ;;
             *) CPU+=("++ray_kwargs.ray_init.runtime_env.env_vars.${name}='${!name}'") ;;

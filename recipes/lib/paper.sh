@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The paper's training set-up (arXiv 2601.10201, Tables 6 and 7), sourced by the recipes: knobs that they have not set, then
 # the arrays ALGORITHM, DATA, MODEL, ACTOR, REF, ROLLOUT, REWARD and TRAINER, which they pass to verl, changed or not.
 # Reads ENGINE (fsdp2 | megatron). The paper prints neither the number of epochs nor its parallel layout.
@@ -5,7 +6,11 @@
 # Data: `frpo-verl data dapo_math_17k math500 aime24 aime25 amc23 olympiad_bench minerva_math` writes it.
 DATA_DIR=${DATA_DIR:-${HOME}/data/frpo}
 TRAIN_FILES=${TRAIN_FILES:-${DATA_DIR}/dapo_math_17k.parquet}
-VAL_FILES=${VAL_FILES:-[${DATA_DIR}/math500.parquet,${DATA_DIR}/aime24.parquet,${DATA_DIR}/aime25.parquet,${DATA_DIR}/amc23.parquet,${DATA_DIR}/olympiad_bench.parquet,${DATA_DIR}/minerva_math.parquet]}
+# One file, or a list as Hydra reads it: ['a.parquet','b.parquet'].
+if [ -z "${VAL_FILES:-}" ]; then
+    VAL_FILES=$(printf ",'%s'" "${DATA_DIR}"/{math500,aime24,aime25,amc23,olympiad_bench,minerva_math}.parquet)
+    VAL_FILES=[${VAL_FILES:1}]
+fi
 
 # Tables 6 and 7
 BETA=${BETA:-0.01}
@@ -28,11 +33,12 @@ ROLLOUT_GPU_MEM_UTIL=${ROLLOUT_GPU_MEM_UTIL:-0.6}
 TOTAL_EPOCHS=${TOTAL_EPOCHS:-10}
 STEPS=${STEPS:-null}
 SAVE_FREQ=${SAVE_FREQ:-20}
-TEST_FREQ=${TEST_FREQ:-20}
+# 24,736 responses, as many as 19 training steps sample.
+TEST_FREQ=${TEST_FREQ:-100}
 VAL_BEFORE_TRAIN=${VAL_BEFORE_TRAIN:-True}
 VAL_N=${VAL_N:-16}
 PROJECT_NAME=${PROJECT_NAME:-frpo}
-LOGGER=${LOGGER:-'["console","file","wandb"]'}
+LOGGER=${LOGGER:-'["console","file"]'}
 
 ALGORITHM=(
     algorithm.adv_estimator=frpo
@@ -42,8 +48,8 @@ ALGORITHM=(
 )
 
 DATA=(
-    data.train_files="${TRAIN_FILES}"
-    data.val_files="${VAL_FILES}"
+    data.train_files="$(quoted "${TRAIN_FILES}")"
+    data.val_files="$(quoted "${VAL_FILES}")"
     data.train_batch_size="${TRAIN_BATCH_SIZE}"
     data.max_prompt_length="${MAX_PROMPT_LENGTH}"
     data.max_response_length="${MAX_RESPONSE_LENGTH}"
@@ -52,7 +58,7 @@ DATA=(
 )
 
 MODEL=(
-    actor_rollout_ref.model.path="${MODEL_PATH}"
+    actor_rollout_ref.model.path="$(quoted "${MODEL_PATH}")"
     actor_rollout_ref.model.use_remove_padding=True
     actor_rollout_ref.model.enable_gradient_checkpointing=True
 )
@@ -88,9 +94,12 @@ case ${ENGINE} in
         ACTOR_TP=${ACTOR_TP:-1}
         ACTOR_PP=${ACTOR_PP:-1}
         ACTOR_EP=${ACTOR_EP:-1}
-        # Megatron's communication overlaps with computation only with one queue to the device.
-        export CUDA_DEVICE_MAX_CONNECTIONS=1
-        MODEL+=(model_engine=megatron)
+        MODEL+=(
+            model_engine=megatron
+            # Megatron's communication overlaps with computation only with one queue to the device. Exported here, it would
+            # not reach the workers of a cluster: verl leaves to them what the driver's environment has.
+            "++ray_kwargs.ray_init.runtime_env.env_vars.CUDA_DEVICE_MAX_CONNECTIONS='1'"
+        )
         ACTOR+=(
             actor_rollout_ref.actor.megatron.vanilla_mbridge=True
             actor_rollout_ref.actor.megatron.tensor_model_parallel_size="${ACTOR_TP}"
@@ -141,9 +150,9 @@ TRAINER=(
     trainer.logger="${LOGGER}"
     trainer.project_name="${PROJECT_NAME}"
     trainer.experiment_name="${EXPERIMENT_NAME}"
-    trainer.default_local_dir="${RUN_DIR}/checkpoints"
-    trainer.validation_data_dir="${RUN_DIR}/validation"
-    hydra.run.dir="${RUN_DIR}/hydra"
+    trainer.default_local_dir="'${RUN_DIR}/checkpoints'"
+    trainer.validation_data_dir="'${RUN_DIR}/validation'"
+    hydra.run.dir="'${RUN_DIR}/hydra'"
 )
 
 # All sections in verl's order; a recipe that changes one changes the array before.

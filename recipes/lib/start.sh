@@ -1,30 +1,26 @@
+# shellcheck shell=bash
 # The start of every recipe, sourced: the plugin and verl are looked at before anything else, and TINY=1 sets knobs before
 # the recipe does. Reads EXPERIMENT_NAME and ENGINE.
 
-VERL=${VERL:-0.9.1}
 DRY_RUN=${DRY_RUN:-0}
 TINY=${TINY:-0}
 LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "${LIB}/check.sh"
 
-stop() {
-    echo "frpo-verl: $*" >&2
-    exit 2
+# A path for Hydra, which reads `=`, commas, brackets and letters beyond ASCII within quotes only; a list is left as it is.
+quoted() {
+    case $1 in
+        \[* | \'*) printf '%s' "$1" ;;
+        *) printf "'%s'" "$1" ;;
+    esac
 }
-
-if ! installed=$(python -P -c 'from importlib.metadata import version; import frpo_verl; print(version("verl"))' 2> /dev/null); then
-    stop "$(command -v python || echo python) does not find both frpo-verl and verl; pip install path/to/frpo-verl into the" \
-        "environment that has verl ${VERL}, and activate it"
-fi
-if [ "${installed}" != "${VERL}" ]; then
-    stop "verl ${installed} is installed and this recipe was made for ${VERL}; pip install verl==${VERL}, or set" \
-        "VERL=${installed} to run it all the same"
-fi
 
 # Model, data, GPUs and reward are looked at before Ray starts, for baselines too.
 export FRPO_VERL_RECIPE=${VERL}
 
 # Checkpoints, generations, metrics and the command of this run; a second run of the same name goes on where it stopped.
-RUN_DIR=${RUN_DIR:-${PWD}/runs/${EXPERIMENT_NAME}}
+# Absolute: workers have other working directories.
+RUN_DIR=$(realpath -m "${RUN_DIR:-runs/${EXPERIMENT_NAME}}")
 export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
 
 # Overrides that a small run on the CPU adds to those of the recipe.
@@ -33,13 +29,43 @@ if [ "${TINY}" = 1 ]; then
     source "${LIB}/tiny.sh"
 fi
 
+# What decides what a run is, without how long it is.
+kind_of() {
+    grep -vE '^(trainer\.total_training_steps|trainer\.total_epochs|rollout\.total_rollout_steps)=' "$1"
+}
+
+# Nothing of an earlier run in RUN_DIR is lost: verl would empty its metrics.
+keep_earlier() {
+    local n=1
+    [ -e "${RUN_DIR}/metrics.jsonl" ] || [ -e "${RUN_DIR}/overrides.txt" ] || return 0
+    while [ -e "${RUN_DIR}/earlier-${n}" ]; do n=$((n + 1)); done
+    mkdir "${RUN_DIR}/earlier-${n}"
+    for name in metrics.jsonl command.txt overrides.txt; do
+        [ ! -e "${RUN_DIR}/${name}" ] || mv "${RUN_DIR}/${name}" "${RUN_DIR}/earlier-${n}/"
+    done
+    echo "frpo-verl: ${RUN_DIR} holds a run; its metrics are kept in earlier-${n}, and verl goes on from its last checkpoint if it has one"
+    if [ -e "${RUN_DIR}/earlier-${n}/overrides.txt" ] \
+        && ! diff -q <(kind_of "${RUN_DIR}/earlier-${n}/overrides.txt") <(printf '%s\n' "$@" | kind_of /dev/stdin) > /dev/null; then
+        echo "frpo-verl: warning: that run was another one (compare overrides.txt); set RUN_DIR or EXPERIMENT_NAME to begin anew" >&2
+    fi
+}
+
 # Runs a main of verl: `launch MODULE OVERRIDE…`. With DRY_RUN=1 it shows what would run, and stops.
 launch() {
-    local command=(python -m "$@") name
+    local main=$1 name
+    shift
+    # verl writes metrics in an actor of Ray, which on a cluster knows nothing of this shell.
+    local command=(
+        python -m "${main}"
+        "++ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH='${VERL_FILE_LOGGER_PATH}'"
+        "$@"
+    )
     if [ "${DRY_RUN}" = 1 ]; then
         exec python -P -m frpo_verl plan ${GPU_MEMORY:+--gpu-memory "${GPU_MEMORY}"} -- "${command[@]}"
     fi
     mkdir -p "${RUN_DIR}"
+    keep_earlier "$@"
+    printf '%s\n' "$@" > "${RUN_DIR}/overrides.txt"
     {
         for name in VERL_FILE_LOGGER_PATH FRPO_VERL_RECIPE ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"}; do
             printf '%s=%q ' "${name}" "${!name}"

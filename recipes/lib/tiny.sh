@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # TINY=1, sourced: the recipe on a machine without a GPU, with a model of a few hundred thousand parameters, for two steps.
 # The recipe's own arrays stay; what cannot be the same is set here, as knobs and in SMALL. What you set yourself stays too.
 # Reads ENGINE, and TINY_MODEL of the recipe.
@@ -38,4 +39,5 @@ LOGGER=${LOGGER:-'["console","file"]'}
 PLACES=$((NGPUS_PER_NODE * NNODES + ROLLOUT_NGPUS))
 CPUS=$((8 + 4 * PLACES + (ROLLOUT_NGPUS > 0 ? 32 : 0)))
 source "${LIB}/cpu.sh"
+# shellcheck disable=SC2034  # passed on by paper.sh
 SMALL=("${CPU[@]}" data.filter_overlong_prompts=False actor_rollout_ref.rollout.seed=1)

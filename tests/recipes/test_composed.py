@@ -122,7 +122,10 @@ def test_the_papers_settings(configuration_of, recipe):
     assert section.actor.optim.lr == (1e-5 if "lora" in recipe else 1e-6)
     assert section.actor.ppo_mini_batch_size == 64
     assert section.actor.ppo_epochs == 1
-    prompts = 4 * 64 if "fully_async" in recipe else data.train_batch_size
+    prompts = data.train_batch_size
+    if "fully_async" in recipe:
+        prompts = config.async_training.require_batches * section.actor.ppo_mini_batch_size
+        assert config.rollout.total_rollout_steps == 470 * 256
     assert prompts == 256
     assert (data.max_prompt_length, data.max_response_length) == (2048, 8192)
     # a response has to fit into a micro-batch
@@ -175,6 +178,52 @@ def test_the_penalty_of_overlong_responses_is_read_by_verls_manager(configuratio
     )
 
 
+@pytest.mark.parametrize("recipe", ["run_qwen3_1.7b_fsdp2.sh", "run_cpu.sh"])
+def test_paths_that_hydra_would_read_as_something_else(tmp_path, recipe):
+    odd = tmp_path / "a=b, (c) é"
+    odd.mkdir()
+    files = {name: str(odd / f"{name.lower()}.parquet") for name in ("TRAIN_FILES", "VAL_FILES")}
+    config = composed(caught(recipe, tmp_path, MODEL_PATH=str(odd / "model"), RUN_DIR=str(odd / "run"), **files))
+    assert config.actor_rollout_ref.model.path == str(odd / "model")
+    assert config.data.train_files == files["TRAIN_FILES"]
+    assert config.data.val_files == files["VAL_FILES"]
+    assert config.trainer.default_local_dir == str(odd / "run" / "checkpoints")
+    metrics = config.ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH
+    assert metrics == str(odd / "run" / "metrics.jsonl")
+
+
+def test_all_benchmarks_are_validated_on(configuration_of):
+    files = configuration_of("run_qwen3_1.7b_fsdp2.sh", DATA_DIR="/a=b/data").data.val_files
+    names = ("math500", "aime24", "aime25", "amc23", "olympiad_bench", "minerva_math")
+    assert list(files) == [f"/a=b/data/{name}.parquet" for name in names]
+
+
+def test_an_earlier_run_of_the_same_folder_loses_nothing(tmp_path):
+    run = tmp_path / "run"
+    caught("run_qwen3_1.7b_fsdp2.sh", tmp_path, STEPS="10")
+    (run / "metrics.jsonl").write_text("ten steps\n")
+    longer = caught("run_qwen3_1.7b_fsdp2.sh", tmp_path, STEPS="20")
+    assert (run / "earlier-1" / "metrics.jsonl").read_text() == "ten steps\n"
+    assert (run / "earlier-1" / "command.txt").exists() and not (run / "metrics.jsonl").exists()
+    assert "kept in earlier-1" in longer.said and "warning" not in longer.said
+    other = caught("run_qwen3_1.7b_fsdp2.sh", tmp_path, STEPS="20", BETA="0.05")
+    assert (run / "earlier-2").is_dir()
+    assert "warning: that run was another one" in other.said
+    assert other.words
+
+
+@pytest.mark.parametrize("recipe", ["run_qwen3_4b_fully_async_fsdp2.sh"])
+def test_a_clusters_gpus_are_divided(configuration_of, recipe):
+    config = configuration_of(recipe, NNODES="2", NGPUS_PER_NODE="8", CLUSTER_NGPUS_PER_NODE="8")
+    assert (config.trainer.nnodes, config.trainer.n_gpus_per_node) == (2, 4)
+    assert (config.rollout.nnodes, config.rollout.n_gpus_per_node) == (2, 4)
+
+
+@pytest.mark.parametrize("script", sorted((RECIPES / "lib").glob("*.sh")), ids=lambda script: script.name)
+def test_what_they_share_can_be_read(script):
+    assert subprocess.run(["bash", "-n", script], capture_output=True, text=True).stderr == ""
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_every_script_can_be_run_and_says_what_it_is_for(script):
     text = script.read_text()
@@ -195,5 +244,5 @@ def test_every_script_can_be_run_and_says_what_it_is_for(script):
 def test_the_pin_of_the_recipes_is_the_plugins():
     from frpo_verl.verl_plugin.contract import TESTED_VERL
 
-    pin = re.search(r"VERL=\$\{VERL:-(.*)\}", (RECIPES / "lib" / "start.sh").read_text())[1]
+    pin = re.search(r"VERL=\$\{VERL:-(.*)\}", (RECIPES / "lib" / "check.sh").read_text())[1]
     assert pin in TESTED_VERL

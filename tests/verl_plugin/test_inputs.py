@@ -363,3 +363,35 @@ def test_every_problem_names_its_value(compose):
     assert len(found) == len(values)
     for value, problem in zip(values, found, strict=True):
         assert value in problem and "\n" not in problem and "; " in problem
+
+
+def test_packages_that_are_imported_after_the_models_are_named_before(compose, monkeypatch):
+    found = inputs._can_be_found
+    monkeypatch.setattr(inputs, "_can_be_found", lambda name: name not in ("math_verify", "cupy") and found(name))
+    apart = ("trainer.v1.trainer_mode=separate_async", "actor_rollout_ref.rollout.nnodes=1")
+    config = compose(
+        f"reward.custom_reward_function.path={inputs.MATH_REWARD}",
+        *apart,
+        "actor_rollout_ref.rollout.n_gpus_per_node=1",
+        "trainer.n_gpus_per_node=2",
+        "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl",
+    )
+    assert [str(problem) for problem in inputs.problems(config)] == [
+        "reward.custom_reward_function.path=pkg://frpo_verl.rewards.math: it needs math_verify, which is not there; "
+        "pip install 'frpo-verl[math]'",
+        "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl: it needs cupy, which is not there; install the cupy "
+        "of your CUDA, for instance by verl's extra fsdp",
+    ]
+    # weights stay where they are without a pool
+    together = compose("actor_rollout_ref.rollout.checkpoint_engine.backend=nccl")
+    assert list(inputs.problems(together)) == []
+
+
+def test_a_cluster_that_ray_would_join_unasked_is_looked_at_as_one(compose, files, monkeypatch):
+    from ray._private import services
+
+    gone = compose("trainer.n_gpus_per_node=64", f"actor_rollout_ref.model.path={files['model'] / 'gone'}")
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: None)
+    assert len(list(inputs.problems(gone))) == 2
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "10.0.0.1:6379")
+    assert list(inputs.problems(gone)) == []
