@@ -121,7 +121,7 @@ def train(knobs_of, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def on_two_nodes_and_one(train, tmp_path_factory) -> tuple[Ended, Ended]:
-    """frpo on two nodes of two ranks each, by Slurm, then on one rank of one node with the very same responses."""
+    """frpo on two nodes, by Slurm, then on one with the very same responses."""
     folder = tmp_path_factory.mktemp("two-nodes")
     paper = "run_qwen3_1.7b_fsdp2.sh"
     # verl's own cache of rollouts gives the second run the responses of the first.
@@ -132,7 +132,7 @@ def on_two_nodes_and_one(train, tmp_path_factory) -> tuple[Ended, Ended]:
         "trainer.experiment_name=same",
         "actor_rollout_ref.actor.ppo_mini_batch_size=8",
     )
-    with slurm.job(folder / "slurm", gpus=2) as environment:
+    with slurm.job(folder / "slurm", gpus=1) as environment:
         on_all = (str(RECIPES / paper), *same)
         together = train("together", recipe="slurm.sh", BETA="0.05", overrides=on_all, **environment)
     return together, train("alone", recipe=paper, BETA="0.05", overrides=same)

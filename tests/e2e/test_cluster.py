@@ -11,10 +11,10 @@ pytestmark = pytest.mark.slow
 WITHIN_SECONDS = 60
 
 
-def test_two_nodes_of_two_ranks_train_and_have_the_advantages_of_one(on_two_nodes_and_one):
+def test_two_nodes_train_and_have_the_advantages_of_one(on_two_nodes_and_one):
     together, alone = on_two_nodes_and_one
     assert_trained_with_the_term(together)
-    # all four of them
+    # both of them
     assert_server_follows(together)
     assert_trained_with_the_term(alone)
     for ours, theirs in zip(together.steps, alone.steps, strict=True):

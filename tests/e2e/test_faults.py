@@ -19,10 +19,6 @@ def test_a_worker_that_raises_while_the_other_rank_waits(train):
     assert_ended(run, "RuntimeError: injected: the optimizer step failed")
 
 
-def test_a_server_that_cannot_load_the_weights(train):
-    assert_ended(train("weight-load-raises", fault="weight_load_raises"), "injected: the weights do not fit")
-
-
 def test_a_server_that_is_killed(train):
     assert_ended(train("server-dies", fault="server_dies"), "EngineDeadError")
 

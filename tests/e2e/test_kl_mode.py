@@ -60,35 +60,35 @@ def assert_trajectory(steps: list[dict[str, float]]) -> None:
         assert later["frpo/beta"] == pytest.approx(next_beta(earlier), rel=1e-9)
 
 
-def test_an_adaptive_beta_goes_on_where_a_full_disk_and_a_kill_left_it(start, train):
-    full = train("adaptive-disk-full", fault="disk_full", overrides=ADAPTIVE, **CLIP_HIGHER)
-    assert full.status != 0
-    assert full.fault_seconds < 60
-    folder = full.directory / "checkpoints"
-    assert f"CheckpointError: the checkpoint of step 2 could not be written to {folder} (" in full.log
-    assert "the last one that counts, global_step_1, is untouched: make room" in full.log
-    tracker = folder / "latest_checkpointed_iteration.txt"
-    assert tracker.read_text() == "1"
-
-    there = f"trainer.default_local_dir={folder}"
-    with start("adaptive-killed", STEPS="50", overrides=(*ADAPTIVE, there), **CLIP_HIGHER) as killed:
+def test_an_adaptive_beta_goes_on_where_a_kill_left_it_until_the_disk_is_full(start, train):
+    with start("adaptive-killed", STEPS="50", overrides=ADAPTIVE, **CLIP_HIGHER) as killed:
         log, deadline = killed.run.log, time.monotonic() + 600
-        while int(tracker.read_text() or 0) < 4:
+        folder = killed.run.directory / "checkpoints"
+        tracker = folder / "latest_checkpointed_iteration.txt"
+        while not tracker.exists() or int(tracker.read_text() or 0) < 3:
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             assert killed.run.process.poll() is None, log.read_text()[-3000:]
             time.sleep(0.5)
         killed.kill()
-    assert f"resumed from {folder}/global_step_1/frpo_verl.json" in log.read_text()
     saved_at = int(tracker.read_text())
     saved = json.loads((folder / f"global_step_{saved_at}" / "frpo_verl.json").read_text())
-    # one step before the full disk, and the killed run's up to the checkpoint that counts
-    until_kill = [full.steps[0], *killed.steps()][:saved_at]
+    until_kill = killed.steps()[:saved_at]
+    assert len(until_kill) == saved_at
     assert_trajectory(until_kill)
     assert saved["beta"] == pytest.approx(next_beta(until_kill[-1]), rel=1e-12)
 
-    resumed = train("adaptive-resumed", STEPS=str(saved_at + 2), overrides=(*ADAPTIVE, there), **CLIP_HIGHER)
-    assert_trained(resumed, steps=2)
+    # its second checkpoint finds no room
+    there = f"trainer.default_local_dir={folder}"
+    resumed = train(
+        "adaptive-resumed-disk-full", STEPS="50", fault="disk_full", overrides=(*ADAPTIVE, there), **CLIP_HIGHER
+    )
     assert f"resumed from {folder}/global_step_{saved_at}/frpo_verl.json" in resumed.log
+    assert len(resumed.steps) == 1
     assert_trajectory([*until_kill, *resumed.steps])
     # and it had moved: the checks above could not fail otherwise
     assert saved["beta"] != pytest.approx(0.05, rel=1e-3)
+    assert resumed.status != 0
+    assert resumed.fault_seconds < 60
+    assert f"CheckpointError: the checkpoint of step {saved_at + 2} could not be written to {folder} (" in resumed.log
+    assert f"the last one that counts, global_step_{saved_at + 1}, is untouched: make room" in resumed.log
+    assert tracker.read_text() == str(saved_at + 1)

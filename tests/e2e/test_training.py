@@ -1,7 +1,7 @@
 """FRPO and its baselines through verl's real `main_ppo`: Ray, TransferQueue, FSDP2, vLLM, weight sync."""
 
 import pytest
-from assertions import EXACT, assert_server_follows, assert_trained
+from assertions import assert_server_follows, assert_trained
 
 pytestmark = pytest.mark.slow
 
@@ -56,44 +56,15 @@ def test_v0_trains_a_mixture_of_experts_with_another_divergence_and_logs_the_fig
     assert all(step.keys() >= FRPO_METRICS for step in run.steps)
 
 
-@pytest.fixture(scope="module")
-def same_rollouts(train, tmp_path_factory):
-    """frpo with β = 0, and verl's grpo with its penalty in the loss on the very same responses."""
-    # verl's own cache of rollouts gives the second run the responses of the first.
-    same = (
-        "skip.rollout_tq.enable=True",
-        "skip.rollout_tq.steps=[1,2,3]",
-        f"skip.rollout_tq.dump_dir={tmp_path_factory.mktemp('rollouts')}",
-        "trainer.experiment_name=same",
-    )
-    methods = "run_qwen3_1.7b_methods_fsdp2.sh"
-    frpo = train("frpo-beta-zero", recipe=methods, METHOD="frpo", BETA="0", overrides=same)
-    return frpo, train("grpo-kl-loss", recipe=methods, METHOD="kl_loss", BETA="0.05", overrides=same)
-
-
-def test_grpo_with_kl_loss_is_the_baseline_of_the_same_recipe(same_rollouts):
-    _, grpo = same_rollouts
-    assert_trained(grpo)
-    assert grpo.steps[-1]["actor/kl_loss"] > 0
-    assert not FRPO_METRICS & grpo.steps[-1].keys()
-
-
-def test_frpo_with_beta_zero_has_grpos_advantages_and_loads_no_reference(same_rollouts):
-    frpo, grpo = same_rollouts
-    assert_trained(frpo)
-    for ours, theirs in zip(frpo.steps, grpo.steps, strict=True):
-        # The cache gives the rows back in another order. What does not depend on it is compared to the bit; bitwise
-        # equality on one batch is in tests/verl_plugin/test_estimator.py.
-        exact = [name for name in theirs if name.startswith(EXACT)]
-        assert {"critic/advantages/max", "critic/advantages/min", "critic/score/mean"} <= set(exact)
-        assert {name: ours[name] for name in exact} == {name: theirs[name] for name in exact}
-        assert ours["critic/advantages/mean"] == pytest.approx(theirs["critic/advantages/mean"], rel=1e-4, abs=1e-6)
-        assert ours["critic/advantages/max"] > 0
-        assert ours["frpo/beta"] == 0
-        assert "timing_s/ref" not in ours
-        assert "timing_s/ref" in theirs
-    # the penalty in the loss is 0 at the reference, where the first step starts
-    assert frpo.steps[0]["actor/pg_loss"] == pytest.approx(grpo.steps[0]["actor/pg_loss"], rel=1e-4, abs=1e-6)
+def test_beta_zero_loads_no_reference_and_has_no_term(train):
+    # that its advantages are grpo's to the bit is in tests/verl_plugin/test_estimator.py
+    run = train("beta-zero", recipe="run_qwen3_1.7b_methods_fsdp2.sh", METHOD="frpo", BETA="0")
+    assert_trained(run)
+    for step in run.steps:
+        assert step["frpo/beta"] == 0
+        assert "timing_s/ref" not in step
+        assert "frpo/divergence_to_ref/token_mean" not in step
+        assert step["critic/advantages/max"] > 0
 
 
 def test_the_quickstarts_recipe_shows_what_was_learned(train, tmp_path):
