@@ -27,7 +27,7 @@ _BETWEEN_LETTERS = re.compile(rf"(?<=(?<!{_LETTER}){_LETTER})\s+(?={_LETTER}(?!{
 _WORD = re.compile(rf"\\\\|\\[a-zA-Z]+|({_LETTER}{{2,}})")
 _NO_WHOLE_PART = re.compile(r"(?<![\w)\]}.])\.(?=[0-9])")
 _SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
-_PUNCTUATION = re.compile(r"(?<![0-9.,;:])[.,;:]+|[.,;:]+(?![0-9.,;:])")
+_PUNCTUATION = re.compile(r"(?<![0-9.,;:])[.,;:]+|(?<![.,;:])[.,;:]+(?![0-9.,;:])")
 
 
 def normalise(problem: str) -> str:
