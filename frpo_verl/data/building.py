@@ -12,6 +12,7 @@ from frpo_verl import __version__
 from frpo_verl.data import catalogue, dedup, gym_tasks, leakage, parquet, problem, sources, spool
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
+from frpo_verl.data.folder import locked
 from frpo_verl.data.gym_tasks import Draw
 from frpo_verl.data.source import Source
 
@@ -107,15 +108,16 @@ def _writable(folder: Path) -> Path:
 
 def _build(name: str, part: Part, folder: Path, source: Source, limit: int | None) -> Built:
     path, header = folder / f"{part.name}.parquet", {"source": source.identity, "limit": limit}
-    if (done := _done(path, header)) is not None:
-        return done
-    _room(folder, part, source, limit)
-    source.connect()
     try:
+        if (done := _reused(path, header)) is not None:
+            return done
+        _room(folder, part, source, limit)
+        source.connect()
         with spool.opened(folder / f"{part.name}.unfinished", header, unique=not _benchmark(part)) as work:
             _convert(part, source, limit, work)
             built = _finish(name, part, path, header, work, source)
-        (folder / f"{part.name}.unfinished").unlink()
+            # Before another process can open it.
+            (folder / f"{part.name}.unfinished").unlink(missing_ok=True)
         return built
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -128,6 +130,18 @@ def _build(name: str, part: Part, folder: Path, source: Source, limit: int | Non
 def _benchmark(part: Part) -> bool:
     """Whether others report figures on exactly these rows, so that none may be dropped."""
     return part.split == "test" and part.rows is not None
+
+
+def _reused(path: Path, header: dict[str, Any]) -> Built | None:
+    if parquet.read_manifest(path) is None:
+        return None
+    with locked(path.parent):
+        if _done(path, header) is None:
+            return None
+        # A process that was killed may have left a test set that was not taken out of the train sets yet.
+        taken = leakage.clean(path.parent)
+        done = _done(path, header)
+        return done._replace(taken=taken) if done.split == "test" else done
 
 
 def _done(path: Path, header: dict[str, Any]) -> Built | None:
@@ -178,6 +192,12 @@ def _finish(name: str, part: Part, path: Path, header: dict[str, Any], work: spo
         dropped = ", ".join(f"{count} {reason}" for reason, count in work.dropped.items())
         fix = f"look at what it holds ({dropped})" if part.hubs else "raise --size, or change --held-out"
         raise DataError(f"{part.name}: none of the {work.read} rows of {source.place} is left; {fix}")
+    with locked(path.parent):
+        return _write(name, part, path, header, work)
+
+
+def _write(name: str, part: Part, path: Path, header: dict[str, Any], work: spool.Spool) -> Built:
+    parquet.sweep(path.parent)
     dropped = dict(work.dropped)
     rows = _rows(part, work, dropped)
     if part.split == "train":

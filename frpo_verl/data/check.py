@@ -1,8 +1,11 @@
 """Whether the parquet files of a folder are what their manifests say, and apart from each other."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 from frpo_verl.data import leakage, parquet
+from frpo_verl.data.folder import locked
 
 
 def verify(folder: str | Path) -> list[str]:
@@ -14,11 +17,17 @@ def verify(folder: str | Path) -> list[str]:
     Returns:
         One sentence for each thing that is wrong; none if all is well.
     """
-    folder, found = Path(folder).expanduser(), []
-    manifests = sorted(folder.glob("*.manifest.json"))
-    if not manifests:
+    folder = Path(folder).expanduser()
+    if not any(folder.glob("*.manifest.json")):
         return [f"{folder}: no set of problems was built there; frpo-verl data NAME --output {folder} builds one"]
-    for manifest in manifests:
+    # Where this process may not write, it can check what others have built all the same.
+    with locked(folder) if os.access(folder, os.W_OK) else nullcontext():
+        return _changed(folder) or _leaked(folder)
+
+
+def _changed(folder: Path) -> list[str]:
+    found = []
+    for manifest in sorted(folder.glob("*.manifest.json")):
         path = manifest.with_name(manifest.name.replace(".manifest.json", ".parquet"))
         known = parquet.read_manifest(path)
         if known is None:
@@ -28,7 +37,11 @@ def verify(folder: str | Path) -> list[str]:
                 f"{path}: its rows are not the {known['rows']} with sha256 {known['sha256'][:12]}… of its manifest; "
                 f"build it again: frpo-verl data {known['name']} --output {folder}"
             )
-    return found or [
+    return found
+
+
+def _leaked(folder: Path) -> list[str]:
+    return [
         f"{folder / train}.parquet: {sum(counts.values())} of its problems are {' and '.join(counts)}; build that "
         f"test set again, which takes them out"
         for train, counts in leakage.found(folder).items()

@@ -1,21 +1,33 @@
 r"""When two problems are the same one.
 
-What is typeset or punctuated differently is the same: white space, case, `$`, `\(`, `\[`, spaces of LaTeX, `\left` and
-`\right`, `\dfrac`, full stops and quotation marks. What changes the mathematics is kept: operators, brackets, and a
-point or a comma between two digits.
+What is typeset or punctuated differently is the same: white space, the case of words, `$`, `\(`, `\[`, spaces of LaTeX,
+`\left` and `\right`, `\dfrac`, full stops and quotation marks. What changes the mathematics is kept: operators,
+brackets, primes, exponents, the ends of a matrix' rows, the case of single letters and of LaTeX's commands, and what
+stands between two digits, if only a space.
 """
 
 import hashlib
 import re
 import unicodedata
 
+_SUPERSCRIPT = re.compile("[\u00b2\u00b3\u00b9\u2070\u2071\u2074-\u207f]+")
+_SUBSCRIPT = re.compile("[\u2080-\u208e\u2090-\u209c]+")
+_PRIMES = str.maketrans(dict.fromkeys("\u2018\u2019\u2032", "'"))
+# Those of LaTeX by their opening marks: alone, the closing ones are primes.
+_QUOTED = re.compile(r"``([^`]*?)''|`([^`']*)'")
+_MARKS = re.compile(r"[?\"`“”、。]")
+_THOUSANDS = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 # A line's end first: the bracket behind `\\\\` is no delimiter.
 _TYPESETTING = re.compile(
-    r"\\\\|\\(?:left|right|displaystyle|textstyle|q?quad|thinspace|[bB]igg?)(?![a-zA-Z])|\\[\[\]()!,;:> ]|[$~]"
+    r"(\\\\)|\\(?:left|right|displaystyle|textstyle|q?quad|thinspace|[bB]igg?)(?![a-zA-Z])|\\[\[\]()!,;:> ]|[$~]"
 )
-_SPACE = re.compile(r"\s+")
 _FRACTION = re.compile(r"\\[dt]frac(?![a-zA-Z])")
-_PUNCTUATION = re.compile(r"(?<![0-9])[.,;:]|[.,;:](?![0-9])|[?\"'`‘’“”、。，；：？]")
+_LETTER = r"[^\W\d_]"
+_BETWEEN_LETTERS = re.compile(rf"(?<=(?<!{_LETTER}){_LETTER})\s+(?={_LETTER}(?!{_LETTER}))")
+_WORD = re.compile(rf"\\\\|\\[a-zA-Z]+|({_LETTER}{{2,}})")
+_NO_WHOLE_PART = re.compile(r"(?<![\w)\]}.])\.(?=[0-9])")
+_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
+_PUNCTUATION = re.compile(r"(?<![0-9.,;:])[.,;:]+|(?<![.,;:])[.,;:]+(?![0-9.,;:])")
 
 
 def normalise(problem: str) -> str:
@@ -27,8 +39,15 @@ def normalise(problem: str) -> str:
     Returns:
         A text for comparing, not for reading.
     """
-    text = _TYPESETTING.sub(" ", unicodedata.normalize("NFKC", problem))
-    text = _SPACE.sub("", _FRACTION.sub(r"\\frac", text)).casefold()
+    # Before NFKC, which makes plain digits of them.
+    text = _SUBSCRIPT.sub(r"_{\g<0>}", _SUPERSCRIPT.sub(r"^{\g<0>}", problem))
+    text = unicodedata.normalize("NFKC", text).translate(_PRIMES)
+    text = _MARKS.sub(" ", _QUOTED.sub(r" \1\2 ", text))
+    text = _TYPESETTING.sub(r" \1 ", _THOUSANDS.sub("", text))
+    text = _BETWEEN_LETTERS.sub("", _FRACTION.sub(r"\\frac", text))
+    text = _WORD.sub(lambda word: word[0].casefold() if word[1] else word[0], text)
+    # With its white space in one piece: what is at either end of a space then stands beside it.
+    text = _SPACE.sub("", " ".join(_NO_WHOLE_PART.sub("0.", text).split()))
     return _PUNCTUATION.sub("", text)
 
 

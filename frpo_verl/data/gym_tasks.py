@@ -14,6 +14,9 @@ from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
 from frpo_verl.data.source import Row, Source
 
+LONGEST = 20_000
+"""Characters of an answer that the reward still looks at; beyond, even the right one would score nothing."""
+
 
 class Draw(NamedTuple):
     """What reasoning-gym is asked for.
@@ -41,8 +44,21 @@ def parts(name: str) -> tuple[Part, Part]:
     """
     task = name.removeprefix(GYM)
     return tuple(
-        Part(f"reasoning_gym_{task}_{split}", split, f"reasoning_gym/{task}", ()) for split in ("test", "train")
+        Part(f"reasoning_gym_{task}_{split}", split, f"reasoning_gym/{task}", (), reason=too_long)
+        for split in ("test", "train")
     )
+
+
+def too_long(problem: Problem) -> str | None:
+    """Why an entry is left out.
+
+    Args:
+        problem: to be judged.
+
+    Returns:
+        What it is counted under, or None if it stays.
+    """
+    return f"answer longer than {LONGEST:,} characters" if len(problem.answer) > LONGEST else None
 
 
 def find(task: str, split: str, draw: Draw) -> Source:

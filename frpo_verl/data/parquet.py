@@ -58,7 +58,7 @@ def write(rows: Iterable[Row], path: Path) -> tuple[int, str]:
     import pyarrow.parquet
 
     schema, digest, count = _schema(), hashlib.sha256(), 0
-    unfinished = path.with_name(path.name + ".writing")
+    unfinished = _unfinished(path)
     try:
         with pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
             for group in _groups(rows, ROW_GROUP):
@@ -122,7 +122,7 @@ def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
         path: of the parquet file.
         manifest: JSON.
     """
-    unfinished = manifest_path(path).with_suffix(".writing")
+    unfinished = _unfinished(manifest_path(path))
     unfinished.write_text(json.dumps(manifest, indent=2) + "\n")
     os.replace(unfinished, manifest_path(path))
 
@@ -154,6 +154,20 @@ def manifest_path(path: Path) -> Path:
         Of the manifest.
     """
     return path.with_suffix(".manifest.json")
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes were writing; for when no other process writes into the folder.
+
+    Args:
+        folder: with parquet files and their manifests.
+    """
+    for path in folder.glob("*.writing"):
+        path.unlink()
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.writing")
 
 
 def _groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

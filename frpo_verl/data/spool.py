@@ -16,7 +16,7 @@ from frpo_verl.data import dedup
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
 
-FORMAT = 1
+FORMAT = 2
 HEARTBEAT = 10_000
 """After so many rows without a problem the position is written down too."""
 

@@ -1,12 +1,14 @@
 """Sets of problems from source to parquet, through kills and the other way round."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from problem_rows import SCHEMA, asked, jsonl, sums, table
 
 from frpo_verl import data
-from frpo_verl.data import dedup, parquet
+from frpo_verl.data import building, dedup, leakage, parquet
 from frpo_verl.data.errors import DataError
 
 SHARED = Path(os.environ.get("FRPO_VERL_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -99,6 +101,13 @@ def test_a_train_set_has_each_problem_once_and_none_with_two_answers(folder):
     assert built.dropped == {"duplicate": 2, "not English": 1, "answer not a whole number": 1, "two answers": 1}
 
 
+def test_problems_that_differ_in_a_prime_both_stay(folder):
+    rows = [{"problem": f"Find f{prime}(2) for $f(x) = x^2$.", "answer": "4"} for prime in ("'", "")]
+    rows.append({"problem": "Find f''(2) for $f(x) = x^2$.", "answer": "2"})
+    built = train(folder, rows)
+    assert (built.rows, built.dropped) == (3, {})
+
+
 def test_a_benchmark_keeps_what_it_has_twice(folder):
     assert aime(folder, sums(15) * 2).rows == 30
 
@@ -114,6 +123,30 @@ def test_no_problem_of_a_test_set_is_trained_on_whichever_was_built_first(folder
     assert second.taken == ({"dapo_math_17k": 30} if train_first else {})
     assert data.verify(folder) == []
     assert train(folder, sums(50)).rows == 20
+
+
+@pytest.mark.parametrize("again", ["aime24", "dapo_math_17k"])
+def test_killed_before_its_problems_are_taken_out_the_next_command_does_it(folder, monkeypatch, again):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    sources = {
+        name: jsonl(folder.parent / f"{name}.jsonl", rows)
+        for name, rows in (("dapo_math_17k", sums(50)), ("aime24", sums(30, 40)))
+    }
+    data.build("dapo_math_17k", output=folder, source=sources["dapo_math_17k"])
+    monkeypatch.setattr(leakage, "clean", killed)
+    with pytest.raises(KeyboardInterrupt):
+        data.build("aime24", output=folder, source=sources["aime24"])
+    monkeypatch.undo()
+    [leaked] = data.verify(folder)
+    assert "10 of its problems are in aime24; build that test set again, which takes them out" in leaked
+
+    [built] = data.build(again, output=folder, source=sources[again])
+    assert built.reused and built.taken == ({"dapo_math_17k": 10} if again == "aime24" else {})
+    assert asked(folder / "dapo_math_17k.parquet") == [row["problem"] for row in sums(40)]
+    assert (built.rows, built.dropped) == ((30, {}) if again == "aime24" else (40, {"in aime24": 10}))
+    assert data.verify(folder) == []
 
 
 def test_the_order_of_building_changes_nothing(tmp_path):
@@ -172,7 +205,9 @@ def test_what_is_there_from_the_hub_needs_no_network(folder, monkeypatch):
     assert data.build("aime25", output=folder)[0] == first._replace(reused=True)
     with pytest.raises(DataError, match="the hub cannot be reached"):
         data.build("aime24", output=folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["aime25.manifest.json", "aime25.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "aime25.manifest.json", "aime25.parquet"
+    ]  # fmt: skip
 
 
 def test_beside_a_broken_test_set_nothing_is_trained_on(folder):
@@ -211,7 +246,9 @@ def test_a_killed_process_is_gone_on_from_where_it_was(folder):
     assert 300 < built.resumed < 6_000
     assert (built.rows, built.dropped) == (6_000, {"duplicate": 100})
     assert built.sha256 == data.build("dapo_math_17k", output=folder.parent / "whole", source=source)[0].sha256
-    assert sorted(path.name for path in folder.iterdir()) == ["dapo_math_17k.manifest.json", "dapo_math_17k.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "dapo_math_17k.manifest.json", "dapo_math_17k.parquet"
+    ]  # fmt: skip
 
 
 def test_torn_anywhere_the_result_is_the_same(folder, monkeypatch):
@@ -250,9 +287,109 @@ def test_two_processes_do_not_write_into_each_other(folder, monkeypatch):
             data.build("dapo_math_17k", output=folder, source=source)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parquet, "write", second)
+    monkeypatch.setattr(building, "_finish", second)
     with pytest.raises(KeyboardInterrupt):
         data.build("dapo_math_17k", output=folder, source=source)
+
+
+PAUSED = """
+import fcntl, sys, time
+from pathlib import Path
+from frpo_verl import data
+from frpo_verl.data import parquet
+
+write, flock = parquet.write, fcntl.flock
+name, folder, source, pauses = sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "pauses"
+
+def paused(rows, path):
+    if pauses and path.stem == "dapo_math_17k":
+        (folder.parent / "writing").touch()
+        while not (folder.parent / "go").exists():
+            time.sleep(0.01)
+    return write(rows, path)
+
+def waiting(file, how):
+    if how == fcntl.LOCK_EX:
+        (folder.parent / f"{name} waits").touch()
+    flock(file, how)
+
+parquet.write, fcntl.flock = paused, waiting
+data.build(name, output=folder, source=source)
+"""
+
+
+def _until(there, *processes):
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline and all(process.poll() in (None, 0) for process in processes)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("first", ["dapo_math_17k", "aime24"])
+def test_sets_that_are_built_at_once_are_kept_apart_too(folder, first):
+    """One process is about to write the train set, and another one has a test set ready: neither undoes the other."""
+    sources = {
+        name: jsonl(folder.parent / f"{name}.jsonl", rows)
+        for name, rows in (("dapo_math_17k", sums(50)), ("aime24", sums(30, 40)), ("aime25", sums(30, -20)))
+    }
+    if first == "aime24":
+        data.build("dapo_math_17k", output=folder, source=sources["dapo_math_17k"])
+
+    def start(name, pauses):
+        return subprocess.Popen([sys.executable, "-P", "-c", PAUSED, name, str(folder), sources[name], pauses])
+
+    one = start(first, "pauses")
+    _until((folder.parent / "writing").exists, one)
+    other = start("aime25", "")
+    _until(lambda: (folder.parent / "aime25 waits").exists() or other.poll() is not None, one, other)
+    (folder.parent / "go").touch()
+    assert (one.wait(60), other.wait(60)) == (0, 0)
+    leaks = {"in aime24": 10, "in aime25": 10} if first == "aime24" else {"in aime25": 10}
+    assert json.loads((folder / "dapo_math_17k.manifest.json").read_text())["dropped"] == leaks
+    assert len(asked(folder / "dapo_math_17k.parquet")) == 50 - sum(leaks.values())
+    assert data.verify(folder) == []
+
+
+def test_verify_waits_for_a_process_that_writes(folder):
+    train(folder, sums(9))
+    found = []
+    with (folder / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread = threading.Thread(target=lambda: found.append(data.verify(folder)))
+        thread.start()
+        thread.join(0.3)
+        assert found == []
+    thread.join(60)
+    assert found == [[]]
+
+
+def test_verify_needs_no_right_to_write(folder, monkeypatch):
+    train(folder, sums(9))
+    (folder / ".lock").unlink()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert data.verify(folder) == []
+    assert not (folder / ".lock").exists()
+
+
+def test_a_lock_of_somebody_else_is_named(folder, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    train(folder, sums(9))
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(
+        DataError, match=r"\.lock: cannot be opened for writing \(Permission denied\); ask its owner, or"
+    ):
+        data.verify(folder)
+
+
+def test_what_a_killed_process_was_writing_does_not_stay(folder):
+    folder.mkdir()
+    (folder / "math500.parquet.1.writing").touch()
+    train(folder, sums(9))
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "dapo_math_17k.manifest.json", "dapo_math_17k.parquet"
+    ]  # fmt: skip
 
 
 def test_a_full_disk_loses_nothing(folder, monkeypatch):
@@ -264,7 +401,7 @@ def test_a_full_disk_loses_nothing(folder, monkeypatch):
     monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
     with pytest.raises(DataError, match="the disk is full; what was converted is kept: make room, and give the same"):
         data.build("dapo_math_17k", output=folder, source=source)
-    assert [path.name for path in folder.iterdir()] == ["dapo_math_17k.unfinished"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "dapo_math_17k.unfinished"]
     monkeypatch.undo()
     assert data.build("dapo_math_17k", output=folder, source=source)[0].resumed == 9
 

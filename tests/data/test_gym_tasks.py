@@ -8,6 +8,7 @@ from problem_rows import asked, table
 from frpo_verl import data, gym
 from frpo_verl.data import gym_tasks
 from frpo_verl.data.errors import DataError
+from frpo_verl.data.problem import Problem
 
 
 @pytest.mark.parametrize("task", ["chain_sum", "propositional_logic", "gsm_symbolic"])
@@ -44,6 +45,22 @@ def test_a_problem_is_in_the_same_part_whatever_is_drawn(tmp_path):
             (train if built.split == "train" else test).append(set(asked(built.path)))
     assert train[0] < train[1] and test[0] < test[1]
     assert train[2] - train[1] and not set.union(*train) & set.union(*test)
+
+
+def test_an_answer_that_is_too_long_for_the_reward_is_left_out_and_counted(tmp_path, monkeypatch):
+    lengths = [len(entry["answer"]) for entry in gym.load().create_dataset("letter_jumble", size=30, seed=0)]
+    limit = sorted(lengths)[20]
+    monkeypatch.setattr(gym_tasks, "LONGEST", limit)
+    built = data.build("reasoning_gym:letter_jumble", output=tmp_path, draw=data.Draw(30, held_out=0.4))
+    kept = [row["reward_model"]["ground_truth"] for each in built for row in table(each.path)]
+    assert sorted(map(len, kept)) == sorted(length for length in lengths if length <= limit)
+    dropped = sum(each.dropped.get(f"answer longer than {limit} characters", 0) for each in built)
+    assert dropped == sum(length > limit for length in lengths) > 0
+
+
+@pytest.mark.parametrize(("length", "reason"), [(20_000, None), (20_001, "answer longer than 20,000 characters")])
+def test_the_longest_answer_is_that_of_the_reward(length, reason):
+    assert gym_tasks.parts("reasoning_gym:chain_sum")[0].reason(Problem("What?", "1" * length)) == reason
 
 
 @pytest.mark.parametrize(
