@@ -238,7 +238,12 @@ MUTANTS = (
     Mutant("rewards/algebra.py", "sympy.Rational(str(decimal))", "decimal"),
     Mutant("rewards/algebra.py", "_capitals_apart(gold, answer)", "(gold, answer)"),
     Mutant("rewards/worker.py", "            _limit_memory(int(memory))\n", ""),
-    Mutant("rewards/pool.py", "for _ in range(2):", "for _ in range(1):"),
+    Mutant("rewards/pool.py", "for _ in range(2):\n            self._wait", "for _ in range(1):\n            self._wait"),
+    Mutant("rewards/pool.py", "return verdict if about == number else \"\"", "return verdict"),
+    Mutant("rewards/pool.py", "            self._ready = line == worker.READY", "            self._ready = bool(line)"),
+    Mutant("rewards/pool.py", "            bufsize=0,\n", ""),
+    Mutant("rewards/worker.py", "        if any(current):\n", "        if status:\n"),
+    Mutant("rewards/worker.py", "    os.dup2(nowhere, descriptor)\n", ""),
     Mutant("rewards/verdict.py", "score = float(bool(right))", "score = float(right is not False)"),
     # a cluster's nodes
     Mutant("verl_plugin/node_watch.py", ' and node["NodeID"] in homeless', ""),
