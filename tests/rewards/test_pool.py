@@ -109,7 +109,7 @@ def test_a_verdict_about_another_question_is_none(make, monkeypatch):
     contains = make(workers=1)
     assert contains.ask("abc", "a") is True
     said = iter(["0" * worker.NUMBER + " yes", worker.YES, f"{worker.YES} {worker.YES}"])
-    monkeypatch.setattr(pool._Worker, "_read", lambda *_: worker.READY if not contains._workers[0]._ready else next(said))
+    monkeypatch.setattr(pool._Worker, "_read", lambda asked, _: next(said) if asked._ready else worker.READY)
     assert contains.ask("abc", "d") is None
 
 
