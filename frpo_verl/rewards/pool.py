@@ -120,6 +120,7 @@ class _Worker:
         return None
 
     def end(self) -> None:
+        self._ready = False
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
