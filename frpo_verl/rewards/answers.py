@@ -22,6 +22,8 @@ _NUMBER = re.compile(
     rf"|(?P<slash>{_INTEGER}/\d+)"
     r"|(?P<whole>[-+]?\d*\.(?P<start>\d*))\\overline\{(?P<period>\d+)\}"
 )
+# Only where the right answer is one: elsewhere e is Euler's number.
+_SCIENTIFIC = re.compile(r"^(?P<digits>[-+]?(?:\d+\.?\d*|\.\d+))[eE]\+?(?P<sign>-?)(?P<exponent>\d+)$")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{(\d+)\}|(\d))")
 # Four letters or more are no product.
 _WORDS = re.compile(r"\\text\{\s*([^{}]*?)[\s.]*\}|([A-Za-z][A-Za-z ]{3,})")
@@ -39,6 +41,7 @@ _NOT_A_VALUE = re.compile(
 _INFINITY = re.compile(r"\\infty(?![A-Za-z])")
 _END_OF_A_RANGE = re.compile(r"(?:^|[,(\[<>=]|\\[lg]e )[-+]?\\infty(?=$|[,)\]<>=]|\\(?:le|ge|cup|cap)(?![A-Za-z]))")
 _LOGARITHM = re.compile(r"\\log_(?:\w|\{[^{}]*\})")
+_BEGINNING = re.compile(r"\\begin\{[A-Za-z]+\*?\}(?:\{[clr|]+\})?")
 _QUESTION = re.compile(
     r"['\"`&]|\\(?:sum|prod|i*int|oint|lim|gcd|lcm|max|min|det|sup|inf|b?mod|pmod|arg|operatorname)(?![A-Za-z])"
 )
@@ -62,7 +65,15 @@ def equal(gold: str, answer: str, same_value: Values) -> bool:
         return False
     if not (shapes.balanced(right) and shapes.balanced(said)):
         return False
-    return right == said or _same(shapes.read(right), shapes.read(said), same_value)
+    if right == said:
+        return True
+    if _SCIENTIFIC.fullmatch(right):
+        right, said = (_SCIENTIFIC.sub(_with_a_power_of_ten, text) for text in (right, said))
+    return _same(shapes.read(right), shapes.read(said), same_value)
+
+
+def _with_a_power_of_ten(found: re.Match[str]) -> str:
+    return rf"{found['digits']}\times10^{{{found['sign']}{found['exponent']}}}"
 
 
 def _same(gold: Shape, answer: Shape, same_value: Values) -> bool:
@@ -173,7 +184,9 @@ def _same_value(gold: str, answer: str, same_value: Values) -> bool:
 def _is_no_value(text: str) -> bool:
     # Computing with ∞ is no arithmetic: sympy now and then finds 11 ∞ 9 equal to 119.
     infinite = len(_INFINITY.findall(text)) != len(_END_OF_A_RANGE.findall(text))
-    return infinite or bool(_NOT_A_VALUE.search(_LOGARITHM.sub(r"\\log", text)))
+    # What stands first in a matrix is not beside the name of its brackets.
+    bare = _BEGINNING.sub("", _LOGARITHM.sub(r"\\log", text))
+    return infinite or bool(_NOT_A_VALUE.search(bare))
 
 
 def _number(text: str) -> Fraction | None:
