@@ -228,7 +228,7 @@ MUTANTS = (
     ),
     Mutant("rewards/answers.py", "    if units.clash(gold.unit, answer.unit):\n        return False\n", ""),
     Mutant("rewards/answers.py", "return word == said", "return word in (said or '')"),
-    Mutant("rewards/answers.py", "text) for text in (right, said))", "text) for text in (right, right))"),
+    Mutant("rewards/answers.py", "text)) for text in (right, said))", "text)) for text in (right, right))"),
     Mutant("rewards/answers.py", "or _COMPUTES.search(bare) ", ""),
     Mutant("rewards/answers.py", " or len(set(letters)) == len(letters)", ""),
     Mutant("rewards/answers.py", "_may_be_per_cent(gold, answer) and ", ""),

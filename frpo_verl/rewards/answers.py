@@ -23,7 +23,7 @@ _NUMBER = re.compile(
     r"|(?P<whole>[-+]?\d*\.(?P<start>\d*))\\overline\{(?P<period>\d+)\}"
 )
 # Only where the right answer is one: elsewhere e is Euler's number.
-_SCIENTIFIC = re.compile(r"^(?P<digits>[-+]?(?:\d+\.?\d*|\.\d+))[eE]\+?(?P<sign>-?)(?P<exponent>\d+)$")
+_SCIENTIFIC = re.compile(r"^(?P<digits>[-+]?(?:\d+\.?\d*|\.\d+))[eE](?P<sign>[-+]?)(?P<exponent>\d+)$")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{(\d+)\}|(\d))")
 # Four letters or more are no product.
 _WORDS = re.compile(r"\\text\{\s*([^{}]*?)[\s.]*\}|([A-Za-z][A-Za-z ]{3,})")
@@ -79,13 +79,16 @@ def equal(gold: str, answer: str, same_value: Values) -> bool:
         return False
     if right == said:
         return True
-    if _SCIENTIFIC.fullmatch(right):
-        right, said = (_SCIENTIFIC.sub(_with_a_power_of_ten, text) for text in (right, said))
+    if scientific := _SCIENTIFIC.fullmatch(right):
+        one, other = (shapes.read(_SCIENTIFIC.sub(_with_a_power_of_ten, text)) for text in (right, said))
+        # With a sign it may also be a sum: 2e-1.
+        if (same := _same(one, other, same_value)) or not scientific["sign"]:
+            return same
     return _same(shapes.read(right), shapes.read(said), same_value)
 
 
 def _with_a_power_of_ten(found: re.Match[str]) -> str:
-    return rf"{found['digits']}\times10^{{{found['sign']}{found['exponent']}}}"
+    return rf"{found['digits']}\times10^{{{found['sign'].strip('+')}{found['exponent']}}}"
 
 
 def _same(gold: Shape, answer: Shape, same_value: Values) -> bool:
