@@ -227,7 +227,9 @@ MUTANTS = (
         "rewards/answers.py", "return _based(gold) == _based(answer)", "return _based(gold)[0] == _based(answer)[0]"
     ),
     Mutant("rewards/answers.py", "    if units.clash(gold.unit, answer.unit):\n        return False\n", ""),
-    Mutant("rewards/answers.py", "return word == said", "return word in (said or '')"),
+    Mutant(
+        "rewards/answers.py", "return word.casefold() == said.casefold()", "return word.casefold() in said.casefold()"
+    ),
     Mutant("rewards/answers.py", "text)) for text in (right, said))", "text)) for text in (right, right))"),
     Mutant("rewards/answers.py", "or _COMPUTES.search(bare) ", ""),
     Mutant("rewards/answers.py", " or len(set(letters)) == len(letters)", ""),
