@@ -227,7 +227,13 @@ MUTANTS = (
         "rewards/answers.py", "return _based(gold) == _based(answer)", "return _based(gold)[0] == _based(answer)[0]"
     ),
     Mutant("rewards/answers.py", "    if units.clash(gold.unit, answer.unit):\n        return False\n", ""),
-    Mutant("rewards/answers.py", "return word == _word(answer)", "return word in (_word(answer) or '')"),
+    Mutant(
+        "rewards/answers.py", "return word.casefold() == said.casefold()", "return word.casefold() in said.casefold()"
+    ),
+    Mutant("rewards/answers.py", "text)) for text in (right, said))", "text)) for text in (right, right))"),
+    Mutant("rewards/answers.py", "or _COMPUTES.search(bare) ", ""),
+    Mutant("rewards/answers.py", " or len(set(letters)) == len(letters)", ""),
+    Mutant("rewards/answers.py", "_may_be_per_cent(gold, answer) and ", ""),
     Mutant("rewards/answers.py", "(10 ** len(period) - 1)", "10 ** len(period)"),
     Mutant("rewards/answers.py", "all(_same_one(last, step, same_value) for step in steps) and ", ""),
     Mutant("rewards/answers.py", "set(_QUESTION.findall(answer)) - set(_QUESTION.findall(gold))", "None"),
@@ -235,10 +241,15 @@ MUTANTS = (
     Mutant("rewards/spelling.py", "if not text.isascii() or not text.isprintable():", "if not text.isprintable():"),
     Mutant("rewards/units.py", 'and _may_be_unit(said["words"])', ""),
     Mutant("rewards/algebra.py", 'extraction_mode="first_match"', 'extraction_mode="any_match"'),
+    Mutant("rewards/algebra.py", "    if _another_curve(*read):\n        return False\n", ""),
     Mutant("rewards/algebra.py", "sympy.Rational(str(decimal))", "decimal"),
-    Mutant("rewards/algebra.py", "_capitals_apart(gold, answer)", "(gold, answer)"),
+    Mutant("rewards/algebra.py", "_in_radians(_capitals_apart(text))", "_in_radians(text)"),
     Mutant("rewards/worker.py", "            _limit_memory(int(memory))\n", ""),
-    Mutant("rewards/pool.py", "for _ in range(2):", "for _ in range(1):"),
+    Mutant("rewards/pool.py", "range(2):\n            self._wait", "range(1):\n            self._wait"),
+    Mutant("rewards/pool.py", 'return verdict if about == number else ""', "return verdict"),
+    Mutant("rewards/pool.py", "            self._ready = line == worker.READY", "            self._ready = bool(line)"),
+    Mutant("rewards/worker.py", "        if any(current):\n", "        if status:\n"),
+    Mutant("rewards/worker.py", "    os.dup2(nowhere, descriptor)\n", ""),
     Mutant("rewards/verdict.py", "score = float(bool(right))", "score = float(right is not False)"),
     # a cluster's nodes
     Mutant("verl_plugin/node_watch.py", ' and node["NodeID"] in homeless', ""),

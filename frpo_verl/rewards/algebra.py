@@ -8,7 +8,17 @@ from frpo_verl.rewards import answers
 _DIGITS = 50
 """Of numerical comparison, where an expression is no number and cannot be simplified; math-verify's default is 15."""
 
-_CAPITAL = re.compile(r"\\[A-Za-z]+|\\text\{[^{}]*\}|([A-Z])")
+_INDEX = r"(?:_(?:\{((?:[^{}]|\{[^{}]*\})*)\}|(\w)))?"
+_LETTER = re.compile(
+    r"\\(?:text|mathbb|mathcal|mathfrak|mathscr|begin|end)\{[^{}]*\}"
+    r"|\\(Delta|Theta|Lambda|Xi|Pi|Sigma|Upsilon|Phi|Psi|Omega|Gamma(?!\())(?![A-Za-z])\s*" + _INDEX + r"|\\[A-Za-z]+"
+    r"|([A-Z]|e(?=_))" + _INDEX
+)
+_CAPITAL_INDEX = re.compile("_([A-Z])")
+_UNREADABLE = {"e", "gamma"}
+"""As letters with an index: to math-verify they are a number and a function."""
+_ANGLE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\^\\circ")
+_OF_AN_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 
 
 def right(gold: str, answer: str) -> bool:
@@ -38,8 +48,10 @@ def same_value(gold: str, answer: str) -> bool:
     """
     import math_verify
 
-    read = [_read(text) for text in _capitals_apart(gold, answer)]
+    read = [_read(_in_radians(_capitals_apart(text))) for text in (gold, answer)]
     if None in read:
+        return False
+    if _another_curve(*read):
         return False
     return math_verify.verify(*read, numeric_precision=_DIGITS, allow_set_relation_comp=True, timeout_seconds=None)
 
@@ -65,8 +77,37 @@ def _read(text: str) -> Any:
     return read[0].xreplace({decimal: sympy.Rational(str(decimal)) for decimal in read[0].atoms(sympy.Float)})
 
 
-def _capitals_apart(*texts: str) -> list[str]:
-    """math-verify reads R as r. Where letters have no indices of their own, an index tells them apart."""
-    if any("_" in text for text in texts):
-        return list(texts)
-    return [_CAPITAL.sub(lambda found: f"{found[1].lower()}_{{99}}" if found[1] else found[0], text) for text in texts]
+def _capitals_apart(text: str) -> str:
+    """math-verify reads R as r and Ω as ω: an index tells them apart, which spells the letter and the index it had."""
+    return _LETTER.sub(_with_an_index, _CAPITAL_INDEX.sub(r"_{\1}", text))
+
+
+def _with_an_index(found: re.Match[str]) -> str:
+    greek, greek_group, greek_sign, latin, group, sign = found.groups()
+    if not (letter := greek or latin):
+        return found[0]
+    number = "".join(f"{ord(each):03d}" for each in letter + (greek_group or greek_sign or group or sign or ""))
+    small = letter.lower()
+    name = r"\epsilon" if small in _UNREADABLE else rf"\{small}" if greek else small
+    return rf"{name}_{{9{number}}}"
+
+
+def _in_radians(text: str) -> str:
+    """math-verify drops the sign of degrees; beside a sine it counts."""
+    return _ANGLE.sub(r"{(\\frac{\1\\pi}{180})}", text) if _OF_AN_ANGLE.search(text) else text
+
+
+def _another_curve(gold: Any, answer: Any) -> bool:
+    """Whether two polynomial equations differ in more than a factor: to math-verify x=0 and x²=0 are the same."""
+    import sympy
+
+    if not (isinstance(gold, sympy.Eq) and isinstance(answer, sympy.Eq)):
+        return False
+    sides = (*gold.args, *answer.args)
+    if any(not isinstance(side, sympy.Expr) or side.is_Matrix for side in sides):
+        return False
+    one, other = (side.lhs.doit() - side.rhs.doit() for side in (gold, answer))
+    symbols = one.free_symbols | other.free_symbols
+    if not (symbols and one.is_polynomial(*symbols) and other.is_polynomial(*symbols)):
+        return False
+    return bool(sympy.cancel(one / other).free_symbols)

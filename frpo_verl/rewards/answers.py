@@ -22,10 +22,24 @@ _NUMBER = re.compile(
     rf"|(?P<slash>{_INTEGER}/\d+)"
     r"|(?P<whole>[-+]?\d*\.(?P<start>\d*))\\overline\{(?P<period>\d+)\}"
 )
+# Only where the right answer is one: elsewhere e is Euler's number.
+_SCIENTIFIC = re.compile(r"^(?P<digits>[-+]?(?:\d+\.?\d*|\.\d+))[eE](?P<sign>[-+]?)(?P<exponent>\d+)$")
 _BASED = re.compile(r"([0-9A-Z]+)_(?:\{(\d+)\}|(\d))")
 # Four letters or more are no product.
 _WORDS = re.compile(r"\\text\{\s*([^{}]*?)[\s.]*\}|([A-Za-z][A-Za-z ]{3,})")
+_MIXED = re.compile(r"[-+]?[1-9]\d*\\frac")
+_SAID = re.compile(r"\\text\{([^{}]*)\}")
 _NAME = re.compile(r"(?:\\?[A-Za-z]+|\\text\{[^{}]*\})(?:_\{?\w+\}?)?(?:\([^()]*\))?")
+# What computes with a value, or compares it, at the left of an equation.
+_COMPUTES = re.compile(
+    r"^-|[\d!^<>|]|\\(?:[lr]?vert|[lr]?Vert|mid|[lr]floor|[lr]ceil|neg|not|ne|le|ge|approx|sim|simeq|equiv|in|notin)(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:sqrt|exp|lg|ln|log|a?(?:rc)?(?:sin|cos|tan|cot|sec|csc)h?)(?![A-Za-z])"
+)
+_LENGTH = re.compile(r"\|[A-Z]{2}\|")
+_LETTER = re.compile(
+    r"\\text\{[^{}]*\}|\\(?:angle|triangle|overline|overrightarrow|vec|frac|cdot|times)(?![A-Za-z])"
+    r"|(?P<name>(?:\\[A-Za-z]+|[A-Z]+|[a-z])(?:_\{[^{}]*\}|_\w)?(?:\([^()]*\))?)"
+)
 _ARGUMENTS = re.compile(r"\([^()]*\)|_\{[^{}]*\}|_\w")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _SETS = re.compile(r"[<>]|\\(?:le|ge|cup|cap|setminus)(?![A-Za-z])")
@@ -39,6 +53,7 @@ _NOT_A_VALUE = re.compile(
 _INFINITY = re.compile(r"\\infty(?![A-Za-z])")
 _END_OF_A_RANGE = re.compile(r"(?:^|[,(\[<>=]|\\[lg]e )[-+]?\\infty(?=$|[,)\]<>=]|\\(?:le|ge|cup|cap)(?![A-Za-z]))")
 _LOGARITHM = re.compile(r"\\log_(?:\w|\{[^{}]*\})")
+_BEGINNING = re.compile(r"\\begin\{[A-Za-z]+\*?\}(?:\{[clr|]+\})?")
 _QUESTION = re.compile(
     r"['\"`&]|\\(?:sum|prod|i*int|oint|lim|gcd|lcm|max|min|det|sup|inf|b?mod|pmod|arg|operatorname)(?![A-Za-z])"
 )
@@ -62,7 +77,18 @@ def equal(gold: str, answer: str, same_value: Values) -> bool:
         return False
     if not (shapes.balanced(right) and shapes.balanced(said)):
         return False
-    return right == said or _same(shapes.read(right), shapes.read(said), same_value)
+    if right == said:
+        return True
+    if scientific := _SCIENTIFIC.fullmatch(right):
+        one, other = (shapes.read(_SCIENTIFIC.sub(_with_a_power_of_ten, text)) for text in (right, said))
+        # With a sign it may also be a sum: 2e-1.
+        if (same := _same(one, other, same_value)) or not scientific["sign"]:
+            return same
+    return _same(shapes.read(right), shapes.read(said), same_value)
+
+
+def _with_a_power_of_ten(found: re.Match[str]) -> str:
+    return rf"{found['digits']}\times10^{{{found['sign'].strip('+')}{found['exponent']}}}"
 
 
 def _same(gold: Shape, answer: Shape, same_value: Values) -> bool:
@@ -102,7 +128,11 @@ def _same_one(gold: str, answer: str, same_value: Values) -> bool:
     if gold == answer:
         return True
     if (word := _word(gold)) is not None:
-        return word == _word(answer)
+        said = _word(answer)
+        # Letters without a space may be a product.
+        if said is not None and not (_is_bare(gold) and _is_bare(answer)):
+            return word.casefold() == said.casefold()
+        return word == said
     if _BASED.fullmatch(gold) or _BASED.fullmatch(answer):
         return _based(gold) == _based(answer)
     equations = shapes.split(gold, "="), shapes.split(answer, "=")
@@ -114,7 +144,11 @@ def _same_one(gold: str, answer: str, same_value: Values) -> bool:
 def _word(text: str) -> str | None:
     """The words of an answer that is words and no expression."""
     found = _WORDS.fullmatch(text)
-    return " ".join((found[1] or found[2] or "").casefold().split()) if found else None
+    return " ".join((found[1] or found[2] or "").split()) if found else None
+
+
+def _is_bare(text: str) -> bool:
+    return text.isalpha()
 
 
 def _based(text: str) -> tuple[str, int]:
@@ -140,20 +174,31 @@ def _same_equation(gold: list[str], answer: list[str], same_value: Values) -> bo
 
 def _names(text: str) -> bool:
     r"""Whether the left side of an equation names a value (`x`, `f(2)`, `m+n`) instead of computing with it (`2x`)."""
-    bare = _ARGUMENTS.sub("", text)
-    return bool(re.search("[A-Za-z]", bare)) and not re.search(r"\d", bare)
+    bare = _LENGTH.sub("AB", _ARGUMENTS.sub("", text))
+    if not re.search("[A-Za-z]", bare) or _COMPUTES.search(bare) or any(map(units.denies, _SAID.findall(text))):
+        return False
+    letters = [found["name"] for found in _LETTER.finditer(text) if found["name"]]
+    return not re.search("[-+]", bare) or len(set(letters)) == len(letters)
 
 
 def _same_measure(gold: units.Measured, answer: units.Measured, same_value: Values) -> bool:
     if units.clash(gold.unit, answer.unit):
         return False
-    if _same_value(gold.value, answer.value, same_value):
+    if _may_be_per_cent(gold, answer) and _same_value(gold.value, answer.value, same_value):
         return True
     # 50% is 50, in per cent, and it is a half.
     if (gold.unit == "%") == (answer.unit == "%"):
         return False
     one, other = (rf"\frac{{{side.value}}}{{100}}" if side.unit == "%" else side.value for side in (gold, answer))
     return _same_value(one, other, same_value)
+
+
+def _may_be_per_cent(gold: units.Measured, answer: units.Measured) -> bool:
+    """50 may be meant in per cent; one half is not half a per cent."""
+    if gold.unit or answer.unit != "%":
+        return True
+    size = _number(gold.value)
+    return abs(size) > 1 if size is not None else bool(_MIXED.match(gold.value))
 
 
 def _same_value(gold: str, answer: str, same_value: Values) -> bool:
@@ -173,7 +218,9 @@ def _same_value(gold: str, answer: str, same_value: Values) -> bool:
 def _is_no_value(text: str) -> bool:
     # Computing with ∞ is no arithmetic: sympy now and then finds 11 ∞ 9 equal to 119.
     infinite = len(_INFINITY.findall(text)) != len(_END_OF_A_RANGE.findall(text))
-    return infinite or bool(_NOT_A_VALUE.search(_LOGARITHM.sub(r"\\log", text)))
+    # What stands first in a matrix is not beside the name of its brackets.
+    bare = _BEGINNING.sub("", _LOGARITHM.sub(r"\\log", text))
+    return infinite or bool(_NOT_A_VALUE.search(bare))
 
 
 def _number(text: str) -> Fraction | None:

@@ -3,7 +3,7 @@ r"""The answer of a response, in the paper's format: what stands in the last `\b
 import re
 
 LONGEST = 500
-"""Characters of a box that is still an answer; the longest gold answer of MATH500 has 53."""
+"""Characters of a box that is still an answer, where nothing else is said; the longest gold one of MATH500 has 53."""
 
 _COMMAND = r"\boxed"
 _OPENING = re.compile(r"\\boxed\s*\{")
@@ -11,27 +11,28 @@ _OPENING = re.compile(r"\\boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
-def last_box(text: str) -> str | None:
+def last_box(text: str, longest: int = LONGEST) -> str | None:
     r"""Finds the answer of a response.
 
     Args:
         text: the response.
+        longest: characters of a box that is still an answer.
 
     Returns:
         What stands between the braces of the last `\boxed{`, or None if there is none, or if it is not closed within
-        `LONGEST` characters: a response that was cut off has no answer, whatever it boxed before. `\fbox{}` and
+        `longest` characters: a response that was cut off has no answer, whatever it boxed before. `\fbox{}` and
         `\boxed 5` are not the paper's format.
     """
     at = len(text)
     while (at := text.rfind(_COMMAND, 0, at)) >= 0:
         if opening := _OPENING.match(text, at):
-            return _until_closed(text, opening.end())
+            return _until_closed(text, opening.end(), longest)
     return None
 
 
-def _until_closed(text: str, start: int) -> str | None:
+def _until_closed(text: str, start: int, longest: int) -> str | None:
     depth = 1
-    for brace in _BRACE.finditer(text, start, start + LONGEST + 1):
+    for brace in _BRACE.finditer(text, start, start + longest + 1):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
             return text[start : brace.start()]

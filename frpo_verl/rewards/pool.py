@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import select
 import signal
 import subprocess
@@ -81,6 +82,7 @@ class Pool:
 
         Raises:
             RuntimeError: the workers cannot start, and why.
+            OSError: the system refuses another process.
         """
         free = self._idle.get()
         try:
@@ -102,43 +104,48 @@ class Pool:
 class _Worker:
     def __init__(self, task: Task, limits: Limits):
         self._task, self._limits = task, limits
-        self._ready = False
+        self._process: subprocess.Popen[bytes] | None
         self._start()
 
     def ask(self, question: str) -> bool | None:
         # A worker that somebody else killed is no fault of the question: it is asked again, once.
         for _ in range(2):
             self._wait_until_ready()
-            line = self._exchange(question)
-            if line in (worker.YES, worker.NO):
-                return line == worker.YES
-            if line == worker.LOST:
+            verdict = self._exchange(question)
+            if verdict in (worker.YES, worker.NO):
+                return verdict == worker.YES
+            if verdict == worker.LOST:
                 return None
             self.end()
-            self._start()
         return None
 
     def end(self) -> None:
+        self._ready = False
+        if self._process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.forget()
 
     def forget(self) -> None:
+        if self._process is None:
+            return
         for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                stream.close()
+            stream.close()
 
     def _start(self) -> None:
         task, limits = self._task, self._limits
         arguments = [task.module, task.function, json.dumps(task.example), str(limits.seconds), str(limits.memory_mib)]
-        self._ready = False
+        # Also what is left if the system refuses another process.
+        self._ready, self._process = False, None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", worker.__name__, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            # No buffer: a fork between filling and emptying it would send the question a second time.
+            bufsize=0,
             # Where packages came by Ray's py_modules, only the path of this process knows them.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
             # A group of its own: Ctrl-C is not for it, and it can be ended together with its child.
@@ -148,26 +155,37 @@ class _Worker:
     def _wait_until_ready(self) -> None:
         if self._ready:
             return
-        line = self._read(_START_SECONDS)
-        if line != worker.READY:
-            said = line or f"it said nothing in {_START_SECONDS:g} s"
-            raise RuntimeError(
-                f"{self._task.module}: the process that checks answers cannot start ({said}); {self._task.needs}"
-            )
-        self._ready = True
+        # Twice: what keeps a process from starting on a busy machine may be gone a moment later.
+        for _ in range(2):
+            if self._process is None or self._process.returncode is not None:
+                self._start()
+            line = self._read(_START_SECONDS)
+            self._ready = line == worker.READY
+            if self._ready:
+                return
+            self.end()
+        said = f"it said nothing in {_START_SECONDS:g} s" if line is None else line or "it ended without a word"
+        raise RuntimeError(
+            f"{self._task.module}: the process that checks answers cannot start ({said}); {self._task.needs}"
+        )
 
     def _exchange(self, question: str) -> str:
+        """The verdict; anything else if the worker is lost, or if what it says is not about this question."""
+        number = secrets.token_hex(worker.NUMBER // 2)
+        left = f"{number} {question}\n".encode()
         try:
-            self._process.stdin.write(question + "\n")
-            self._process.stdin.flush()
+            while left:
+                left = left[self._process.stdin.write(left) :]
         except OSError:
             return ""
-        return self._read(self._limits.seconds + _GRACE_SECONDS)
+        about, _, verdict = (self._read(self._limits.seconds + _GRACE_SECONDS) or "").partition(" ")
+        return verdict if about == number else ""
 
-    def _read(self, seconds: float) -> str:
+    def _read(self, seconds: float) -> str | None:
+        """A line, an empty one at the end of the file, None if there is none in time."""
         poll = select.poll()
         poll.register(self._process.stdout, select.POLLIN)
-        return self._process.stdout.readline().strip() if poll.poll(seconds * 1000) else ""
+        return self._process.stdout.readline().decode().strip() if poll.poll(seconds * 1000) else None
 
 
 _pools: dict[tuple[Task, Limits], Pool] = {}

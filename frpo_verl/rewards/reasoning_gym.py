@@ -14,6 +14,9 @@ from frpo_verl import gym
 from frpo_verl.rewards import pool, verdict
 from frpo_verl.rewards.box import last_box
 
+_LONGEST = 20_000
+"""Characters of an answer: some tasks ask for a board or for a list of moves, in thousands of them."""
+
 _INSTALL = "pip install reasoning-gym==0.1.25"
 if importlib.util.find_spec("reasoning_gym") is None:
     raise ImportError(f"frpo_verl.rewards.reasoning_gym: reasoning-gym is not installed; {_INSTALL}")
@@ -59,7 +62,7 @@ def compute_score(
                 f"{data_source}: extra_info.{key} is {row.get(key)!r}, and reasoning-gym's verifier needs it; make the "
                 "data by frpo-verl data reasoning_gym:<task>"
             )
-    answer = last_box(solution_str)
+    answer = last_box(solution_str, _LONGEST)
     if answer is None:
         return verdict.facts(right=False, has_box=False)
     right = pool.shared(_TASK, limits).ask(row["task"], answer.strip(), row["entry"])

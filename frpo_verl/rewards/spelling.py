@@ -43,6 +43,9 @@ _GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}"
 _RULES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        # Space between the rows of a matrix, and an end of the last one.
+        (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]", r"\\\\ "),
+        (r"\\\\\s*(?=\\end(?![A-Za-z]))", " "),
         (r"√\s*(\d+)", r"\\sqrt{\1}"),
         (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", " "),
         (r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lr]?)(?![A-Za-z])", ""),
@@ -74,7 +77,7 @@ _RULES = tuple(
 # Words in \text{} may well have an "and" of their own.
 _CONJUNCTION = re.compile(
     r"(?P<words>\\text\{(?!\s*,?\s*(?:or|and)\s*\})[^{}]*\})"
-    r"|\\text\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
+    r"|(?:,\s*)?(?:\\text\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z]))"
 )
 _THOUSANDS = re.compile(r"([-+]?\s*(?:\\\$\s*)?)(\d{1,3}(?:,\d{3})+)(?![\d,])(?!.*[,;])")
 _LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9.])\s+|\s+(?![A-Za-z0-9.])")

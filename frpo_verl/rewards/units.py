@@ -34,11 +34,18 @@ _NAMES = {
 }
 _KNOWN = {spelling: name for name, spellings in _NAMES.items() for spelling in spellings.split()}
 _POWERS = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
-_LOGIC = {"not", "no", "or", "and", "is", "isn't", "if", "than", "at", "least", "most", "about", "approximately"}
+_DENIALS = set("not no or and is isn't if than at least most about approximately wrong incorrect false".split())
+_NUMBERS = set(
+    "plus minus squared cubed factorial divided multiplied zero one two three four five six seven eight nine ten "
+    "eleven twelve twenty thirty forty fifty dozen dozens hundred thousand million billion trillion hundreds "
+    "thousands millions billions half halves third thirds fourths fifth fifths sixth sixths seventh sevenths "
+    "eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths millionth millionths".split()
+)
 _MOST_WORDS = 4
 
 _IN_WORDS = re.compile(r"(?P<value>.*\S)\s*\\text\{\s*(?P<words>[A-Za-z][A-Za-z' .-]*)\}(?:\^\{?(?P<power>[23])\}?)?")
 _BARE = re.compile(r"(?P<value>.*(?:\d |[})]))(?P<words>[A-Za-z]{2,}(?: [A-Za-z]{2,})*)(?:\^\{?(?P<power>[23])\}?)?")
+_ANGLE_WITHIN = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _DOLLARS = re.compile(r"(?P<sign>[-+]?)\\\$\s*(?P<value>.+)")
 
 
@@ -61,8 +68,14 @@ def split(text: str) -> Measured:
         text: an answer as `spelling.plain` writes it.
 
     Returns:
-        Value and unit. Words that cannot be a unit (`\text{ is wrong}`) stay where they are.
+        Value and unit. Words that cannot be a unit (`\text{ is wrong}`) stay where they are, and so do the degrees of
+        an angle whose sine it is.
     """
+    found = _split(text)
+    return Measured(text, None) if found.unit == "degree" and _ANGLE_WITHIN.search(found.value) else found
+
+
+def _split(text: str) -> Measured:
     if dollars := _DOLLARS.fullmatch(text):
         return Measured(dollars["sign"] + dollars["value"], "dollar")
     for ending, unit in (("%", "%"), (r"^\circ", "degree")):
@@ -88,9 +101,24 @@ def clash(one: str | None, other: str | None) -> bool:
     return one is not None and other is not None and one != other
 
 
+def denies(words: str) -> bool:
+    """Whether words deny what they are said about, or leave it open, which a unit or a name does not.
+
+    Args:
+        words: what stands in a `\\text{}`.
+
+    Returns:
+        True if one of them does.
+    """
+    return not _DENIALS.isdisjoint(_each(words))
+
+
 def _may_be_unit(words: str) -> bool:
-    said = words.lower().split()
-    return len(said) <= _MOST_WORDS and not _LOGIC & set(said)
+    return len(words.split()) <= _MOST_WORDS and not denies(words) and _NUMBERS.isdisjoint(_each(words))
+
+
+def _each(words: str) -> list[str]:
+    return re.findall("[a-z']+", words.lower())
 
 
 def _known(words: str, power: str | None) -> str | None:

@@ -3,6 +3,9 @@
 It imports what it needs once and forks. The child answers line by line until a question takes longer than the limit,
 which the kernel's timer ends, whatever code is running. The next child goes on within milliseconds, with everything
 imported. The end of the input is the end of both, so that they do not outlive the process that asks.
+
+A verifier may run what an answer says (sympy's parse_expr does), `print` and `input` among it: the verdicts go out and
+the questions come in by descriptors that neither has.
 """
 
 import importlib
@@ -15,10 +18,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 READY, YES, NO, LOST = "ready", "yes", "no", "lost"
-"""The lines that are sent: once, at the start; two verdicts; that there is none within the limits."""
+"""What is said: once, at the start; two verdicts; that there is none within the limits. Before all but the first stands
+the number of the question."""
 
+NUMBER = 32
+"""Hexadecimal digits of a question's number, which is a random one: what a verifier runs could count."""
+
+_NONE = bytes(NUMBER)
 _INPUT_ENDED = 0
 
 
@@ -33,36 +42,50 @@ def main(module: str, function: str, example: str, seconds: str, memory: str) ->
         memory: MiB that the child may have beyond what it starts with.
     """
     logging.disable()
+    questions, verdicts = _take_over(0, "r"), _take_over(1, "w")
     try:
         answer = getattr(importlib.import_module(module), function)
         answer(*json.loads(example))
     # Whatever it is, the process that asks says it.
     except Exception as error:
-        print(f"{type(error).__name__}: {error}".splitlines()[0], flush=True)
+        print(f"{type(error).__name__}: {error}".splitlines()[0], file=verdicts, flush=True)
         return
-    print(READY, flush=True)
-    busy = mmap.mmap(-1, 1)
+    print(READY, file=verdicts, flush=True)
+    current = mmap.mmap(-1, NUMBER)
     while True:
         child = os.fork()
         if child == 0:
             _limit_memory(int(memory))
-            _serve(answer, float(seconds), busy)
+            _serve(answer, float(seconds), current, questions, verdicts)
             os._exit(_INPUT_ENDED)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == _INPUT_ENDED:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if any(current):
+            print(current[:].decode(), LOST, file=verdicts, flush=True)
+            current[:] = _NONE
+        elif status == _INPUT_ENDED:
             return
-        if busy[0]:
-            busy[0] = False
-            print(LOST, flush=True)
 
 
-def _serve(answer: Callable[..., bool], seconds: float, busy: mmap.mmap) -> None:
-    for line in sys.stdin:
-        busy[0] = True
+def _take_over(descriptor: int, mode: str) -> TextIO:
+    """Another descriptor for a standard stream, which then leads nowhere."""
+    taken = os.fdopen(os.dup(descriptor), mode)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return taken
+
+
+def _serve(
+    answer: Callable[..., bool], seconds: float, current: mmap.mmap, questions: TextIO, verdicts: TextIO
+) -> None:
+    for line in questions:
+        number, _, question = line.partition(" ")
+        current[:] = number.encode()
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        verdict = answer(*json.loads(line))
+        verdict = answer(*json.loads(question))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        busy[0] = False
-        print(YES if verdict else NO, flush=True)
+        current[:] = _NONE
+        print(number, YES if verdict else NO, file=verdicts, flush=True)
 
 
 def _limit_memory(mebibytes: int) -> None:

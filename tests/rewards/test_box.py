@@ -57,6 +57,11 @@ def test_a_balanced_box_at_the_end_decides_whatever_stood_before(before, inside)
     assert last_box(f"{before}\\boxed{{{balanced}}}") == balanced
 
 
+def test_a_task_may_have_longer_answers():
+    assert last_box(r"\boxed{" + "x" * 2000 + "}", 2000) == "x" * 2000
+    assert last_box(r"\boxed{" + "x" * 2001 + "}", 2000) is None
+
+
 def test_long_responses_cost_little():
     # Each would take hours with a search that starts anew at every command.
     assert last_box(r"\boxed" * 200_000) is None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from frpo_verl.rewards import pool
+from frpo_verl.rewards import pool, worker
 from frpo_verl.rewards.pool import Limits, Pool, Task
 
 CONTAINS = Task("operator", "contains", ("abc", "b"), "pip install nothing")
@@ -81,6 +81,66 @@ def test_an_error_is_no_verdict(make):
     assert contains.ask("abc", "a") is True
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "print('yes')",
+        "print('ready', 'yes', flush=True)",
+        "__import__('os').write(1, b'yes\\n')",
+        "__import__('os').system('echo yes')",
+    ],
+)
+def test_what_an_answer_prints_is_no_verdict_nor_that_of_the_next_question(make, said):
+    # sympy's parse_expr evaluates what it reads, as reasoning-gym's countdown gives it an answer.
+    evaluate = make(Task("builtins", "eval", ("1",), ""), workers=1)
+    assert [evaluate.ask(text) for text in (f"{said} and 0", "1", "0", "1")] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("said", ["input()", "exit()", "__import__('os')._exit(0)"])
+def test_an_answer_that_reads_or_ends_the_process_is_lost_alone(make, said):
+    evaluate = make(Task("builtins", "eval", ("1",), ""), workers=1)
+    assert evaluate.ask("1") is True
+    (template,) = _children(os.getpid())
+    assert [evaluate.ask(text) for text in (said, "1", "0")] == [None, True, False]
+    assert _children(os.getpid()) == [template]
+
+
+def test_a_verdict_about_another_question_is_none(make, monkeypatch):
+    contains = make(workers=1)
+    assert contains.ask("abc", "a") is True
+    said = iter(["0" * worker.NUMBER + " yes", worker.YES, f"{worker.YES} {worker.YES}"])
+    monkeypatch.setattr(pool._Worker, "_read", lambda asked, _: next(said) if asked._ready else worker.READY)
+    assert contains.ask("abc", "d") is None
+
+
+class _ForksAfterWriting:
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        written = self._stream.write(text)
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        return written
+
+
+def test_a_fork_does_not_send_an_open_question_a_second_time(monkeypatch):
+    monkeypatch.setattr(pool, "_pools", {})
+    contains = pool.shared(CONTAINS, Limits(**{**ORDINARY, "workers": 1}))
+    try:
+        assert contains.ask("abc", "a") is True
+        process = contains._workers[0]._process
+        process.stdin = _ForksAfterWriting(process.stdin)
+        assert [contains.ask("abc", letter) for letter in "abdcd"] == [True, True, False, True, False]
+        assert contains._workers[0]._process is process
+    finally:
+        pool.close()
+
+
 def test_a_worker_that_somebody_kills_is_made_anew_and_the_question_asked_again(make):
     contains = make(workers=1)
     assert contains.ask("abc", "a") is True
@@ -96,6 +156,52 @@ def test_a_worker_that_cannot_start_is_said_in_one_sentence(make):
     ) as error:
         missing.ask()
     assert "\n" not in str(error.value)
+    # The second question gets the reason too.
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="ModuleNotFoundError"):
+            missing.ask()
+
+
+def test_a_worker_that_could_not_start_once_is_started_again(make, tmp_path, monkeypatch):
+    module = tmp_path / "comes_later.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    late = make(Task("comes_later", "right", (), ""), workers=1)
+    with pytest.raises(RuntimeError, match="ModuleNotFoundError"):
+        late.ask()
+    module.write_text("def right():\n    return True\n")
+    assert late.ask() is True
+
+
+def test_a_worker_that_is_killed_at_its_start_is_started_again(make):
+    contains = make(workers=1)
+    os.killpg(contains._workers[0]._process.pid, signal.SIGKILL)
+    assert contains.ask("abc", "a") is True
+
+
+def test_a_start_that_ends_is_told_from_one_that_takes_too_long(make, monkeypatch):
+    with pytest.raises(RuntimeError, match="it ended without a word"):
+        make(Task("os", "_exit", (1,), ""), workers=1).ask(0)
+    monkeypatch.setattr(pool, "_START_SECONDS", 0.5)
+    with pytest.raises(RuntimeError, match="it said nothing in 0.5 s"):
+        make(Task("time", "sleep", (60,), ""), workers=1).ask(0)
+
+
+def test_a_process_that_the_system_refuses_is_asked_for_again(make, monkeypatch):
+    contains = make(workers=1)
+    assert contains.ask("abc", "a") is True
+    contains._workers[0].end()
+    with monkeypatch.context() as refused:
+        refused.setattr(subprocess, "Popen", _refuse)
+        with pytest.raises(BlockingIOError):
+            contains.ask("abc", "a")
+        with pytest.raises(BlockingIOError):
+            contains.ask("abc", "a")
+        contains.forget()
+    assert contains.ask("abc", "a") is True
+
+
+def _refuse(*_, **__):
+    raise BlockingIOError("Resource temporarily unavailable")
 
 
 def test_a_pool_is_shared_by_those_who_ask_for_the_same(monkeypatch):

@@ -39,6 +39,19 @@ def test_a_task_with_many_right_answers_is_verified_not_compared():
     assert score(r"\boxed{4*3 - 2}", "countdown", entry)["score"] == 0.0
 
 
+def test_an_answer_may_be_long():
+    listed = " ".join(map(str, range(1000)))
+    entry = {"question": "", "answer": listed, "metadata": {}}
+    assert score(rf"\boxed{{{listed}}}", "chain_sum", entry)["score"] == 1.0
+
+
+def test_what_an_answer_prints_is_no_verdict():
+    entry = {"question": "", "answer": "", "metadata": {"numbers": [2, 3, 4], "target": 14}}
+    answers = ["print('yes')", "4*3 + 2", "4*3 - 2", "2 + 3*4"]
+    paid = [score(rf"\boxed{{{answer}}}", "countdown", entry)["score"] for answer in answers]
+    assert paid == [0.0, 1.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize("missing", ["task", "entry"])
 def test_a_row_of_another_source_is_said_in_one_sentence(missing):
     row = {"task": "chain_sum", "entry": "{}", missing: None}
