@@ -21,6 +21,9 @@ _MISSPELT = {
 _ELSEWHERE = ("algorithm.kl_ctrl", "actor_rollout_ref", "actor_rollout_ref.actor", "trainer")
 """Where our keys get put by mistake, beside the root."""
 
+_PENALTIES_OF_HOST = ("kl", "k1", "low_var_kl", "k3")
+"""What `algorithm.kl_penalty` may be where verl subtracts the divergence itself."""
+
 _said: set[str] = set()
 
 
@@ -190,13 +193,25 @@ def _without_effect(algorithm: Mapping[str, Any]) -> Iterator[SettingsError]:
 
 
 def _not_of_the_host(config: Any, chosen: Settings) -> Iterator[SettingsError]:
-    if _is_left_to_host(config):
-        for key, value in vars(chosen.variant).items():
-            if value != getattr(Variant(), key):
-                yield SettingsError(
-                    f"algorithm.frpo.{key}={value}: this verl subtracts the divergence itself and has no such key; "
-                    f"leave it out, or install verl {contract.TESTED_VERL[-1]} as it was released"
-                )
+    if not _is_left_to_host(config):
+        return
+    or_released = f"or install verl {contract.TESTED_VERL[-1]} as it was released"
+    for key, value in vars(chosen.variant).items():
+        if value != getattr(Variant(), key):
+            yield SettingsError(
+                f"algorithm.frpo.{key}={value}: this verl subtracts the divergence itself and has no such key; "
+                f"leave it out, {or_released}"
+            )
+    if chosen.adaptive:
+        yield SettingsError(
+            "algorithm.kl_ctrl.type=adaptive: this verl subtracts the divergence itself, with a fixed coefficient; set "
+            f"algorithm.kl_ctrl.type=fixed, {or_released}"
+        )
+    if chosen.divergence not in _PENALTIES_OF_HOST:
+        yield SettingsError(
+            f"algorithm.kl_penalty={chosen.divergence}: this verl subtracts the divergence itself and knows "
+            f"{', '.join(_PENALTIES_OF_HOST)}; set one of them, {or_released}"
+        )
 
 
 def _is_left_to_host(config: Any) -> bool:

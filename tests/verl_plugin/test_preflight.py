@@ -266,10 +266,22 @@ def test_what_a_verl_that_regularises_itself_cannot_do_is_refused(compose, monke
     line = "this verl subtracts the divergence itself: the plugin leaves it to verl and logs no frpo/ figures"
     assert line in preflight.summary(compose())
     assert preflight.problems(compose("+algorithm.frpo.form=theorem")) == []
-    (problem,) = preflight.problems(compose("+algorithm.frpo.discount=0.5"))
-    assert problem.startswith(
-        "algorithm.frpo.discount=0.5: this verl subtracts the divergence itself and has no such key"
-    )
+    for override, sentence in (
+        ("+algorithm.frpo.discount=0.5", "algorithm.frpo.discount=0.5: this verl subtracts the divergence itself"),
+        ("algorithm.kl_ctrl.type=adaptive", "algorithm.kl_ctrl.type=adaptive: this verl subtracts the"),
+        ("algorithm.kl_penalty=jeffreys", "algorithm.kl_penalty=jeffreys: this verl subtracts the divergence itself"),
+    ):
+        (problem,) = preflight.problems(compose(override))
+        assert problem.startswith(sentence)
+        assert problem.endswith(" as it was released")
+
+
+@pytest.mark.parametrize("penalty", ["kl", "k1", "low_var_kl", "k3"])
+def test_what_such_a_verl_can_do_is_not_refused(compose, monkeypatch, penalty):
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", lambda **batch: None)
+    assert preflight.problems(compose(f"algorithm.kl_penalty={penalty}")) == []
 
 
 def test_several_mini_batches_make_the_current_policy_another_one(compose):
