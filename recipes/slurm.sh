@@ -20,13 +20,17 @@
 set -euo pipefail
 
 PORT=${PORT:-6379}
-# Slurm copies the script: the checkout is where sbatch was called.
-RECIPES=${RECIPES:-${SLURM_SUBMIT_DIR:?run it with sbatch}/recipes}
-
 if [ "${#}" = 0 ]; then
     echo "frpo-verl: no recipe; sbatch recipes/slurm.sh recipes/run_….sh [OVERRIDE …]" >&2
     exit 2
 fi
+if [ -z "${SLURM_SUBMIT_DIR:-}" ]; then
+    echo "frpo-verl: no job of Slurm; sbatch recipes/slurm.sh recipes/run_….sh [OVERRIDE …]" >&2
+    exit 2
+fi
+
+# Slurm copies the script: the checkout is where sbatch was called.
+RECIPES=${RECIPES:-${SLURM_SUBMIT_DIR}/recipes}
 
 mapfile -t HOSTS < <(scontrol show hostnames "${SLURM_JOB_NODELIST}")
 # Its process is what is ended at the end, so no function stands before it.

@@ -111,6 +111,7 @@ def _build(name: str, part: Part, folder: Path, source: Source, limit: int | Non
     try:
         if (done := _reused(path, header)) is not None:
             return done
+        _refuse_a_part_for_the_whole(path, limit)
         _room(folder, part, source, limit)
         source.connect()
         with spool.opened(folder / f"{part.name}.unfinished", header, unique=not _benchmark(part)) as work:
@@ -125,6 +126,15 @@ def _build(name: str, part: Part, folder: Path, source: Source, limit: int | Non
         raise DataError(
             f"{folder}: the disk is full; what was converted is kept: make room, and give the same command again"
         ) from None
+
+
+def _refuse_a_part_for_the_whole(path: Path, limit: int | None) -> None:
+    manifest = parquet.read_manifest(path)
+    if limit is not None and manifest is not None and manifest["header"].get("limit") is None:
+        raise DataError(
+            f"--limit {limit}: {path} holds the whole set of {manifest['rows']} rows, which a part would replace; "
+            "choose another --output, or remove the file"
+        )
 
 
 def _benchmark(part: Part) -> bool:

@@ -1,6 +1,7 @@
 """What a composed configuration will run, and what keeps it from running."""
 
 import inspect
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -68,11 +69,13 @@ def examine(config: Any) -> Section:
 
 def _judged(config: Any) -> tuple[list[str], list[str]]:
     """Warnings and problems, asked for in this one place."""
+    from omegaconf import OmegaConf
+
     from frpo_verl.verl_plugin import inputs, preflight, settings
 
     refusals = preflight.problems(config)
     doubts = preflight.warnings(config)
-    if not refusals and not settings.asks_for_future(config.algorithm):
+    if not refusals and not settings.asks_for_future(config.algorithm) and inputs.RECIPE not in os.environ:
         doubts.append(
             f"algorithm.adv_estimator={config.algorithm.adv_estimator}: this command line does not use FRPO; set "
             "algorithm.adv_estimator=frpo if it is meant to"
@@ -81,6 +84,11 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
     if not refusals:
         refusals = _refused_by_verl(config)
     refusals += map(str, inputs.problems(config))
+    if OmegaConf.is_missing(config.actor_rollout_ref.rollout, "name"):
+        refusals.append(
+            "actor_rollout_ref.rollout.name is not set, and verl's configuration has no default for it; set "
+            "actor_rollout_ref.rollout.name=vllm"
+        )
     return doubts, refusals
 
 

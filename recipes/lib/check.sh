@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Whether frpo-verl and the verl that the recipes were made for are there, sourced before anything else.
 
-VERL=${VERL:-0.9.1}
+MADE_FOR=0.9.1
+VERL=${VERL:-${MADE_FOR}}
 
 stop() {
     echo "frpo-verl: $*" >&2
@@ -13,6 +14,6 @@ if ! installed=$(python -P -c 'from importlib.metadata import version; import fr
         "environment that has verl ${VERL}, and activate it"
 fi
 if [ "${installed}" != "${VERL}" ]; then
-    stop "verl ${installed} is installed and this recipe was made for ${VERL}; pip install verl==${VERL}, or set" \
-        "VERL=${installed} to run it all the same"
+    stop "verl ${installed} is installed, VERL=${VERL} is wanted and the recipe was made for ${MADE_FOR}; pip install" \
+        "verl==${MADE_FOR}, or set VERL=${installed} to run it all the same"
 fi

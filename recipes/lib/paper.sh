@@ -40,6 +40,11 @@ VAL_N=${VAL_N:-16}
 PROJECT_NAME=${PROJECT_NAME:-frpo}
 LOGGER=${LOGGER:-'["console","file"]'}
 
+case ${OFFLOAD} in
+    True | False) ;;
+    *) stop "OFFLOAD=${OFFLOAD}: choose True or False" ;;
+esac
+
 ALGORITHM=(
     algorithm.adv_estimator=frpo
     algorithm.use_kl_in_reward=False

@@ -188,7 +188,6 @@ def test_what_is_there_from_the_same_source_is_not_made_again(folder):
     path = folder.parent / "train.jsonl"
     again = data.build("dapo_math_17k", output=folder, source=str(path))[0]
     assert again.reused and again[:5] == first[:5] and first.path.stat().st_mtime_ns == stamp
-    assert not data.build("dapo_math_17k", output=folder, source=str(path), limit=4)[0].reused
     first.path.write_bytes(b"broken")
     assert data.build("dapo_math_17k", output=folder, source=str(path))[0].rows == 9
     (folder / "dapo_math_17k.manifest.json").write_text("{")
@@ -433,6 +432,13 @@ def test_a_set_of_the_wrong_size_is_not_taken_for_it(folder):
 def test_a_set_of_which_nothing_is_left(folder):
     with pytest.raises(DataError, match=r"none of the 1 rows of .* is left; look at what it holds \(1 not English\)"):
         train(folder, [{"problem": "求 $x$", "answer": "1"}])
+
+
+def test_a_part_does_not_replace_the_whole(folder):
+    whole = train(folder, sums(6))
+    with pytest.raises(DataError, match=r"--limit 4: .*\.parquet holds the whole set of 6 rows, which"):
+        train(folder, sums(6), limit=4)
+    assert len(table(whole.path)) == 6
 
 
 def test_a_limit_of_nothing(folder):

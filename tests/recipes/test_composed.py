@@ -244,5 +244,5 @@ def test_every_script_can_be_run_and_says_what_it_is_for(script):
 def test_the_pin_of_the_recipes_is_the_plugins():
     from frpo_verl.verl_plugin.contract import TESTED_VERL
 
-    pin = re.search(r"VERL=\$\{VERL:-(.*)\}", (RECIPES / "lib" / "check.sh").read_text())[1]
+    pin = re.search(r"^MADE_FOR=(.*)$", (RECIPES / "lib" / "check.sh").read_text(), re.M)[1]
     assert pin in TESTED_VERL

@@ -17,8 +17,8 @@ def refused(run) -> str:
 def test_another_verl_than_it_was_made_for(tmp_path):
     said = refused(caught(RECIPE, tmp_path, VERL="0.8.0"))
     assert said == (
-        "frpo-verl: verl 0.9.1 is installed and this recipe was made for 0.8.0; pip install verl==0.8.0, or set "
-        "VERL=0.9.1 to run it all the same"
+        "frpo-verl: verl 0.9.1 is installed, VERL=0.8.0 is wanted and the recipe was made for 0.9.1; pip install "
+        "verl==0.9.1, or set VERL=0.9.1 to run it all the same"
     )
 
 
@@ -38,6 +38,7 @@ def test_an_environment_without_frpo_verl(tmp_path):
     ("recipe", "knobs", "sentence"),
     [
         ("run_qwen3_1.7b_methods_fsdp2.sh", {"METHOD": "ppo"}, "METHOD=ppo: choose frpo, no_kl, kl_loss, "),
+        ("run_qwen3_4b_megatron.sh", {"OFFLOAD": "no"}, "OFFLOAD=no: choose True or False"),
         ("run_cpu.sh", {"METHOD": "grpo"}, "METHOD=grpo: choose frpo, no_kl or kl_loss"),
         ("run_cpu.sh", {"TRAINER": "async"}, "TRAINER=async: choose sync, colocate_async, "),
         ("run_cpu.sh", {"ENGINE": "fsdp"}, "ENGINE=fsdp: choose fsdp2 or megatron"),
@@ -52,6 +53,10 @@ def test_a_knob_that_has_no_such_value(tmp_path, recipe, knobs, sentence):
 def test_a_cluster_without_a_recipe(tmp_path):
     said = refused(caught("run_on_cluster.sh", tmp_path, "recipes/run_gone.sh"))
     assert said.startswith("frpo-verl: recipe 'recipes/run_gone.sh': no such file; ")
+
+
+def test_slurm_without_slurm(tmp_path):
+    assert refused(caught("slurm.sh", tmp_path, "recipes/run_it.sh")).startswith("frpo-verl: no job of Slurm; sbatch ")
 
 
 def test_slurm_without_a_recipe(tmp_path):
