@@ -65,10 +65,11 @@ def test_an_adaptive_beta_goes_on_where_a_kill_left_it_until_the_disk_is_full(st
         log, deadline = killed.run.log, time.monotonic() + 600
         folder = killed.run.directory / "checkpoints"
         tracker = folder / "latest_checkpointed_iteration.txt"
-        while not tracker.exists() or int(tracker.read_text() or 0) < 3:
+        # Between a step's log line, which follows its checkpoint, and the next checkpoint.
+        while (done := len(killed.steps())) < 3 or int(tracker.read_text() or 0) != done:
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             assert killed.run.process.poll() is None, log.read_text()[-3000:]
-            time.sleep(0.5)
+            time.sleep(0.1)
         killed.kill()
     saved_at = int(tracker.read_text())
     saved = json.loads((folder / f"global_step_{saved_at}" / "frpo_verl.json").read_text())

@@ -24,12 +24,16 @@ def asked_for(extra: str) -> list[Requirement]:
     return found
 
 
-REQUIREMENTS = [
-    *map(Requirement, PROJECT["project"]["dependencies"]),
-    *asked_for("test"),
-    *asked_for("megatron"),
-    *map(Requirement, PROJECT["dependency-groups"]["cpu-environment"]),
-]
+# Sorted, as extras are sets: the processes of one test run have to collect alike.
+REQUIREMENTS = sorted(
+    [
+        *map(Requirement, PROJECT["project"]["dependencies"]),
+        *asked_for("test"),
+        *asked_for("megatron"),
+        *map(Requirement, PROJECT["dependency-groups"]["cpu-environment"]),
+    ],
+    key=str,
+)
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
