@@ -160,7 +160,7 @@ TRAINER=(
     hydra.run.dir="'${RUN_DIR}/hydra'"
 )
 
-# All sections in verl's order; a recipe that changes one changes the array before.
+# All sections in verl's order; a recipe that changes one changes the array before. MAIN is another main of verl, where set.
 paper() {
     launch "${MAIN:-verl.trainer.main_ppo}" \
         "${ALGORITHM[@]}" "${DATA[@]}" "${MODEL[@]}" "${ACTOR[@]}" ${REF[@]+"${REF[@]}"} "${ROLLOUT[@]}" "${REWARD[@]}" \
