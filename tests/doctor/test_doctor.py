@@ -15,6 +15,7 @@ pytest.importorskip("verl")
 RUNS = (
     "algorithm.adv_estimator=frpo",
     "actor_rollout_ref.rollout.n=5",
+    "actor_rollout_ref.rollout.name=vllm",
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
     "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
     "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
