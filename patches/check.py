@@ -1,4 +1,4 @@
-"""Says of each patch whether it applies to a checkout of verl, or to an installed verl, and what it needs.
+"""Says of each patch whether it applies to a checkout of verl or to an installed verl, is in it, or needs a hand.
 
     python patches/check.py --verl ~/verl
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 SERIES = sorted(Path(__file__).parent.glob("0*.patch"))
 """The patches, in the order in which they apply."""
@@ -43,38 +44,91 @@ def created(patch: Path) -> list[str]:
     return re.findall(r"^diff --git a/\S+ b/(\S+)\nnew file", patch.read_text(), flags=re.MULTILINE)
 
 
-def needs(patch: Path, root: Path, environment: Mapping[str, str]) -> list[str]:
-    """Applies a patch to the index, file by file, and says what it could not do.
+class Verdict(NamedTuple):
+    """What there is to say of a patch.
+
+    Attributes:
+        present: it is in there already.
+        unfit: a clause for each file that does not take its part.
+        absent: documents and examples that it changes, and that are not there: an installed verl has none.
+    """
+
+    present: bool
+    unfit: tuple[str, ...]
+    absent: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.present:
+            return "is in there already"
+        if self.unfit:
+            return "needs " + "; ".join([*self.unfit, *(f"{path}, which is not there" for path in self.absent)])
+        return f"applies, but for {', '.join(self.absent)}: not there" if self.absent else "applies"
+
+
+def apply(patch: Path, paths: list[str], environment: Mapping[str, str], *options: str) -> str:
+    """Applies the parts of a patch to the index, all or none of them.
 
     Args:
         patch: a patch of the series.
-        root: verl's root.
+        paths: which parts.
+        environment: names the index.
+        options: of `git apply`.
+
+    Returns:
+        What git says where it does not apply, else nothing.
+    """
+    command = ["git", "apply", "--cached", *options, *(f"--include={path}" for path in paths), str(patch)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return done.stderr if done.returncode else ""
+
+
+def take_out(patch: Path, there: list[str], environment: Mapping[str, str]) -> bool:
+    """Takes a patch out of the index, if it is in it.
+
+    Args:
+        patch: a patch of the series; those after it are out.
+        there: the files of the index.
         environment: names the index.
 
     Returns:
-        One clause per file that did not take its part; empty when the patch applies.
+        Whether it was in.
+    """
+    paths = [path for path in touched(patch) if path in there]
+    return bool(paths) and not apply(patch, paths, environment, "--reverse")
+
+
+def put_in(patch: Path, there: list[str], environment: Mapping[str, str]) -> Verdict:
+    """Applies a patch to the index, file by file.
+
+    Args:
+        patch: a patch of the series; those before it are in, as far as they fit.
+        there: the files of verl's root that any of the patches touches.
+        environment: names the index.
+
+    Returns:
+        What it could not do.
     """
     absent, unfit = [], []
     for path in touched(patch):
-        if path not in created(patch) and not (root / path).is_file():
-            absent.append(path)
-            continue
-        command = ["git", "apply", "--cached", f"--include={path}", str(patch)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            hunks = ", ".join(re.findall(r"patch failed: \S+:(\d+)", done.stderr)) or done.stderr.strip()
-            unfit.append(f"{path} by hand (the hunk at line {hunks})")
-    return unfit + [f"{path}, which is not there" for path in absent]
+        if path not in created(patch) and path not in there:
+            if path.startswith(("verl/", "tests/")):
+                unfit.append(f"{path}, which is not there")
+            else:
+                absent.append(path)
+        elif refusal := apply(patch, [path], environment):
+            hunks = ", ".join(re.findall(r"patch failed: \S+:(\d+)", refusal))
+            unfit.append(f"{path} by hand ({f'the hunk at line {hunks}' if hunks else refusal.strip()})")
+    return Verdict(present=False, unfit=tuple(unfit), absent=tuple(absent))
 
 
-def report(root: Path) -> dict[str, list[str]]:
+def report(root: Path) -> dict[str, Verdict]:
     """Judges the whole series.
 
     Args:
         root: a checkout of verl, or the folder where it is installed (site-packages).
 
     Returns:
-        Name of each patch to what it needs; an empty list where it applies.
+        Name of each patch to what there is to say of it.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "GIT_DIR": folder, "GIT_WORK_TREE": str(root)}
@@ -82,14 +136,17 @@ def report(root: Path) -> dict[str, list[str]]:
         subprocess.run(["git", "init", "-q"], env=environment, check=True)
         there = sorted({path for patch in SERIES for path in touched(patch) if (root / path).is_file()})
         subprocess.run(["git", "update-index", "--add", *there], env=environment, cwd=root, check=True)
-        return {patch.name: needs(patch, root, environment) for patch in SERIES}
+        # The last one first: those before it fit to what there was before it.
+        present = {patch: take_out(patch, there, environment) for patch in reversed(SERIES)}
+        verdicts = {patch: put_in(patch, there, environment) for patch in SERIES}
+        return {patch.name: verdicts[patch]._replace(present=present[patch]) for patch in SERIES}
 
 
 def main() -> int:
     """Prints the report.
 
     Returns:
-        0 when every patch applies.
+        0 when every patch applies or is in there.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--verl", type=Path, required=True, metavar="FOLDER", help="verl's root")
@@ -97,9 +154,9 @@ def main() -> int:
     if not (root / "verl" / "trainer").is_dir():
         sys.exit(f"--verl {root}: no verl/trainer there; name a checkout of verl, or the site-packages that has it")
     found = report(root)
-    for name, missing in found.items():
-        print(f"{name}: {'needs ' + '; '.join(missing) if missing else 'applies'}")
-    return int(any(found.values()))
+    for name, verdict in found.items():
+        print(f"{name}: {verdict}")
+    return int(any(verdict.unfit and not verdict.present for verdict in found.values()))
 
 
 if __name__ == "__main__":

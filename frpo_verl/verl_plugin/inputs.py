@@ -1,6 +1,7 @@
 """Whether what a run reads and runs on is there: data, model, reward function, GPUs; before anything is loaded."""
 
 import importlib.util
+import math
 import os
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
@@ -51,6 +52,7 @@ def problems(config: Any) -> Iterator[SettingsError]:
     yield from _reward(config)
     yield from _packages(config)
     yield from _gpus(config)
+    yield from _rollout_layout(config)
 
 
 def _model(config: Any) -> Iterator[SettingsError]:
@@ -158,6 +160,23 @@ def _gpus(config: Any) -> Iterator[SettingsError]:
         yield SettingsError(
             f"trainer.nnodes={trainer.nnodes} and trainer.n_gpus_per_node={trainer.n_gpus_per_node}: trainer and "
             f"rollout ask for {wanted} GPUs and {where}; lower them, or set RAY_ADDRESS to a cluster that has them"
+        )
+
+
+def _rollout_layout(config: Any) -> Iterator[SettingsError]:
+    """Whether whole servers fit on the trainer's GPUs; verl looks after it has loaded the model."""
+    from omegaconf import OmegaConf
+
+    trainer, rollout = config.trainer, config.actor_rollout_ref.rollout
+    if config.get("rollout") or OmegaConf.select(config, "trainer.v1.trainer_mode") == "separate_async":
+        return
+    sizes = {name: rollout.get(f"{name}_parallel_size", 1) for name in ("tensor_model", "data", "pipeline_model")}
+    server, gpus = math.prod(sizes.values()), trainer.nnodes * trainer.n_gpus_per_node
+    if gpus % server:
+        given = ", ".join(f"{name}_parallel_size={size}" for name, size in sizes.items() if size != 1)
+        yield SettingsError(
+            f"actor_rollout_ref.rollout.{given}: a server takes {server} GPUs, and the trainer's {gpus} "
+            "(trainer.nnodes × trainer.n_gpus_per_node) are no multiple of that; set it to a divisor of them"
         )
 
 

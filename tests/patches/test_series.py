@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from patched_verl import ROOT, SERIES, installed
+from patched_verl import ROOT, SERIES, apply, copy_of_verl, installed
 
 pytest.importorskip("verl")
 
@@ -71,8 +71,21 @@ def test_check_says_that_the_installed_verl_takes_all_but_the_documents():
     lines = done.stdout.splitlines()
     assert [line.split(": ")[0] for line in lines] == [patch.name for patch in SERIES]
     assert all(line.endswith(": applies") for line in lines[:-1])
-    absent = ["docs/examples/config.rst", "docs/index.rst", "examples/README.md"]
-    assert lines[-1].split(": needs ")[1] == "; ".join(f"{path}, which is not there" for path in absent)
+    absent = "docs/examples/config.rst, docs/index.rst, examples/README.md"
+    assert lines[-1].endswith(f": applies, but for {absent}: not there")
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("applied", [1, 3, len(SERIES)])
+def test_check_knows_the_patches_that_are_in(tmp_path, applied):
+    copy_of_verl(tmp_path)
+    for patch in SERIES[:applied]:
+        apply(patch, tmp_path)
+    done = check(tmp_path)
+    said = [line.split(": ", 1)[1] for line in done.stdout.splitlines()]
+    assert said[:applied] == ["is in there already"] * applied
+    assert all(line.startswith("applies") for line in said[applied:])
+    assert done.returncode == 0
 
 
 def test_check_names_the_place_that_has_changed(tmp_path):
@@ -84,7 +97,9 @@ def test_check_names_the_place_that_has_changed(tmp_path):
     text = file.read_text()
     file.write_text(text.replace("or config.actor_rollout_ref.actor.use_kl_loss", "or other(config)"))
     assert file.read_text() != text
-    lines = check(tmp_path).stdout.splitlines()
+    done = check(tmp_path)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1
     assert lines[0].endswith(": applies")
     assert re.search(r"needs verl/trainer/ppo/utils\.py by hand \(the hunk at line \d+\)$", lines[1])
     assert lines[2].endswith(": applies")
