@@ -45,23 +45,33 @@ def problems(config: Any) -> Iterator[SettingsError]:
         One sentence each: what, the value, the fix.
     """
     # Other mains of verl have other sections.
-    if any(name not in config for name in ("data", "actor_rollout_ref", "trainer")):
+    if any(name not in config for name in ("data", "actor_rollout_ref", "critic", "trainer")):
         return
     yield from input_files.problems(config)
-    yield from _model(config)
+    yield from _model(config, "actor_rollout_ref.model")
+    if _has_critic(config):
+        yield from _model(config, "critic.model")
     yield from _reward(config)
     yield from _packages(config)
     yield from _gpus(config)
     yield from _rollout_layout(config)
 
 
-def _model(config: Any) -> Iterator[SettingsError]:
-    model = config.actor_rollout_ref.model
+def _has_critic(config: Any) -> bool:
+    """As verl's `need_critic`, which warns wherever there is none."""
+    enabled = config.critic.get("enable")
+    return config.algorithm.adv_estimator == "gae" if enabled is None else bool(enabled)
+
+
+def _model(config: Any, section: str) -> Iterator[SettingsError]:
+    from omegaconf import OmegaConf
+
+    model = OmegaConf.select(config, section)
     path = str(model.path)
     if "://" in path or not is_judged_here(config, path):
         return
     folder = Path(path).expanduser()
-    key = f"actor_rollout_ref.model.path={path}"
+    key = f"{section}.path={path}"
     if folder.exists():
         if model.get("hf_config_path") is None and not (folder / "config.json").is_file():
             yield SettingsError(f"{key}: the folder has no config.json; give the folder of a Hugging Face model")

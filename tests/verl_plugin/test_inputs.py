@@ -46,6 +46,7 @@ def compose(verls, files, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(inputs, "_visible_gpus", lambda: 8)
     there = [
+        "algorithm.adv_estimator=grpo",
         f"data.train_files={files['data']}",
         f"data.val_files=[{files['data']}]",
         "data.train_batch_size=4",
@@ -205,6 +206,16 @@ def test_a_model_that_is_not_there(compose, path):
     assert said(compose(f"actor_rollout_ref.model.path={path}")) == [
         f"actor_rollout_ref.model.path={path}: there is no such folder; correct the path, or give a name of the hub"
     ]
+
+
+def test_the_model_of_a_critic_that_is_not_there(compose, files):
+    path = "critic.model.path=~/nowhere/model"
+    missing = [f"{path}: there is no such folder; correct the path, or give a name of the hub"]
+    assert said(compose(path)) == []
+    assert said(compose(path, "algorithm.adv_estimator=gae")) == missing
+    assert said(compose(path, "algorithm.adv_estimator=gae", "critic.enable=False")) == []
+    assert said(compose(path, "critic.enable=True")) == missing
+    assert said(compose(f"critic.model.path={files['model']}", "algorithm.adv_estimator=gae")) == []
 
 
 def test_a_folder_without_a_model(compose, tmp_path):
