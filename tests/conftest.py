@@ -1,5 +1,8 @@
 """Shared by all tests: reproducible randomness, and every divergence under the same proofs."""
 
+import tempfile
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -47,6 +50,17 @@ def _seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _where_ray_keeps_its_clusters() -> Iterator[None]:
+    """Ray joins a cluster of this machine unasked: that of a test beside this one, or of the developer.
+
+    Not below pytest's own folders, whose paths are too long for Ray's sockets.
+    """
+    with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
+        patched.setenv("RAY_TMPDIR", folder)
+        yield
 
 
 @pytest.fixture

@@ -103,9 +103,10 @@ def test_a_ray_worker_answers():
 
 
 @pytest.mark.slow
-def test_a_run_names_the_plugin_to_its_workers_where_entry_points_are_off():
+def test_a_run_names_the_plugin_to_its_workers_where_entry_points_are_off(verls_defaults_are_there):
     variable = "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=none"
-    report = found(doctor("--json", "--", *RUNS, variable, RAY_ADDRESS="local"))
+    gpus = "++ray_kwargs.ray_init.num_gpus=8"
+    report = found(doctor("--json", "--", *RUNS, variable, gpus, RAY_ADDRESS="local"))
     (state,) = [state for name, state in report["sections"]["Plugin, in Ray's workers"].items() if name != "address"]
     assert state.startswith("active by VERL_USE_EXTERNAL_MODULES, frpo-verl ")
     assert report["problems"] == []

@@ -28,7 +28,7 @@ def model(tmp_path_factory):
 
 def dry(recipe: str, folder: Path, **knobs: str) -> subprocess.CompletedProcess:
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PYTHONPATH", "RAY_TMPDIR") if name in os.environ}
     environment = {**kept, "PATH": path, "HOME": str(folder), "DRY_RUN": "1", "HF_HUB_OFFLINE": "1", **knobs}
     return subprocess.run(
         ["bash", RECIPES / recipe, "trainer.project_name=mine"],

@@ -110,7 +110,7 @@ def test_in_a_ray_actor_where_processes_end_with_it():
         return set(found) - parent
 
     before = workers(set())
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
         # RemoteRewardManager sends the loaded function to an actor of its own; verl's reward worker is an actor itself.
         results = _results("remote", [_row(response) for response in RESPONSES])

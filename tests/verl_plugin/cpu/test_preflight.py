@@ -36,7 +36,8 @@ def _alone(monkeypatch, tmp_path):
     """No lock of this test session may stand in the way of a run, nor a run in the way of these tests."""
     monkeypatch.setattr(preflight, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(preflight, "_held_lock", None)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def config(**changes):
