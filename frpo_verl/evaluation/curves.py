@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 PANELS = {
     "reward (training)": ("critic/score/mean",),
     "entropy, nats/token": ("actor/entropy",),
-    # The penalty in the loss logs its own estimate, k3, under the policy that is being updated.
-    "divergence to the reference, nats/token": ("frpo/divergence_to_ref/token_mean", "actor/kl_loss"),
+    # A verl with FRPO in it logs the mean over responses. The penalty in the loss logs its own estimate, k3, under the
+    # policy that is being updated.
+    "divergence to the reference, nats/token": (
+        "frpo/divergence_to_ref/token_mean",
+        "actor/future_kl_penalty",
+        "actor/kl_loss",
+    ),
 }
 """What is drawn, and verl's metrics that say it: the first that a run has logged."""
+
+LAST = 5
+"""Steps at the end of a run that the table takes together: one step's batch is small."""
 
 # Okabe and Ito's palette, told apart under every common colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -55,13 +63,18 @@ def curve(runs: Sequence[Path], metrics: Sequence[str]) -> list[Point]:
     Raises:
         RunLogError: a run has no metrics.
     """
+    values = _values(runs, metrics)
+    return [Point(step, min(found), fmean(found), max(found)) for step, found in values.items()]
+
+
+def _values(runs: Sequence[Path], metrics: Sequence[str]) -> dict[int, list[float]]:
+    """What each run has logged at the steps that all of them have, by step."""
     seeds = []
     for run in runs:
         steps = read_metrics(run / "metrics.jsonl")
         seeds.append(dict(next(filter(None, (series(steps, name) for name in metrics)), [])))
     shared = sorted(set.intersection(*map(set, seeds)))
-    values = {step: [seed[step] for seed in seeds] for step in shared}
-    return [Point(step, min(found), fmean(found), max(found)) for step, found in values.items()]
+    return {step: [seed[step] for seed in seeds] for step in shared}
 
 
 def draw(methods: dict[str, list[Path]], path: Path) -> None:
@@ -88,7 +101,7 @@ def draw(methods: dict[str, list[Path]], path: Path) -> None:
 
 
 def table(methods: dict[str, list[Path]]) -> str:
-    """The last step of each method, mean and range over its seeds.
+    """The end of each method: the mean of its last `LAST` steps, then mean and range over its seeds.
 
     Args:
         methods: the runs of each, by name.
@@ -98,10 +111,16 @@ def table(methods: dict[str, list[Path]]) -> str:
     """
     lines = [f"| method | seeds | {' | '.join(PANELS)} |", f"| --- | --- |{' --- |' * len(PANELS)}"]
     for name, runs in methods.items():
-        ends = [curve(runs, metrics)[-1:] for metrics in PANELS.values()]
-        cells = [f"{e[0].mean:.3f} ({e[0].least:.3f} to {e[0].greatest:.3f})" if e else "not logged" for e in ends]
+        cells = [_end(_values(runs, metrics)) for metrics in PANELS.values()]
         lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _end(values: dict[int, list[float]]) -> str:
+    if not values:
+        return "not logged"
+    seeds = [fmean(seed) for seed in zip(*list(values.values())[-LAST:], strict=True)]
+    return f"{fmean(seeds):.3f} ({min(seeds):.3f} to {max(seeds):.3f})"
 
 
 def _seeds(runs: Sequence[Path]) -> str:
@@ -139,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         methods.setdefault(name, []).append(folder)
     try:
         draw(methods, options.png)
-        print(table(methods))
+        print(f"Means of the last {LAST} steps (range over the seeds):\n\n{table(methods)}")
     except RunLogError as error:
         raise SystemExit(f"frpo-verl: {error}") from None
 

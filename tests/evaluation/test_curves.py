@@ -37,13 +37,21 @@ def test_the_first_name_that_a_run_has_logged_counts(tmp_path):
     other = run(tmp_path / "other", {"actor/kl_loss": 0.4})
     names = curves.PANELS["divergence to the reference, nats/token"]
     assert curve([one], names)[0].mean == 0.2
+    patched = run(tmp_path / "patched", {"actor/future_kl_penalty": 0.3})
+    assert curve([patched], names)[0].mean == 0.3
     assert curve([one, other], names) == [Point(1, 0.2, pytest.approx(0.3), 0.4)]
 
 
 def test_the_table_says_what_was_not_logged(seeds):
     assert table({"frpo": seeds}).splitlines()[-1] == (
-        "| frpo | 2 | 0.750 (0.500 to 1.000) | not logged | not logged |"
+        "| frpo | 2 | 0.625 (0.375 to 0.875) | not logged | not logged |"
     )
+
+
+def test_the_table_takes_the_last_steps_of_each_seed_together(tmp_path):
+    rising = run(tmp_path / "rising", *({"critic/score/mean": float(step)} for step in range(10)))
+    falling = run(tmp_path / "falling", *({"critic/score/mean": -float(step)} for step in range(10)))
+    assert "| 0.000 (-7.000 to 7.000) |" in table({"frpo": [rising, falling]})
 
 
 def test_the_figure_is_written_and_the_table_printed(seeds, tmp_path, capsys):
