@@ -265,6 +265,9 @@ MUTANTS = (
         "verl_plugin/megatron_layout.py", "if ranks % (tensor * pipeline * context):", "if ranks % (tensor * pipeline):"
     ),
     Mutant("verl_plugin/megatron_layout.py", "ranks // pipeline % (expert", "ranks % (expert"),
+    Mutant("verl_plugin/layout.py", "value < least", "value <= least"),
+    Mutant("verl_plugin/layout.py", "tokens * sequence_parallel(config)[1]", "tokens"),
+    Mutant("verl_plugin/layout.py", "heads % parts", "parts % heads"),
 )
 
 

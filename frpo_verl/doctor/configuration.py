@@ -71,7 +71,7 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
     """Warnings and problems, asked for in this one place."""
     from omegaconf import OmegaConf
 
-    from frpo_verl.verl_plugin import inputs, preflight, settings
+    from frpo_verl.verl_plugin import inputs, layout, preflight, settings
 
     refusals = preflight.problems(config)
     doubts = preflight.warnings(config)
@@ -81,9 +81,10 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
             "algorithm.adv_estimator=frpo if it is meant to"
         )
     # verl repeats in its own words what the preflight has said, so that it is asked last.
-    if not refusals:
+    if not refusals and not layout.no_counts(config):
         refusals = _refused_by_verl(config)
-    refusals += map(str, inputs.problems(config))
+    # Both name what is no count.
+    refusals = list(dict.fromkeys([*refusals, *map(str, inputs.problems(config))]))
     if OmegaConf.is_missing(config.actor_rollout_ref.rollout, "name"):
         refusals.append(
             "actor_rollout_ref.rollout.name is not set, and verl's configuration has no default for it; set "

@@ -57,8 +57,10 @@ def _yaml(config: Any) -> str:
 
 def _memory(config: Any, gpu_memory: float | None, found: Section) -> str:
     """The table, or why there is none; what does not fit is added to the warnings."""
-    from frpo_verl.verl_plugin import cpu
+    from frpo_verl.verl_plugin import cpu, layout
 
+    if layout.no_counts(config):
+        return "Memory per GPU: not estimated, see below"
     if cpu.is_asked_for():
         return _on_the_cpu(config, found)
     gpu = None if gpu_memory is None else gpu_memory * GIB

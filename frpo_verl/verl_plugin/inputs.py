@@ -1,14 +1,13 @@
 """Whether what a run reads and runs on is there: data, model, reward function, GPUs; before anything is loaded."""
 
 import importlib.util
-import math
 import os
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.verl_plugin import cpu, input_files
+from frpo_verl.verl_plugin import cpu, input_files, layout
 from frpo_verl.verl_plugin.errors import SettingsError
 from frpo_verl.verl_plugin.ray_names import is_judged_here, is_runs_own
 
@@ -47,6 +46,9 @@ def problems(config: Any) -> Iterator[SettingsError]:
     # Other mains of verl have other sections.
     if any(name not in config for name in ("data", "actor_rollout_ref", "critic", "trainer")):
         return
+    if wrong := layout.no_counts(config):
+        yield from wrong
+        return
     yield from input_files.problems(config)
     yield from _model(config, "actor_rollout_ref.model")
     if _has_critic(config):
@@ -54,7 +56,7 @@ def problems(config: Any) -> Iterator[SettingsError]:
     yield from _reward(config)
     yield from _packages(config)
     yield from _gpus(config)
-    yield from _rollout_layout(config)
+    yield from layout.problems(config)
 
 
 def _has_critic(config: Any) -> bool:
@@ -170,23 +172,6 @@ def _gpus(config: Any) -> Iterator[SettingsError]:
         yield SettingsError(
             f"trainer.nnodes={trainer.nnodes} and trainer.n_gpus_per_node={trainer.n_gpus_per_node}: trainer and "
             f"rollout ask for {wanted} GPUs and {where}; lower them, or set RAY_ADDRESS to a cluster that has them"
-        )
-
-
-def _rollout_layout(config: Any) -> Iterator[SettingsError]:
-    """Whether whole servers fit on the trainer's GPUs; verl looks after it has loaded the model."""
-    from omegaconf import OmegaConf
-
-    trainer, rollout = config.trainer, config.actor_rollout_ref.rollout
-    if config.get("rollout") or OmegaConf.select(config, "trainer.v1.trainer_mode") == "separate_async":
-        return
-    sizes = {name: rollout.get(f"{name}_parallel_size", 1) for name in ("tensor_model", "data", "pipeline_model")}
-    server, gpus = math.prod(sizes.values()), trainer.nnodes * trainer.n_gpus_per_node
-    if gpus % server:
-        given = ", ".join(f"{name}_parallel_size={size}" for name, size in sizes.items() if size != 1)
-        yield SettingsError(
-            f"actor_rollout_ref.rollout.{given}: a server takes {server} GPUs, and the trainer's {gpus} "
-            "(trainer.nnodes × trainer.n_gpus_per_node) are no multiple of that; set it to a divisor of them"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from packaging.version import Version
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import checkpoint, contract, control, megatron_layout, settings, variants
+from frpo_verl.verl_plugin import checkpoint, contract, control, layout, megatron_layout, settings, variants
 from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.verl_plugin.settings import Settings
 from frpo_verl.verl_plugin.variants import Variant
@@ -83,7 +83,7 @@ def warnings(config: Any) -> list[str]:
             "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
             "frpo adds their mismatch up over the whole response; set it to False"
         )
-    return found
+    return [*found, *layout.warnings(config)]
 
 
 def _beside_the_point(algorithm: Mapping[str, Any]) -> Iterator[str]:
@@ -147,6 +147,9 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointErr
         yield error
         return
     yield from _not_of_the_host(config, chosen)
+    if wrong := layout.no_counts(config):
+        yield from wrong
+        return
     yield from _group_size(config)
     yield from _reference(config, chosen)
     yield from _control(config, chosen)

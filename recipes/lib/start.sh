@@ -1,11 +1,15 @@
 # shellcheck shell=bash
 # The start of every recipe, sourced: the plugin and verl are looked at before anything else, and TINY=1 sets knobs before
-# the recipe does. Reads EXPERIMENT_NAME and ENGINE.
+# the recipe does. Reads EXPERIMENT_NAME, ENGINE, and HAS_METHOD of a recipe that has the knob METHOD.
 
 DRY_RUN=${DRY_RUN:-0}
 TINY=${TINY:-0}
 LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "${LIB}/check.sh"
+
+if [ -n "${METHOD:-}" ] && [ "${HAS_METHOD:-0}" != 1 ]; then
+    stop "METHOD=${METHOD}: this recipe has one method; run_qwen3_1.7b_methods_fsdp2.sh has METHOD, and other models by MODEL_PATH"
+fi
 
 # A path for Hydra, which reads `=`, commas, brackets and letters beyond ASCII within quotes only; a list is left as it is.
 quoted() {

@@ -39,6 +39,11 @@ def test_an_environment_without_frpo_verl(tmp_path):
     [
         ("run_qwen3_1.7b_methods_fsdp2.sh", {"METHOD": "ppo"}, "METHOD=ppo: choose frpo, no_kl, kl_loss, "),
         ("run_qwen3_4b_megatron.sh", {"OFFLOAD": "no"}, "OFFLOAD=no: choose True or False"),
+        (
+            "run_qwen3_4b_fsdp2.sh",
+            {"METHOD": "kl_loss"},
+            "METHOD=kl_loss: this recipe has one method; run_qwen3_1.7b_methods",
+        ),
         ("run_cpu.sh", {"METHOD": "grpo"}, "METHOD=grpo: choose frpo, no_kl or kl_loss"),
         ("run_cpu.sh", {"TRAINER": "async"}, "TRAINER=async: choose sync, colocate_async, "),
         ("run_cpu.sh", {"ENGINE": "fsdp"}, "ENGINE=fsdp: choose fsdp2 or megatron"),

@@ -24,7 +24,7 @@ PROGRAMS = {
 def test_ray_starts_on_every_node_and_ends_with_the_run(tmp_path):
     (tmp_path / "recipes").mkdir()
     # Not before both nodes have started, as the layout waits for them.
-    launcher = 'until grep -q "second: ray" "$LOG"; do sleep 0.05; done\n'
+    launcher = 'until [ "$(grep -c ": ray start" "$LOG" 2> /dev/null)" = 2 ]; do sleep 0.05; done\n'
     launcher += 'echo "$HOST: run on $NNODES nodes at $RAY_ADDRESS: $@" >> "$LOG"\nexit 3\n'
     (tmp_path / "recipes" / "run_on_cluster.sh").write_text(launcher)
     for name, text in PROGRAMS.items():

@@ -1,0 +1,85 @@
+"""Counts that are none, and what does not fit on the trainer's GPUs."""
+
+import json
+
+import pytest
+
+pytest.importorskip("verl")
+
+from frpo_verl.doctor import command_line, configuration  # noqa: E402
+from frpo_verl.verl_plugin import inputs, layout, preflight  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
+
+RUNS = (
+    "algorithm.adv_estimator=frpo",
+    "actor_rollout_ref.rollout.n=5",
+    "actor_rollout_ref.rollout.name=vllm",
+    "actor_rollout_ref.actor.use_dynamic_bsz=True",
+    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048",
+)
+SPLIT = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size"
+
+
+def compose(*overrides):
+    config, problems = command_line.compose(command_line.parse([*RUNS, *overrides]))
+    assert problems == []
+    return config
+
+
+def said(*overrides) -> list[str]:
+    return [str(problem) for problem in layout.problems(compose(*overrides))]
+
+
+@pytest.mark.parametrize(("key", "least"), layout.LEAST.items())
+@pytest.mark.parametrize("value", ["eight", "2.5", "true", "-1"])
+def test_what_is_no_count_is_one_sentence_everywhere(key, least, value):
+    engine = ["--config-name", "ppo_megatron_trainer"] if ".megatron." in key else []
+    config, _ = command_line.compose(command_line.parse([*engine, *RUNS, f"++{key}={value}"]))
+    sentence = f"{key}={value.replace('true', 'True')}: set it to a whole number of {least} or more"
+    assert list(map(str, layout.no_counts(config))) == [sentence]
+    assert preflight.problems(config) == [sentence]
+    assert [str(problem) for problem in inputs.problems(config)] == [sentence]
+    assert configuration.examine(config).problems == [sentence]
+
+
+def test_the_least_is_a_count_and_what_is_not_set_is_left_to_verl():
+    assert layout.no_counts(compose(*(f"++{key}={least}" for key, least in layout.LEAST.items()))) == []
+    assert layout.no_counts(compose("actor_rollout_ref.rollout.tensor_model_parallel_size=null")) == []
+
+
+def test_sequences_are_split_over_a_divisor_of_the_gpus():
+    assert said(f"{SPLIT}=4") == []
+    assert said(f"{SPLIT}=3") == [
+        f"{SPLIT}=3: it does not divide the trainer's 8 GPUs (trainer.nnodes × trainer.n_gpus_per_node); set it to a "
+        "divisor of them"
+    ]
+    (problem,) = said("actor_rollout_ref.actor.ulysses_sequence_parallel_size=3")
+    assert problem.startswith("actor_rollout_ref.actor.ulysses_sequence_parallel_size=3: ")
+    assert said(f"{SPLIT}=3", "trainer.n_gpus_per_node=6") == []
+
+
+def test_sequences_are_split_by_heads(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 12}))
+    model = f"actor_rollout_ref.model.path={tmp_path}"
+    assert said(model, f"{SPLIT}=4") == []
+    assert said(model, f"{SPLIT}=8") == [
+        f"{SPLIT}=8: it does not divide the model's num_attention_heads of 12; choose one that does"
+    ]
+
+
+def test_megatron_splits_otherwise():
+    config = compose("--config-name", "ppo_megatron_trainer")
+    assert layout.sequence_parallel(config) == ("actor_rollout_ref.actor", 1)
+
+
+def test_a_micro_batch_too_small_for_a_full_sequence_is_a_warning():
+    lengths = "data.max_prompt_length=1024", "data.max_response_length=2048"
+    (warning,) = preflight.warnings(compose(*lengths))
+    assert warning.startswith(
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048: a micro-batch has room for 2048 "
+    )
+    assert warning.endswith("data.max_prompt_length and data.max_response_length allow 3072")
+    assert preflight.warnings(compose(*lengths, f"{SPLIT}=2")) == []
+    assert preflight.warnings(compose(*lengths, "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=3072")) == []
+    assert preflight.warnings(compose(*lengths, "trainer.nnodes=two")) == []
