@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -60,9 +61,11 @@ def problems(config: Any) -> Iterator[SettingsError]:
 
 
 def _has_critic(config: Any) -> bool:
-    """As verl's `need_critic`, which warns wherever there is none."""
-    enabled = config.critic.get("enable")
-    return config.algorithm.adv_estimator == "gae" if enabled is None else bool(enabled)
+    from verl.trainer.ppo.utils import need_critic
+
+    # verl warns of every estimator without a critic.
+    with warnings.catch_warnings(action="ignore"):
+        return bool(need_critic(config))
 
 
 def _model(config: Any, section: str) -> Iterator[SettingsError]:

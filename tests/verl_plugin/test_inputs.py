@@ -304,21 +304,9 @@ def test_places_of_the_cpu_platform_and_of_npus_are_not_gpus(compose, monkeypatc
     assert said(compose("trainer.n_gpus_per_node=98")) == []
 
 
-def test_servers_that_do_not_fit_on_the_trainers_gpus(compose):
-    # Two is verl's own default.
-    assert said(compose("trainer.n_gpus_per_node=1")) == [
-        "actor_rollout_ref.rollout.tensor_model_parallel_size=2: a server takes 2 GPUs, and the trainer's 1 "
-        "(trainer.nnodes × trainer.n_gpus_per_node) are no multiple of that; set it to a divisor of them"
-    ]
-    (problem,) = said(compose("actor_rollout_ref.rollout.data_parallel_size=8"))
-    assert "tensor_model_parallel_size=2, data_parallel_size=8: a server takes 16 GPUs, and the trainer's 8 " in problem
-    assert said(compose("actor_rollout_ref.rollout.data_parallel_size=4")) == []
-
-
-def test_servers_of_their_own_do_not_count_the_trainers_gpus(compose):
-    apart = "trainer.v1.trainer_mode=separate_async", "trainer.n_gpus_per_node=1"
-    pool = "actor_rollout_ref.rollout.nnodes=1", "actor_rollout_ref.rollout.n_gpus_per_node=2"
-    assert said(compose(*apart, *pool)) == []
+def test_a_layout_that_does_not_fit(compose):
+    (problem,) = said(compose("trainer.n_gpus_per_node=1"))
+    assert problem.startswith("actor_rollout_ref.rollout.tensor_model_parallel_size=2: a server takes 2 GPUs, and the ")
 
 
 def test_gpus_are_counted_as_ray_counts_them(monkeypatch):

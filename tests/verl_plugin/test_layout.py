@@ -48,6 +48,23 @@ def test_the_least_is_a_count_and_what_is_not_set_is_left_to_verl():
     assert layout.no_counts(compose("actor_rollout_ref.rollout.tensor_model_parallel_size=null")) == []
 
 
+def test_servers_take_a_divisor_of_the_trainers_gpus():
+    # Two is verl's own default.
+    assert said("trainer.n_gpus_per_node=1") == [
+        "actor_rollout_ref.rollout.tensor_model_parallel_size=2: a server takes 2 GPUs, and the trainer's 1 "
+        "(trainer.nnodes × trainer.n_gpus_per_node) are no multiple of that; set it to a divisor of them"
+    ]
+    (problem,) = said("actor_rollout_ref.rollout.data_parallel_size=8")
+    assert "tensor_model_parallel_size=2, data_parallel_size=8: a server takes 16 GPUs, and the trainer's 8 " in problem
+    assert said("actor_rollout_ref.rollout.data_parallel_size=4") == []
+
+
+def test_servers_of_their_own_do_not_count_the_trainers_gpus():
+    apart = "trainer.v1.trainer_mode=separate_async", "trainer.n_gpus_per_node=1"
+    pool = "actor_rollout_ref.rollout.nnodes=1", "actor_rollout_ref.rollout.n_gpus_per_node=2"
+    assert said(*apart, *pool) == []
+
+
 def test_sequences_are_split_over_a_divisor_of_the_gpus():
     assert said(f"{SPLIT}=4") == []
     assert said(f"{SPLIT}=3") == [
