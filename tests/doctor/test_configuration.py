@@ -1,17 +1,16 @@
 """What a composed configuration will run."""
 
 import pytest
+from command_lines import FRPO, composed
 from omegaconf import OmegaConf
 
-from frpo_verl.doctor import command_line, configuration
+from frpo_verl.doctor import configuration
 
 pytest.importorskip("verl")
 pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
 RUNS = (
-    "algorithm.adv_estimator=frpo",
-    "actor_rollout_ref.rollout.n=5",
-    "actor_rollout_ref.rollout.name=vllm",
+    *FRPO,
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
     "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
     "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
@@ -19,9 +18,7 @@ RUNS = (
 
 
 def examine(*overrides):
-    config, problems = command_line.compose(command_line.parse([*RUNS, *overrides]))
-    assert problems == []
-    return configuration.examine(config)
+    return configuration.examine(composed([*RUNS, *overrides]))
 
 
 def test_what_will_run_is_said():

@@ -6,17 +6,15 @@ import functools
 import pytest
 
 pytest.importorskip("verl")
+from command_lines import FRPO, composed
 from plan.published import qwen3
 
-from frpo_verl.doctor import command_line
 from frpo_verl.plan import memory, report
 from frpo_verl.plan.memory import GIB, Roles
 from frpo_verl.plan.model import count
 
 RUN = (
-    "algorithm.adv_estimator=frpo",
-    "actor_rollout_ref.rollout.name=vllm",
-    "actor_rollout_ref.rollout.n=5",
+    *FRPO,
     "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
     "actor_rollout_ref.actor.use_dynamic_bsz=True",
     "data.train_batch_size=256",
@@ -27,15 +25,13 @@ SMALL = count(qwen3("1.7B"))
 
 
 @functools.cache
-def composed(*engine):
-    config, problems = command_line.compose(command_line.parse([*RUN, *engine]))
-    assert problems == []
-    return config
+def of_engine(*engine):
+    return composed([*RUN, *engine])
 
 
 def compose(*overrides):
     engine = [override for override in overrides if override.startswith("model_engine=")]
-    config = copy.deepcopy(composed(*engine))
+    config = copy.deepcopy(of_engine(*engine))
     config.merge_with_dotlist([override for override in overrides if override not in engine])
     return config
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 pytest.importorskip("verl")
+from command_lines import FRPO
 from omegaconf import OmegaConf
 from plan.published import TINY
 from transformers import Qwen3Config
@@ -14,12 +15,7 @@ from frpo_verl.verl_plugin import cpu
 
 pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
-RUN = (
-    "algorithm.adv_estimator=frpo",
-    "actor_rollout_ref.rollout.name=vllm",
-    "actor_rollout_ref.rollout.n=5",
-    "actor_rollout_ref.actor.use_dynamic_bsz=True",
-)
+RUN = (*FRPO, "actor_rollout_ref.actor.use_dynamic_bsz=True")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frpo_verl.doctor import command_line
+import command_lines
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -80,6 +80,4 @@ def composed(run: Caught) -> Any:
         As nested dictionaries would be, verl's whole configuration.
     """
     assert run.status == 0, run.said
-    config, refused = command_line.compose(command_line.parse(run.words))
-    assert refused == []
-    return config
+    return command_lines.composed(run.words)
