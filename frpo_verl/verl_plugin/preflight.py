@@ -1,25 +1,16 @@
 """What can be known before Ray starts is said before Ray starts."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from packaging.version import Version
 
 from frpo_verl import __version__
-from frpo_verl.verl_plugin import checkpoint, contract, control, layout, megatron_layout, settings, variants
+from frpo_verl.verl_plugin import checkpoint, contract, control, layout, megatron_layout, settings, unread_keys
 from frpo_verl.verl_plugin.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.verl_plugin.settings import Settings
 from frpo_verl.verl_plugin.variants import Variant
-
-_MISSPELT = {
-    "kl_mode": ("klmode", "kl_mod", "kl_modes", "kl-mode", "kl_Mode", "KL_mode"),
-    "frpo": ("frp", "fpro", "frop", "FRPO", "Frpo"),
-}
-"""Our keys, and how they get misspelt: names that no other estimator's settings have."""
-
-_ELSEWHERE = ("algorithm.kl_ctrl", "actor_rollout_ref", "actor_rollout_ref.actor", "trainer")
-"""Where our keys get put by mistake, beside the root."""
 
 _PENALTIES_OF_HOST = ("kl", "k1", "low_var_kl", "k3")
 """What `algorithm.kl_penalty` may be where verl subtracts the divergence itself."""
@@ -70,7 +61,7 @@ def warnings(config: Any) -> list[str]:
     """
     if not settings.asks_for_future(config.algorithm):
         return []
-    found = list(_beside_the_point(config.algorithm))
+    found = list(unread_keys.warnings(config.algorithm))
     actor = config.actor_rollout_ref.actor
     if actor.use_kl_loss and actor.kl_loss_coef:
         found.append(
@@ -84,20 +75,6 @@ def warnings(config: Any) -> list[str]:
             "frpo adds their mismatch up over the whole response; set it to False"
         )
     return [*found, *layout.warnings(config)]
-
-
-def _beside_the_point(algorithm: Mapping[str, Any]) -> Iterator[str]:
-    from verl.trainer.config import AlgoConfig
-    from verl.trainer.config.algorithm import KLControlConfig
-
-    for key in vars(Variant()):
-        if key in algorithm and key not in AlgoConfig.__dataclass_fields__:
-            yield f"algorithm.{key}={algorithm[key]}: frpo-verl does not read it there; write +algorithm.frpo.{key}"
-    control, defaults = algorithm.get("kl_ctrl") or {}, KLControlConfig()
-    if control.get("type", "fixed") == "fixed":
-        for key in ("target_kl", "horizon"):
-            if control.get(key, defaults[key]) != defaults[key]:
-                yield f"algorithm.kl_ctrl.{key}={control[key]} has no effect with type=fixed; set type=adaptive"
 
 
 def summary(config: Any) -> list[str]:
@@ -136,9 +113,8 @@ def summary(config: Any) -> list[str]:
 
 
 def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointError]:
-    yield from _misplaced(config)
+    yield from unread_keys.problems(config)
     if not settings.asks_for_future(config.algorithm):
-        yield from _without_effect(config.algorithm)
         return
     try:
         contract.refuse_if_changed()
@@ -158,41 +134,6 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointErr
     yield from megatron_layout.problems(config)
     yield from _hidden_from_workers(config)
     yield from _other_mains(config)
-
-
-def _misplaced(config: Any) -> Iterator[SettingsError]:
-    """Our keys by another name or in another place: verl would ignore them."""
-    from omegaconf import OmegaConf
-    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
-
-    estimator = config.algorithm.get("adv_estimator")
-    if estimator in _MISSPELT["frpo"] and estimator not in ADV_ESTIMATOR_REGISTRY:
-        yield SettingsError(f"algorithm.adv_estimator={estimator}: there is no such estimator; did you mean frpo?")
-    for key, wrong in _MISSPELT.items():
-        for name in wrong:
-            if name in config.algorithm:
-                yield SettingsError(f"algorithm.{name}: there is no such key; did you mean algorithm.{key}?")
-        for place in ("", *_ELSEWHERE):
-            section = OmegaConf.select(config, place) if place else config
-            if section is not None and key in section:
-                where = f"{place}.{key}" if place else key
-                yield SettingsError(f"{where}: nobody reads it there; write +algorithm.{key}")
-
-
-def _without_effect(algorithm: Mapping[str, Any]) -> Iterator[SettingsError]:
-    try:
-        if algorithm.get("kl_mode") is not None:
-            settings.read(algorithm)
-        values = variants.given(algorithm.get("frpo"))
-    except SettingsError as error:
-        yield error
-        return
-    changed = [key for key, value in values.items() if value != getattr(Variant(), key)]
-    if changed:
-        yield SettingsError(
-            f"algorithm.frpo.{changed[0]}={values[changed[0]]} has no effect with adv_estimator="
-            f"{algorithm.get('adv_estimator')}; add +algorithm.kl_mode={settings.MODE}, or leave the key out"
-        )
 
 
 def _not_of_the_host(config: Any, chosen: Settings) -> Iterator[SettingsError]:
