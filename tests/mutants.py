@@ -266,7 +266,7 @@ MUTANTS = (
     ),
     Mutant("verl_plugin/megatron_layout.py", "ranks // pipeline % (expert", "ranks % (expert"),
     Mutant("verl_plugin/layout.py", "value < least", "value <= least"),
-    Mutant("verl_plugin/layout.py", "tokens * sequence_parallel(config)[1]", "tokens"),
+    Mutant("verl_plugin/layout.py", "tokens * sequence_parallel(actor)[1]", "tokens"),
     Mutant("verl_plugin/layout.py", "gpus % server", "server % gpus"),
     Mutant("verl_plugin/layout.py", "heads % parts", "parts % heads"),
 )

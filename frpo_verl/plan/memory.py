@@ -6,6 +6,7 @@ from frpo_verl.plan import fsdp, megatron
 from frpo_verl.plan.activations import Logits
 from frpo_verl.plan.engine import Batch, Engine
 from frpo_verl.plan.model import Model
+from frpo_verl.verl_plugin import layout
 
 GIB = 2**30
 MIB = 2**20
@@ -131,7 +132,7 @@ def doubts(config: Any, phases: list[Phase], gpu: float | None) -> list[str]:
 
 
 def _engine(config: Any, section: Any, of_model: Any, model: Model, logits: Logits | None) -> Engine:
-    ranks = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    ranks = layout.trainer_gpus(config)
     how = logits or Logits(fused=True, chunk=0, entropy=False, scaled=False)
     if section.strategy == "megatron":
         own = section.megatron
@@ -143,9 +144,7 @@ def _engine(config: Any, section: Any, of_model: Any, model: Model, logits: Logi
             f"actor_rollout_ref.actor.strategy={section.strategy}: memory is estimated for fsdp, fsdp2 and megatron"
         )
     own = section.get("fsdp_config") or section.fsdp
-    # The section's own is an older key of verl, whose default is 1.
-    sequence = max(place.get("ulysses_sequence_parallel_size") or 1 for place in (section, own))
-    batch = _batch(config, section, sequence, ranks)
+    batch = _batch(config, section, layout.sequence_parallel(section)[1], ranks)
     return fsdp.engine(model, own, ranks, of_model.enable_gradient_checkpointing, batch, how)
 
 

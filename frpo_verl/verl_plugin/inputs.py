@@ -8,7 +8,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.verl_plugin import cpu, input_files, layout
+from frpo_verl.verl_plugin import cpu, input_files, layout, model_folder
 from frpo_verl.verl_plugin.errors import SettingsError
 from frpo_verl.verl_plugin.ray_names import is_judged_here, is_runs_own
 
@@ -80,6 +80,8 @@ def _model(config: Any, section: str) -> Iterator[SettingsError]:
     if folder.exists():
         if model.get("hf_config_path") is None and not (folder / "config.json").is_file():
             yield SettingsError(f"{key}: the folder has no config.json; give the folder of a Hugging Face model")
+        elif not model_folder.is_readable(folder):
+            yield SettingsError(f"{key}: the folder's config.json is no JSON object; fetch or save the model once more")
     elif path.startswith(("/", ".", "~")) or path.count("/") > 1:
         yield SettingsError(f"{key}: there is no such folder; correct the path, or give a name of the hub")
     elif _names_the_hub(config) and not _is_cached(path):
@@ -117,8 +119,7 @@ def _packages(config: Any) -> Iterator[SettingsError]:
     needs = []
     if OmegaConf.select(config, reward) == MATH_REWARD:
         needs.append((reward, "math_verify", "pip install 'frpo-verl[math]'"))
-    has_pool = _wanted_gpus(config) > config.trainer.nnodes * config.trainer.n_gpus_per_node
-    if OmegaConf.select(config, backend) == "nccl" and has_pool:
+    if OmegaConf.select(config, backend) == "nccl" and layout.pool_gpus(config):
         needs.append((backend, "cupy", "install the cupy of your CUDA, for instance by verl's extra fsdp"))
     for key, package, fix in needs:
         if is_judged_here(config, package) and not _can_be_found(package):
@@ -166,7 +167,7 @@ def _gpus(config: Any) -> Iterator[SettingsError]:
     # The CPU platform has a rule of its own.
     if cpu.is_asked_for() or OmegaConf.select(config, "trainer.device") != "cuda" or not is_runs_own(config):
         return
-    wanted = _wanted_gpus(config)
+    wanted = layout.trainer_gpus(config) + layout.pool_gpus(config)
     given = OmegaConf.select(config, "ray_kwargs.ray_init.num_gpus")
     there = _visible_gpus() if given is None else given
     if there is not None and there < wanted:
@@ -176,15 +177,6 @@ def _gpus(config: Any) -> Iterator[SettingsError]:
             f"trainer.nnodes={trainer.nnodes} and trainer.n_gpus_per_node={trainer.n_gpus_per_node}: trainer and "
             f"rollout ask for {wanted} GPUs and {where}; lower them, or set RAY_ADDRESS to a cluster that has them"
         )
-
-
-def _wanted_gpus(config: Any) -> int:
-    from omegaconf import OmegaConf
-
-    wanted = config.trainer.nnodes * config.trainer.n_gpus_per_node
-    apart = OmegaConf.select(config, "trainer.v1.trainer_mode") == "separate_async"
-    pool = config.get("rollout") or (config.actor_rollout_ref.rollout if apart else {})
-    return wanted + int(pool.get("nnodes") or 0) * int(pool.get("n_gpus_per_node") or 0)
 
 
 def _visible_gpus() -> int | None:

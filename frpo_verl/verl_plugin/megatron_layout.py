@@ -1,11 +1,10 @@
 """Whether Megatron's ranks and packages fit together, before any of them starts."""
 
 import importlib.util
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from frpo_verl.verl_plugin import layout, model_folder
 from frpo_verl.verl_plugin.errors import SettingsError
 from frpo_verl.verl_plugin.ray_names import cluster_address
 
@@ -56,7 +55,7 @@ def _is_there(module: str) -> bool:
 
 
 def _world(config: Any, megatron: Any) -> Iterator[SettingsError]:
-    ranks = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    ranks = layout.trainer_gpus(config)
     tensor, pipeline = megatron.tensor_model_parallel_size, megatron.pipeline_model_parallel_size
     context, expert = megatron.context_parallel_size, megatron.expert_model_parallel_size
     if ranks % (tensor * pipeline * context):
@@ -76,10 +75,7 @@ def _world(config: Any, megatron: Any) -> Iterator[SettingsError]:
 
 
 def _model(config: Any, megatron: Any) -> Iterator[SettingsError]:
-    file = Path(str(config.actor_rollout_ref.model.path)).expanduser() / "config.json"
-    if not file.is_file():
-        return
-    of_model = json.loads(file.read_text())
+    of_model = model_folder.description(config.actor_rollout_ref.model.path)
     # Megatron-Bridge can pad the vocabulary.
     parts_of_vocabulary = megatron.tensor_model_parallel_size if megatron.vanilla_mbridge else 1
     for key, parts, what in (

@@ -226,6 +226,16 @@ def test_a_folder_without_a_model(compose, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("engine", ["fsdp2", "megatron"])
+def test_a_folder_whose_description_is_broken(compose, files, engine):
+    (files["model"] / "config.json").write_text('{"num_attention_heads": ')
+    split = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2"
+    assert said(compose(split, f"actor_rollout_ref.actor.strategy={engine}")) == [
+        f"actor_rollout_ref.model.path={files['model']}: the folder's config.json is no JSON object; fetch or save the "
+        "model once more"
+    ]
+
+
 def test_a_name_of_the_hub_that_is_not_in_the_cache_of_an_offline_machine(compose, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

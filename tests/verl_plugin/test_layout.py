@@ -5,16 +5,15 @@ import json
 import pytest
 
 pytest.importorskip("verl")
+from command_lines import FRPO, composed
 
-from frpo_verl.doctor import command_line, configuration  # noqa: E402
-from frpo_verl.verl_plugin import inputs, layout, preflight  # noqa: E402
+from frpo_verl.doctor import configuration
+from frpo_verl.verl_plugin import inputs, layout, preflight
 
 pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
 RUNS = (
-    "algorithm.adv_estimator=frpo",
-    "actor_rollout_ref.rollout.n=5",
-    "actor_rollout_ref.rollout.name=vllm",
+    *FRPO,
     "actor_rollout_ref.actor.use_dynamic_bsz=True",
     "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048",
 )
@@ -22,9 +21,7 @@ SPLIT = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size"
 
 
 def compose(*overrides):
-    config, problems = command_line.compose(command_line.parse([*RUNS, *overrides]))
-    assert problems == []
-    return config
+    return composed([*RUNS, *overrides])
 
 
 def said(*overrides) -> list[str]:
@@ -35,7 +32,7 @@ def said(*overrides) -> list[str]:
 @pytest.mark.parametrize("value", ["eight", "2.5", "true", "-1"])
 def test_what_is_no_count_is_one_sentence_everywhere(key, least, value):
     engine = ["--config-name", "ppo_megatron_trainer"] if ".megatron." in key else []
-    config, _ = command_line.compose(command_line.parse([*engine, *RUNS, f"++{key}={value}"]))
+    config = composed([*engine, *RUNS, f"++{key}={value}"])
     sentence = f"{key}={value.replace('true', 'True')}: set it to a whole number of {least} or more"
     assert list(map(str, layout.no_counts(config))) == [sentence]
     assert preflight.problems(config) == [sentence]
@@ -87,7 +84,22 @@ def test_sequences_are_split_by_heads(tmp_path):
 
 def test_megatron_splits_otherwise():
     config = compose("--config-name", "ppo_megatron_trainer")
-    assert layout.sequence_parallel(config) == ("actor_rollout_ref.actor", 1)
+    for section in (config.actor_rollout_ref.actor, config.actor_rollout_ref.ref, config.critic):
+        assert layout.sequence_parallel(section)[1] == 1
+
+
+def test_each_role_splits_by_a_key_of_its_own():
+    config = compose(f"{SPLIT}=2", "critic.fsdp.ulysses_sequence_parallel_size=4")
+    assert layout.sequence_parallel(config.actor_rollout_ref.actor) == ("fsdp_config.ulysses_sequence_parallel_size", 2)
+    assert layout.sequence_parallel(config.actor_rollout_ref.ref) == ("fsdp_config.ulysses_sequence_parallel_size", 1)
+    assert layout.sequence_parallel(config.critic) == ("fsdp.ulysses_sequence_parallel_size", 4)
+
+
+def test_a_pool_is_counted_where_a_trainer_starts_one():
+    section = "actor_rollout_ref.rollout.nnodes=2", "actor_rollout_ref.rollout.n_gpus_per_node=3"
+    assert layout.pool_gpus(compose(*section)) == 0
+    assert layout.pool_gpus(compose(*section, "trainer.v1.trainer_mode=separate_async")) == 6
+    assert layout.pool_gpus(compose("+rollout.nnodes=2", "+rollout.n_gpus_per_node=4")) == 8
 
 
 def test_a_micro_batch_too_small_for_a_full_sequence_is_a_warning():

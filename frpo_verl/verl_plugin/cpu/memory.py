@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from frpo_verl.verl_plugin import layout, model_folder
 from frpo_verl.verl_plugin.errors import SettingsError
 
 GIB = 2**30
@@ -80,7 +81,7 @@ def estimate(config: Any, size: ModelSize) -> float:
     section = config.actor_rollout_ref
     ranks = config.trainer.n_gpus_per_node
     # A server's share of a rank's processes is not told apart from the worker's: counted whole.
-    servers = ranks + pool_places(config)
+    servers = ranks + layout.pool_gpus(config)
     rollout_bytes = 4 if "32" in str(section.rollout.dtype) else 2
     micro_batch = section.actor.ppo_micro_batch_size_per_gpu or 1
     tokens = micro_batch * (config.data.max_prompt_length + config.data.max_response_length)
@@ -93,19 +94,6 @@ def estimate(config: Any, size: ModelSize) -> float:
     )
 
 
-def pool_places(config: Any) -> int:
-    """Servers that verl's asynchronous trainers start beside the actor's own.
-
-    Args:
-        config: verl's whole configuration.
-
-    Returns:
-        How many; 0 for synchronous trainers.
-    """
-    pool = config.get("rollout") or config.actor_rollout_ref.rollout
-    return int(pool.get("nnodes") or 0) * int(pool.get("n_gpus_per_node") or 0)
-
-
 def model_size(path: Path) -> ModelSize | None:
     """Reads a model's size from its configuration and its safetensors headers.
 
@@ -115,11 +103,10 @@ def model_size(path: Path) -> ModelSize | None:
     Returns:
         The size, or None when the folder is not there or holds no safetensors.
     """
-    files = sorted(path.glob("*.safetensors"))
-    if not files or not (path / "config.json").is_file():
+    files, described = sorted(path.glob("*.safetensors")), model_folder.description(path)
+    if not files or not described:
         return None
-    vocabulary = json.loads((path / "config.json").read_text()).get("vocab_size", 0)
-    return ModelSize(parameters=sum(map(_parameters_of, files)), vocabulary=vocabulary)
+    return ModelSize(parameters=sum(map(_parameters_of, files)), vocabulary=described.get("vocab_size", 0))
 
 
 def available_bytes() -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from frpo_verl.verl_plugin import layout
 from frpo_verl.verl_plugin.cpu import memory
 from frpo_verl.verl_plugin.errors import SettingsError
 from frpo_verl.verl_plugin.ray_names import cluster_address
@@ -175,7 +176,7 @@ def _check_requirements(config: DictConfig) -> None:
 
 def _check_pool(config: DictConfig) -> None:
     """What verl's asynchronous trainers ask for beside the actor."""
-    if not memory.pool_places(config):
+    if not layout.pool_gpus(config):
         return
     key = "actor_rollout_ref.rollout.checkpoint_engine.backend"
     backend = OmegaConf.select(config, key)
@@ -207,7 +208,7 @@ def _check_ray(config: DictConfig) -> None:
         )
     if address != "local":
         return
-    wanted = config.trainer.n_gpus_per_node * config.trainer.nnodes + memory.pool_places(config)
+    wanted = layout.trainer_gpus(config) + layout.pool_gpus(config)
     if (options.get("num_gpus") or 0) < wanted:
         raise SettingsError(
             f"ray_kwargs.ray_init.num_gpus={options.get('num_gpus')}: verl places one worker per logical GPU and "
