@@ -49,6 +49,13 @@ def test_problems_come_last_with_status_1(model, capsys):
     assert "  2. data.val_files=/nowhere/test.parquet: there is no such file;" in problems
 
 
+def test_no_memory_is_estimated_of_what_is_no_count(model, capsys):
+    assert cli.main(["plan", "--", *RUN, model, "trainer.nnodes=two"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("\nMemory per GPU: not estimated, see below\n")
+    assert said.endswith("Problems\n  1. trainer.nnodes=two: set it to a whole number of 1 or more\n")
+
+
 def test_what_verl_refuses_is_among_them(model, capsys):
     by_rows = (
         "actor_rollout_ref.actor.use_dynamic_bsz=False",

@@ -40,6 +40,13 @@ def test_what_is_no_count_is_one_sentence_everywhere(key, least, value):
     assert configuration.examine(config).problems == [sentence]
 
 
+def test_a_baselines_counts_are_named_once_too():
+    # Of this one verl says something else.
+    key = "actor_rollout_ref.actor.ulysses_sequence_parallel_size"
+    config = compose("algorithm.adv_estimator=grpo", f"{key}=two")
+    assert configuration.examine(config).problems == [f"{key}=two: set it to a whole number of 1 or more"]
+
+
 def test_the_least_is_a_count_and_what_is_not_set_is_left_to_verl():
     assert layout.no_counts(compose(*(f"++{key}={least}" for key, least in layout.LEAST.items()))) == []
     assert layout.no_counts(compose("actor_rollout_ref.rollout.tensor_model_parallel_size=null")) == []
@@ -82,9 +89,11 @@ def test_sequences_are_split_by_heads(tmp_path):
     ]
 
 
-def test_megatron_splits_otherwise():
-    config = compose("--config-name", "ppo_megatron_trainer")
-    for section in (config.actor_rollout_ref.actor, config.actor_rollout_ref.ref, config.critic):
+def test_what_fsdp_would_split_by_is_left_alone_by_other_engines():
+    actor = compose(f"{SPLIT}=2", "actor_rollout_ref.actor.strategy=megatron").actor_rollout_ref.actor
+    assert layout.sequence_parallel(actor)[1] == 1
+    of_megatron = composed(["--config-name", "ppo_megatron_trainer", *RUNS])
+    for section in (of_megatron.actor_rollout_ref.actor, of_megatron.actor_rollout_ref.ref, of_megatron.critic):
         assert layout.sequence_parallel(section)[1] == 1
 
 
@@ -112,3 +121,5 @@ def test_a_micro_batch_too_small_for_a_full_sequence_is_a_warning():
     assert preflight.warnings(compose(*lengths, f"{SPLIT}=2")) == []
     assert preflight.warnings(compose(*lengths, "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=3072")) == []
     assert preflight.warnings(compose(*lengths, "trainer.nnodes=two")) == []
+    by_rows = ("actor_rollout_ref.actor.use_dynamic_bsz=False", "actor_rollout_ref.ref.log_prob_micro_batch_size=8")
+    assert preflight.warnings(compose(*lengths, *by_rows)) == []

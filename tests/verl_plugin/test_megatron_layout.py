@@ -38,6 +38,7 @@ def compose(monkeypatch):
         [],
         [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}pipeline_model_parallel_size=4"],
         [f"{MEGATRON}context_parallel_size=2", "trainer.nnodes=3"],
+        [f"{MEGATRON}pipeline_model_parallel_size=3", "trainer.nnodes=3"],
         [f"{MEGATRON}expert_model_parallel_size=4", f"{MEGATRON}pipeline_model_parallel_size=2"],
         [
             f"{MEGATRON}tensor_model_parallel_size=2",

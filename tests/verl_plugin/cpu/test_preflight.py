@@ -111,6 +111,31 @@ def test_too_few_logical_places_are_named():
     assert said.endswith("set +ray_kwargs.ray_init.num_gpus=2 (no GPU is used)")
 
 
+A_POOL = {"rollout": {"nnodes": 1, "n_gpus_per_node": 2}}
+BY_THE_CPU = "actor_rollout_ref.rollout.checkpoint_engine.backend"
+
+
+def test_places_of_a_pool_are_counted_too():
+    said = refused(**A_POOL, **{BY_THE_CPU: "cpu"})
+    assert said.startswith("ray_kwargs.ray_init.num_gpus=1: ")
+    assert said.endswith("set +ray_kwargs.ray_init.num_gpus=3 (no GPU is used)")
+    preflight.check(config(**A_POOL, **{BY_THE_CPU: "cpu"}, ray_kwargs__ray_init__num_gpus=3))
+
+
+def test_a_pool_is_reached_without_an_accelerator():
+    said = refused(**A_POOL, **{BY_THE_CPU: "nccl"})
+    assert said == f"{BY_THE_CPU}=nccl: it needs an accelerator; set {BY_THE_CPU}=cpu, which this plugin brings"
+
+
+def test_weights_that_wait_for_a_pool_are_whole():
+    sharded = {"actor_rollout_ref.actor.fsdp_config": {"reshard_after_forward": False}}
+    late = {"async_training": {"trigger_parameter_sync_step": 2}}
+    pool = {**A_POOL, BY_THE_CPU: "cpu", "ray_kwargs.ray_init.num_gpus": 3}
+    said = refused(**pool, **sharded, **late)
+    assert said.startswith("actor_rollout_ref.actor.fsdp_config.reshard_after_forward=False with several updates ")
+    preflight.check(config(**pool, **sharded))
+
+
 def test_a_running_cluster_and_places_of_our_own_contradict(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     assert refused().startswith("RAY_ADDRESS=127.0.0.1:6379: a running Ray cluster has its own places")
@@ -213,6 +238,7 @@ def test_the_estimate_grows_with_the_model_the_ranks_and_the_micro_batch():
     base = memory.estimate(config(), size)
     assert memory.estimate(config(), memory.ModelSize(2 * 10**8, 50_000)) > base
     assert memory.estimate(config(trainer__n_gpus_per_node=2), size) > base
+    assert memory.estimate(config(**A_POOL), size) > base
     assert memory.estimate(config(actor_rollout_ref__actor__ppo_micro_batch_size_per_gpu=64), size) > base
 
 
