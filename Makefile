@@ -31,7 +31,7 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 test: setup lint  ## Everything that needs no GPU: unit tests, then mutants and end-to-end runs of the real trainer
 	@$(RUN) $(TWO_AT_A_TIME)
 	@$(RUN) $(TWO_AT_A_TIME) -m slow --durations=0 --dist loadfile --ignore=tests/e2e
-# The runs leave a third of two cores to the mutants, eight minutes of the whole.
+# Alone, the runs leave a third of two cores idle.
 	@$(RUN) bash -c 'nice -n 19 python -P tests/mutants.py & \
 		pytest -m slow --durations=0 tests/e2e; runs=$$?; wait $$! && exit $$runs'
 
