@@ -32,14 +32,14 @@ test: setup lint  ## Everything that needs no GPU: unit tests, then mutants and 
 	@$(RUN) $(TWO_AT_A_TIME)
 	@$(RUN) $(TWO_AT_A_TIME) -m slow --durations=0 --dist loadfile --ignore=tests/e2e
 # Alone, the runs leave a third of two cores idle.
-	@$(RUN) bash -c 'nice -n 19 python -P tests/mutants.py & \
+	@$(RUN) bash -c 'nice -n 19 PYTHONPATH=tests python -P -m mutants & \
 		pytest -m slow --durations=0 tests/e2e; runs=$$?; wait $$! && exit $$runs'
 
 test-fast: setup  ## Unit tests only
 	@$(RUN) $(TWO_AT_A_TIME)
 
 mutants: setup  ## Whether the tests notice each of many mistakes in the mathematics
-	@$(RUN) python -P tests/mutants.py
+	@$(RUN) PYTHONPATH=tests python -P -m mutants
 
 lint: $(VENV)-lint/.ready  ## Style, docstrings, recipes, Dockerfile and workflow
 	@$(LINT)/ruff check -q . && $(LINT)/ruff format -q --check . && $(LINT)/pydoclint -q frpo_verl

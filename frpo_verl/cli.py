@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("data takes no --: only doctor reads a command line of verl")
         return command.run(options)
     if options.command == "plan":
-        from frpo_verl.plan import run
+        from frpo_verl.plan import command as plan
 
-        return run.run(for_verl, options.gpu_memory)
+        return plan.run(for_verl, options.gpu_memory)
     return _doctor(options, for_verl if separator else None)
 
 

@@ -21,7 +21,7 @@ fi
 shift
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib/check.sh"
-LAYOUT=$(python -P -m frpo_verl.doctor.layout "${RAY_ADDRESS}" "${NNODES:-}" "${NGPUS_PER_NODE:-}")
+LAYOUT=$(python -P -m frpo_verl.preflight.cluster_size "${RAY_ADDRESS}" "${NNODES:-}" "${NGPUS_PER_NODE:-}")
 if [ -z "${NGPUS_PER_NODE:-}" ]; then
     # For recipes that divide them among several pools.
     export CLUSTER_NGPUS_PER_NODE=${LAYOUT#* }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from frpo_verl.doctor import command_line
+from frpo_verl.preflight import command_line
 
 FRPO = (
     "algorithm.adv_estimator=frpo",

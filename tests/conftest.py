@@ -66,7 +66,7 @@ def _where_ray_keeps_its_clusters() -> Iterator[None]:
 @pytest.fixture
 def verls_defaults_are_there(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files, the model and the GPUs that verl's own configuration names."""
-    from frpo_verl.verl_plugin import inputs
+    from frpo_verl.preflight import inputs
 
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     home = tmp_path_factory.mktemp("home")

@@ -62,9 +62,9 @@ def test_the_trainers_command_line_has_no_problem(tmp_path):
     pytest.importorskip("verl")
     from hydra import compose, initialize_config_module
 
-    from frpo_verl.verl_plugin import preflight
+    from frpo_verl.preflight import regulariser
 
     overrides = gpu.trainer_overrides(tmp_path, tmp_path, tmp_path)
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("ppo_trainer", overrides)
-    assert preflight.problems(config) == []
+    assert regulariser.problems(config) == []

@@ -40,8 +40,8 @@ def test_every_metric_is_documented():
     import torch
 
     from frpo_verl.advantage import diagnose
+    from frpo_verl.preflight.variants import Variant
     from frpo_verl.verl_plugin import metrics, worker
-    from frpo_verl.verl_plugin.variants import Variant
 
     row, mask = torch.zeros(1, 3), torch.ones(1, 3)
     figures = {
@@ -60,7 +60,7 @@ def test_every_metric_is_documented():
 def test_every_key_of_the_variant_has_a_row_with_its_values():
     import dataclasses
 
-    from frpo_verl.verl_plugin import variants
+    from frpo_verl.preflight import variants
 
     rows = {row.split("|")[1].strip(" `"): row for row in README.splitlines() if row.startswith("| `")}
     for field in dataclasses.fields(variants.Variant):

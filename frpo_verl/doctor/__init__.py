@@ -8,8 +8,9 @@ import os
 import sys
 from typing import Any
 
-from frpo_verl.doctor import cluster, command_line, configuration, findings, probe, symbols, versions
+from frpo_verl.doctor import configuration, findings, nodes, probe, symbols, versions
 from frpo_verl.doctor.report import Report, Section
+from frpo_verl.preflight import command_line
 
 
 def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | None, ray_seconds: float) -> Report:
@@ -33,7 +34,7 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
         config, refused = command_line.compose(line) if can_load and line else (None, [])
         sections = [versions.examine(_tested() if can_load else None), _here(here)]
         if use_ray:
-            sections.append(cluster.examine(_question(config, ray_address, ray_seconds), here))
+            sections.append(nodes.examine(_question(config, ray_address, ray_seconds), here))
         if contract:
             sections.append(contract)
         if config is not None:
@@ -45,7 +46,7 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
 
 
 def _configuration(config: Any) -> Section:
-    from frpo_verl.verl_plugin import cpu
+    from frpo_verl.preflight import cpu
 
     section = configuration.examine(config)
     if section.rows and not section.problems:
@@ -54,7 +55,7 @@ def _configuration(config: Any) -> Section:
 
 
 def _tested() -> tuple[str, ...]:
-    from frpo_verl.verl_plugin.contract import TESTED_VERL
+    from frpo_verl.preflight.contract import TESTED_VERL
 
     return TESTED_VERL
 
@@ -71,13 +72,13 @@ def _here(finding: dict[str, Any]) -> Section:
     return Section("Plugin, here", rows, findings.problems(finding, "here"))
 
 
-def _question(config: Any, address: str | None, seconds: float) -> cluster.Question:
+def _question(config: Any, address: str | None, seconds: float) -> nodes.Question:
     options = _ray_options(config)
     address = address or options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
     environment = {name: value for name, value in (options.get("runtime_env") or {}).items() if value is not None}
     if made := _variables_of_the_run(config):
         environment["env_vars"] = {**made, **(environment.get("env_vars") or {})}
-    return cluster.Question(address, environment, seconds)
+    return nodes.Question(address, environment, seconds)
 
 
 def _variables_of_the_run(config: Any) -> dict[str, str]:
@@ -86,7 +87,9 @@ def _variables_of_the_run(config: Any) -> dict[str, str]:
     # One that is no section is among the problems.
     if not hasattr(algorithm, "items"):
         return {}
-    from frpo_verl.verl_plugin import cpu, launch, settings
+    from frpo_verl.preflight import settings
+    from frpo_verl.verl_plugin import cpu
+    from frpo_verl.verl_plugin.ray import launch
 
     made = {**cpu.variables(), **(launch.variables() if settings.asks_for_future(algorithm) else {})}
     given = launch.variables_of_the_job()

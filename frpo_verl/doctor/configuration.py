@@ -71,10 +71,10 @@ def _judged(config: Any) -> tuple[list[str], list[str]]:
     """Warnings and problems, asked for in this one place."""
     from omegaconf import OmegaConf
 
-    from frpo_verl.verl_plugin import inputs, layout, preflight, settings
+    from frpo_verl.preflight import inputs, layout, regulariser, settings
 
-    refusals = preflight.problems(config)
-    doubts = preflight.warnings(config)
+    refusals = regulariser.problems(config)
+    doubts = regulariser.warnings(config)
     if not refusals and not settings.asks_for_future(config.algorithm) and inputs.RECIPE not in os.environ:
         doubts.append(
             f"algorithm.adv_estimator={config.algorithm.adv_estimator}: this command line does not use FRPO; set "
@@ -103,10 +103,10 @@ def on_the_cpu_platform(config: Any, check: Callable[[Any], None]) -> list[str]:
     Returns:
         One sentence, or none.
     """
-    from frpo_verl.verl_plugin import cpu
-    from frpo_verl.verl_plugin.errors import SettingsError
+    from frpo_verl.preflight import environment
+    from frpo_verl.preflight.errors import SettingsError
 
-    if cpu.is_asked_for():
+    if environment.is_on_cpu():
         try:
             check(config)
         except SettingsError as error:

@@ -12,7 +12,7 @@ def examine() -> Section:
     Returns:
         The section, a row for each symbol.
     """
-    from frpo_verl.verl_plugin import contract
+    from frpo_verl.preflight import contract
 
     rows, problems = {}, []
     table = contract.of_this_host()

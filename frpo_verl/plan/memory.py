@@ -6,7 +6,7 @@ from frpo_verl.plan import fsdp, megatron
 from frpo_verl.plan.activations import Logits
 from frpo_verl.plan.engine import Batch, Engine
 from frpo_verl.plan.model import Model
-from frpo_verl.verl_plugin import layout
+from frpo_verl.preflight import layout
 
 GIB = 2**30
 MIB = 2**20

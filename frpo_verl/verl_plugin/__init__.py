@@ -9,7 +9,7 @@ import sys
 import traceback
 
 try:
-    from frpo_verl.verl_plugin.errors import HostError
+    from frpo_verl.preflight.errors import HostError
     from frpo_verl.verl_plugin.install import install
 
     install()

@@ -2,15 +2,14 @@
 
 import inspect
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.verl_plugin import control, settings
-from frpo_verl.verl_plugin.errors import CheckpointError
-
-LATEST = "latest_checkpointed_iteration.txt"
-"""verl's file that names the last checkpoint that counts."""
+from frpo_verl.preflight import settings
+from frpo_verl.preflight.errors import CheckpointError
+from frpo_verl.preflight.resumed import LATEST
+from frpo_verl.verl_plugin import control
 
 
 def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -89,24 +88,6 @@ def _restore(trainer: Any) -> None:
     resumed = of_trainer.resume_from_path if of_trainer.resume_mode == "resume_path" else None
     folder = Path(resumed or Path(of_trainer.default_local_dir) / f"global_step_{step}").absolute()
     control.restore(settings.read(algorithm), algorithm, folder)
-
-
-def resumed(of_trainer: Mapping[str, Any]) -> Path | None:
-    """The checkpoint that verl would resume from, as far as it can be seen from this machine.
-
-    Args:
-        of_trainer: verl's `trainer` section.
-
-    Returns:
-        Its folder, or None where there is none, or it lies where only the trainer's machine sees it.
-    """
-    mode, folder = of_trainer.get("resume_mode"), None
-    if mode == "resume_path":
-        folder = Path(str(of_trainer.get("resume_from_path")))
-    elif mode == "auto":
-        tracker = Path(of_trainer.default_local_dir) / LATEST
-        folder = tracker.parent / f"global_step_{tracker.read_text().strip()}" if tracker.is_file() else None
-    return folder.absolute() if folder is not None and folder.is_dir() else None
 
 
 def _step(trainer: Any) -> int:

@@ -1,20 +1,14 @@
 """β over the course of a run: fixed, or following the measured divergence, and kept across checkpoints."""
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.verl_plugin.errors import CheckpointError, SettingsError
-from frpo_verl.verl_plugin.settings import Settings
-
-FILE = "frpo_verl.json"
-"""Name of the state's file in verl's `global_step_N` folder."""
-
-LARGEST_ERROR = 0.2
-"""verl's bound of the relative error that moves β."""
+from frpo_verl.preflight.errors import CheckpointError, SettingsError
+from frpo_verl.preflight.resumed import FILE, LARGEST_ERROR, read
+from frpo_verl.preflight.settings import Settings
 
 _controller: Any = None
 
@@ -107,34 +101,6 @@ def restore(chosen: Settings, algorithm: Mapping[str, Any], folder: Path) -> Non
     beta = read(folder)
     _running(chosen, algorithm).value = beta
     print(f"frpo-verl: beta={beta:g} resumed from {folder / FILE}")
-
-
-def read(folder: Path) -> float:
-    """β in a checkpoint's folder.
-
-    Args:
-        folder: verl's `global_step_N`.
-
-    Returns:
-        The coefficient of the step after the checkpoint.
-
-    Raises:
-        CheckpointError: there is no state, or it is damaged.
-    """
-    file = folder / FILE
-    try:
-        beta = json.loads(file.read_text())["beta"]
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{file} is missing: the checkpoint was written without an adaptive β of frpo-verl, or the file was lost; "
-            "resume from an earlier checkpoint that has it or with algorithm.kl_ctrl.type=fixed, or write "
-            '{"beta": the last frpo/beta of the run\'s log} into that file'
-        ) from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); resume from an earlier checkpoint") from None
-    if not isinstance(beta, int | float) or not math.isfinite(beta) or beta <= 0:
-        raise CheckpointError(f"{file} holds beta={beta}; resume from an earlier checkpoint")
-    return float(beta)
 
 
 def _running(chosen: Settings, algorithm: Mapping[str, Any]) -> Any:

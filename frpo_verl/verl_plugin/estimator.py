@@ -12,9 +12,10 @@ from torch import Tensor
 from frpo_verl.advantage import diagnose, normalise_by_group_population, regularise_batch, return_to_go, undiscounted
 from frpo_verl.checks import InvalidInput, NonFiniteToken
 from frpo_verl.masking import zero_where_masked
-from frpo_verl.verl_plugin import contract, control, metrics, settings, variants, worker
-from frpo_verl.verl_plugin.errors import BatchError
-from frpo_verl.verl_plugin.settings import Settings
+from frpo_verl.preflight import contract, settings, variants
+from frpo_verl.preflight.errors import BatchError
+from frpo_verl.preflight.settings import Settings
+from frpo_verl.verl_plugin import control, metrics, worker
 
 _FIGURES_SLOTS = 2**18
 """Of a larger batch, responses drawn at random, so many slots in all, stand for the rest in the costly figures."""
@@ -80,24 +81,6 @@ def compute_frpo_advantage(
     norm = config.get("norm_adv_by_std_in_grpo", True)
     done = compute_advantage(data, settings.ESTIMATOR, norm_adv_by_std_in_grpo=norm, config=config)
     return done.batch["advantages"], done.batch["returns"]
-
-
-def is_left_to_host(name: str) -> bool:
-    """Whether this verl subtracts the term itself, so that the plugin must not: it would be taken twice.
-
-    Args:
-        name: `adv_estimator` of a run that asks for the future divergence.
-
-    Returns:
-        True for `frpo` where it is not ours that is registered, and for other estimators where verl has `kl_mode`.
-    """
-    if name == settings.ESTIMATOR:
-        from verl.trainer.ppo.core_algos import get_adv_estimator_fn
-
-        return get_adv_estimator_fn(name) is not compute_frpo_advantage
-    from verl.trainer.config import AlgoConfig
-
-    return "kl_mode" in AlgoConfig.__dataclass_fields__
 
 
 def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from frpo_verl.verl_plugin import checkpoint, cluster, contract, launch, search_path, settings, worker
-from frpo_verl.verl_plugin.errors import HostError
+from frpo_verl.preflight import contract, native, settings
+from frpo_verl.preflight.errors import HostError
+from frpo_verl.verl_plugin import checkpoint, search_path, worker
 from frpo_verl.verl_plugin.metrics import collect, collect_note
 from frpo_verl.verl_plugin.patching import wrap
+from frpo_verl.verl_plugin.ray import launch, node_check
 
 
 def _register_estimator(core_algos: ModuleType) -> None:
@@ -27,7 +29,7 @@ def _with_future_term(host: Callable, *args, **kwargs):
         if config.std == "population":
             return estimator.compute_population_outcome(call.arguments["data"])
     elif name == settings.ESTIMATOR or settings.asks_for_future(config):
-        if not estimator.is_left_to_host(name):
+        if not native.is_left_to_host(name):
             return estimator.add_future_term(host, call)
     return host(*args, **kwargs)
 
@@ -104,7 +106,7 @@ def _wrap_runtime_env(constants_ppo: ModuleType) -> None:
 
 
 def _wrap_placement(ray_base: ModuleType) -> None:
-    wrap(ray_base.ResourcePoolManager, "create_resource_pool", cluster.checked_before_placement)
+    wrap(ray_base.ResourcePoolManager, "create_resource_pool", node_check.checked_before_placement)
 
 
 def _wrap_policy_loss(losses: ModuleType) -> None:

@@ -4,7 +4,9 @@ import functools
 
 import wrapt
 
-from frpo_verl.verl_plugin import contract, cpu, hooks, launch
+from frpo_verl.preflight import contract
+from frpo_verl.verl_plugin import cpu, hooks
+from frpo_verl.verl_plugin.ray import launch
 
 _installed = False
 

@@ -11,7 +11,7 @@ import math
 from torch import Tensor
 
 from frpo_verl.advantage.diagnostics import Diagnostics
-from frpo_verl.verl_plugin.variants import Variant
+from frpo_verl.preflight.variants import Variant
 
 _published: dict[str, float] = {}
 _note: str | None = None

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from frpo_verl.divergences import Generator, by_name
 from frpo_verl.masking import zero_where_masked
-from frpo_verl.verl_plugin import variants
-from frpo_verl.verl_plugin.errors import BatchError, HostError
-from frpo_verl.verl_plugin.settings import Settings
-from frpo_verl.verl_plugin.variants import Variant
+from frpo_verl.preflight import variants
+from frpo_verl.preflight.errors import BatchError, HostError
+from frpo_verl.preflight.settings import Settings
+from frpo_verl.preflight.variants import Variant
 
 NOTE = "frpo_verl"
 """The note's key among a batch's non-tensor data."""

@@ -135,7 +135,8 @@ def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
 
 def figures(data: "DataProto", batch: Batch) -> Callable[[], object]:
     """What the log line costs beside the advantages."""
-    from frpo_verl.verl_plugin import estimator, settings
+    from frpo_verl.preflight import settings
+    from frpo_verl.verl_plugin import estimator
 
     chosen = settings.read({"kl_penalty": "kl", "kl_ctrl": {"kl_coef": BETA}})
     done = estimator._regularised(data, batch.scores, chosen, BETA)

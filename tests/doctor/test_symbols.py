@@ -3,8 +3,8 @@
 import pytest
 
 from frpo_verl.doctor import symbols
-from frpo_verl.verl_plugin import contract
-from frpo_verl.verl_plugin.contract import Symbol
+from frpo_verl.preflight import contract
+from frpo_verl.preflight.contract import Symbol
 
 pytest.importorskip("verl")
 

@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from frpo_verl.verl_plugin.contract import TESTED_VERL
+from frpo_verl.preflight.contract import TESTED_VERL
 
 pytestmark = pytest.mark.verl
 

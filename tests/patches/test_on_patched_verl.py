@@ -97,7 +97,7 @@ from pathlib import Path
 import verl
 from hydra import compose, initialize_config_dir
 from verl.trainer.ppo.utils import need_reference_policy
-from frpo_verl.verl_plugin import preflight
+from frpo_verl.preflight import regulariser
 
 with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
     for asked in ("adv_estimator=frpo", "adv_estimator=rloo kl_mode=future", "adv_estimator=frpo +frpo.horizon=64",
@@ -105,8 +105,8 @@ with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"
         keys = [key[: key.startswith("+")] + "algorithm." + key.lstrip("+") for key in asked.split()]
         config = compose("ppo_trainer", ["actor_rollout_ref.rollout.n=5",
                                          "actor_rollout_ref.actor.use_dynamic_bsz=True", *keys])
-        found = preflight.problems(config)
-        print(asked, need_reference_policy(config), *(found or preflight.summary(config)), sep=" | ")
+        found = regulariser.problems(config)
+        print(asked, need_reference_policy(config), *(found or regulariser.summary(config)), sep=" | ")
 """
 
 

@@ -8,8 +8,8 @@ import pytest
 from composed import RECIPES, caught, composed
 
 from frpo_verl.doctor import configuration
+from frpo_verl.preflight import inputs
 from frpo_verl.quickstart import tiny
-from frpo_verl.verl_plugin import inputs
 
 pytestmark = pytest.mark.verl
 
@@ -242,7 +242,7 @@ def test_every_script_can_be_run_and_says_what_it_is_for(script):
 
 
 def test_the_pin_of_the_recipes_is_the_plugins():
-    from frpo_verl.verl_plugin.contract import TESTED_VERL
+    from frpo_verl.preflight.contract import TESTED_VERL
 
     pin = re.search(r"^MADE_FOR=(.*)$", (RECIPES / "lib" / "check.sh").read_text(), re.M)[1]
     assert pin in TESTED_VERL

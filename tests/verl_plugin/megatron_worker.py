@@ -105,7 +105,7 @@ def update(worker: Any, tensors: dict[str, torch.Tensor], case: dict[str, Any]) 
     from omegaconf import OmegaConf
     from verl.utils import tensordict_utils as tu
 
-    from frpo_verl.verl_plugin import settings
+    from frpo_verl.preflight import settings
     from frpo_verl.verl_plugin import worker as in_worker
 
     chosen = settings.read(

@@ -105,7 +105,7 @@ def train(model: Path, how: str, mini_batch: int, epochs: int) -> dict[str, Any]
 
     from frpo_verl.advantage import return_to_go
     from frpo_verl.divergences import by_name
-    from frpo_verl.verl_plugin import settings
+    from frpo_verl.preflight import settings
     from frpo_verl.verl_plugin import worker as in_worker
 
     worker, tensors = actor(model), batch()

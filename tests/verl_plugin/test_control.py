@@ -9,8 +9,10 @@ import mode_oracles
 import pytest
 from omegaconf import OmegaConf
 
-from frpo_verl.verl_plugin import checkpoint, control, settings
-from frpo_verl.verl_plugin.errors import CheckpointError, SettingsError
+from frpo_verl.preflight import settings
+from frpo_verl.preflight.errors import CheckpointError, SettingsError
+from frpo_verl.preflight.resumed import FILE
+from frpo_verl.verl_plugin import checkpoint, control
 
 pytest.importorskip("verl")
 
@@ -96,7 +98,7 @@ def test_what_was_saved_goes_on_to_the_bit(tmp_path):
 )
 def test_a_state_that_cannot_be_read_ends_the_run_in_one_sentence(tmp_path, content, sentence):
     if content is not None:
-        (tmp_path / control.FILE).write_text(content)
+        (tmp_path / FILE).write_text(content)
     with pytest.raises(CheckpointError, match=sentence) as error:
         control.restore(settings.read(algorithm()), algorithm(), tmp_path)
     assert "\n" not in str(error.value)
@@ -104,7 +106,7 @@ def test_a_state_that_cannot_be_read_ends_the_run_in_one_sentence(tmp_path, cont
 
 def test_the_fix_that_the_missing_file_names_works(tmp_path):
     chosen = settings.read(algorithm())
-    (tmp_path / control.FILE).write_text('{"beta": 0.05}')
+    (tmp_path / FILE).write_text('{"beta": 0.05}')
     control.restore(chosen, algorithm(), tmp_path)
     assert control.coefficient(chosen, algorithm()) == 0.05
 
@@ -119,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
     follow([0.3], [32])
     control.save(tmp_path)
-    last = (tmp_path / control.FILE).read_text()
+    last = (tmp_path / FILE).read_text()
 
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -127,7 +129,7 @@ def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CheckpointError, match="No space left on device; make room, and resume from the last"):
         control.save(tmp_path)
-    assert (tmp_path / control.FILE).read_text() == last
+    assert (tmp_path / FILE).read_text() == last
 
 
 def test_the_state_is_there_before_verl_says_that_the_checkpoint_counts(tmp_path):
@@ -135,7 +137,7 @@ def test_the_state_is_there_before_verl_says_that_the_checkpoint_counts(tmp_path
     seen = []
 
     def host(trainer):
-        seen.append(json.loads((tmp_path / "global_step_7" / control.FILE).read_text()))
+        seen.append(json.loads((tmp_path / "global_step_7" / FILE).read_text()))
 
     checkpoint.save_before(host, trainer(tmp_path, 7))
     assert seen == [{"beta": control.coefficient(settings.read(algorithm()), algorithm())}]
@@ -171,7 +173,7 @@ def resume(tmp_path: Path, of: SimpleNamespace, step: int) -> float:
 def test_resuming_takes_the_state_of_the_step_that_verl_resumed(tmp_path):
     for step, beta in ((4, 0.5), (5, 0.25)):
         (tmp_path / f"global_step_{step}").mkdir()
-        (tmp_path / f"global_step_{step}" / control.FILE).write_text(json.dumps({"beta": beta}))
+        (tmp_path / f"global_step_{step}" / FILE).write_text(json.dumps({"beta": beta}))
     assert resume(tmp_path, trainer(tmp_path), 5) == 0.25
     named = trainer(tmp_path / "elsewhere", resume_mode="resume_path", resume_from_path=str(tmp_path / "global_step_4"))
     assert resume(tmp_path, named, 4) == 0.5
@@ -184,7 +186,7 @@ def test_a_new_run_in_the_same_process_starts_at_the_coefficient(tmp_path):
 
 def test_fully_asyncs_coroutine_is_awaited_and_named_by_its_version(tmp_path):
     (tmp_path / "global_step_3").mkdir()
-    (tmp_path / "global_step_3" / control.FILE).write_text('{"beta": 0.125}')
+    (tmp_path / "global_step_3" / FILE).write_text('{"beta": 0.125}')
     of = trainer(tmp_path, 12)
 
     async def host(trainer):

@@ -12,8 +12,9 @@ from oracles import frpo as frpo_oracle
 
 from frpo_verl.advantage import return_to_go
 from frpo_verl.divergences import by_name
-from frpo_verl.verl_plugin import contract, control, estimator, metrics, worker
-from frpo_verl.verl_plugin.errors import BatchError, HostError, SettingsError
+from frpo_verl.preflight import contract
+from frpo_verl.preflight.errors import BatchError, HostError, SettingsError
+from frpo_verl.verl_plugin import control, estimator, metrics, worker
 
 pytest.importorskip("verl")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from frpo_verl.verl_plugin.contract import TESTED_VERL
+from frpo_verl.preflight.contract import TESTED_VERL
 
 pytestmark = [pytest.mark.slow, pytest.mark.verl]
 

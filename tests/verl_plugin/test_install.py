@@ -9,7 +9,7 @@ from packaging.version import Version
 
 pytest.importorskip("verl")
 
-from frpo_verl.verl_plugin import contract  # noqa: E402
+from frpo_verl.preflight import contract  # noqa: E402
 
 IS_REGISTERED = (
     "import verl; from verl.trainer.ppo.core_algos import get_adv_estimator_fn; "
@@ -82,7 +82,7 @@ def test_without_verl_and_all_that_comes_with_it_there_is_one_sentence():
     )
     ended = python(program)
     assert "frpo-verl: the plugin did not load: verl is not installed; pip install 'verl==0.9.1'" in ended.stderr
-    assert ended.stderr.strip().splitlines()[-1].startswith("frpo_verl.verl_plugin.errors.HostError: verl is not")
+    assert ended.stderr.strip().splitlines()[-1].startswith("frpo_verl.preflight.errors.HostError: verl is not")
 
 
 def test_an_untested_verl_is_named_once_and_runs():
@@ -100,13 +100,13 @@ def test_a_changed_host_function_is_named_and_left_alone_and_frpo_is_refused():
 import verl.trainer.ppo.utils as utils
 utils.need_reference_policy = changed = lambda everything: False
 import frpo_verl.verl_plugin
-from frpo_verl.verl_plugin import contract
+from frpo_verl.preflight import contract
 print(utils.need_reference_policy is changed, len(contract.problems))
 contract.refuse_if_changed()
 """
     ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
     assert ended.stdout.strip() == "True 1"
-    assert ended.stderr.strip().splitlines()[-1].startswith("frpo_verl.verl_plugin.errors.HostError: verl")
+    assert ended.stderr.strip().splitlines()[-1].startswith("frpo_verl.preflight.errors.HostError: verl")
     assert "verl.trainer.ppo.utils.need_reference_policy has no parameter config; install verl" in ended.stderr
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from frpo_verl.verl_plugin import hooks, settings, worker
-from frpo_verl.verl_plugin.errors import BatchError, HostError
+from frpo_verl.preflight import settings
+from frpo_verl.preflight.errors import BatchError, HostError
+from frpo_verl.verl_plugin import hooks, worker
 
 pytest.importorskip("verl")
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from verl.plugin.platform.platform_base import PlatformBase
 
-from frpo_verl.verl_plugin.cpu import device_module, is_asked_for
+from frpo_verl.preflight.environment import is_on_cpu
+from frpo_verl.verl_plugin.cpu import device_module
 
 
 class CpuPlatform(PlatformBase):
@@ -22,7 +23,7 @@ class CpuPlatform(PlatformBase):
         return device_module
 
     def is_available(self) -> bool:
-        return is_asked_for()
+        return is_on_cpu()
 
     def is_platform_available(self, use_smi_check: bool = False) -> bool:
         # Detection must never pick this platform; an explicit VERL_PLATFORM does not go through detection.

@@ -5,8 +5,8 @@ from types import ModuleType
 
 import pytest
 
+from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin.cpu.shims.shim import Shim, apply
-from frpo_verl.verl_plugin.errors import HostError
 
 VERSION = importlib.metadata.version("wrapt")
 

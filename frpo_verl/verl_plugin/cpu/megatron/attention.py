@@ -12,7 +12,7 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor
 
-from frpo_verl.verl_plugin.errors import HostError
+from frpo_verl.preflight.errors import HostError
 
 
 class CpuAttention(MegatronModule):

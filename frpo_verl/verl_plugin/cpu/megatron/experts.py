@@ -12,7 +12,7 @@ from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
 from megatron.core.utils import divide
 from torch import Tensor
 
-from frpo_verl.verl_plugin.errors import HostError
+from frpo_verl.preflight.errors import HostError
 
 _OUTPUT, _INPUT = 0, 1
 

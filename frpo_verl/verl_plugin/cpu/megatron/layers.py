@@ -15,9 +15,9 @@ from megatron.core.transformer.mlp import MLPSubmodules
 from megatron.core.transformer.moe.experts import TEGroupedMLP
 from torch import Tensor
 
+from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin.cpu.megatron.attention import CpuAttention
 from frpo_verl.verl_plugin.cpu.megatron.experts import CpuColumnParallelGroupedLinear, CpuRowParallelGroupedLinear
-from frpo_verl.verl_plugin.errors import HostError
 
 
 class CpuNorm(torch.nn.Module):

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin.cpu import device_module
-from frpo_verl.verl_plugin.errors import HostError
 
 _CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import wrapt
 
-from frpo_verl.verl_plugin.errors import HostError
+from frpo_verl.preflight.errors import HostError
 
 
 class Shim(NamedTuple):

@@ -10,8 +10,8 @@ pytest.importorskip("megatron.core")
 
 from megatron.core.transformer.enums import AttnMaskType  # noqa: E402
 
+from frpo_verl.preflight.errors import HostError  # noqa: E402
 from frpo_verl.verl_plugin.cpu.megatron import attention  # noqa: E402
-from frpo_verl.verl_plugin.errors import HostError  # noqa: E402
 
 HEADS, GROUPS, WIDTH = 4, 2, 8
 

@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("verl")
 
+from frpo_verl.preflight.errors import HostError  # noqa: E402
 from frpo_verl.verl_plugin.cpu.megatron import redirection  # noqa: E402
 from frpo_verl.verl_plugin.cpu.megatron.redirection import cuda_means_cpu  # noqa: E402
-from frpo_verl.verl_plugin.errors import HostError  # noqa: E402
 
 FACTORIES = {
     "zeros": lambda device: torch.zeros(2, device=device),

@@ -1,0 +1,65 @@
+"""Reads the adaptive β of the checkpoint that verl would resume from."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from frpo_verl.preflight.errors import CheckpointError
+
+LATEST = "latest_checkpointed_iteration.txt"
+"""verl's file that names the last checkpoint that counts."""
+
+
+FILE = "frpo_verl.json"
+"""Name of the state's file in verl's `global_step_N` folder."""
+
+LARGEST_ERROR = 0.2
+"""verl's bound of the relative error that moves β."""
+
+
+def resumed(of_trainer: Mapping[str, Any]) -> Path | None:
+    """The checkpoint that verl would resume from, as far as it can be seen from this machine.
+
+    Args:
+        of_trainer: verl's `trainer` section.
+
+    Returns:
+        Its folder, or None where there is none, or it lies where only the trainer's machine sees it.
+    """
+    mode, folder = of_trainer.get("resume_mode"), None
+    if mode == "resume_path":
+        folder = Path(str(of_trainer.get("resume_from_path")))
+    elif mode == "auto":
+        tracker = Path(of_trainer.default_local_dir) / LATEST
+        folder = tracker.parent / f"global_step_{tracker.read_text().strip()}" if tracker.is_file() else None
+    return folder.absolute() if folder is not None and folder.is_dir() else None
+
+
+def read(folder: Path) -> float:
+    """β in a checkpoint's folder.
+
+    Args:
+        folder: verl's `global_step_N`.
+
+    Returns:
+        The coefficient of the step after the checkpoint.
+
+    Raises:
+        CheckpointError: there is no state, or it is damaged.
+    """
+    file = folder / FILE
+    try:
+        beta = json.loads(file.read_text())["beta"]
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{file} is missing: the checkpoint was written without an adaptive β of frpo-verl, or the file was lost; "
+            "resume from an earlier checkpoint that has it or with algorithm.kl_ctrl.type=fixed, or write "
+            '{"beta": the last frpo/beta of the run\'s log} into that file'
+        ) from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}); resume from an earlier checkpoint") from None
+    if not isinstance(beta, int | float) or not math.isfinite(beta) or beta <= 0:
+        raise CheckpointError(f"{file} holds beta={beta}; resume from an earlier checkpoint")
+    return float(beta)

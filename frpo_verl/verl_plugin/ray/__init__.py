@@ -1,0 +1,1 @@
+"""Changes how verl starts and places its Ray workers."""

@@ -1,0 +1,124 @@
+"""A node of a Ray cluster that dies ends the run, also where verl would wait for what was on it for ever.
+
+verl ends by itself where a call to a lost worker fails. But its trainer waits for rollouts without a limit, and those
+that were under way in a lost agent loop never come.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from frpo_verl.preflight.ray_names import node_name
+
+POLL_SECONDS = 3
+GRACE_SECONDS = 25
+"""How long verl has to end by itself, with its own account of what was lost and its loggers closed."""
+
+REMEMBERED_SECONDS = 60
+"""How long after an actor's end its node's death still explains it: Ray hears of actors before it hears of nodes."""
+
+VERLS = ("WorkerDict", "HttpServer", "AgentLoopWorker", "RewardLoopWorker", "StorageUnit", "Controller", "LoadBalancer")
+"""What the names of verl's and TransferQueue's own actors contain. A run may do without others, a user's tools."""
+
+_started = threading.Lock()
+
+
+class Home(NamedTuple):
+    """Where one of verl's actors lives, when it was last seen alive, and what it is."""
+
+    node: str
+    seen: float
+    name: str
+
+
+def start() -> None:
+    """Watches, from a thread of the driver, from the moment that Ray is there; one thread at a time.
+
+    Not in an interactive session, which the end of a run must not end.
+    """
+    if not hasattr(sys, "ps1") and _started.acquire(blocking=False):
+        threading.Thread(target=_watch, name="frpo-verl: node watch", daemon=True).start()
+
+
+def homes_of(actors: dict[str, dict[str, Any]], before: dict[str, Home], now: float) -> dict[str, Home]:
+    """Where the run's indispensable actors live, or lived a moment ago.
+
+    Args:
+        actors: Ray's table of those that are alive, by id.
+        before: what this function returned last.
+        now: seconds, of any clock.
+
+    Returns:
+        By id; detached actors and those of others than verl are left out.
+    """
+    homes = {actor: home for actor, home in before.items() if now - home.seen < REMEMBERED_SECONDS}
+    for identity, actor in actors.items():
+        name = actor["ActorClassName"].rsplit(".", 1)[-1]
+        if not actor["IsDetached"] and any(part in name for part in VERLS):
+            homes[identity] = Home(actor["Address"]["NodeID"], now, name)
+    return homes
+
+
+def loss(nodes: Iterable[dict[str, Any]], homes: dict[str, Home]) -> str | None:
+    """What the run has lost, in one sentence.
+
+    Args:
+        nodes: Ray's table of nodes, the dead ones included.
+        homes: where the run's actors live, or lived a moment ago.
+
+    Returns:
+        None while every node that has actors of the run is alive.
+    """
+    homeless = {home.node for home in homes.values()}
+    lost = [node for node in nodes if not node["Alive"] and node["NodeID"] in homeless]
+    if not lost:
+        return None
+    names, dead = ", ".join(map(node_name, lost)), {node["NodeID"] for node in lost}
+    gone = [home.name for home in homes.values() if home.node in dead]
+    return (
+        f"frpo-verl: {names} died, and with it {len(gone)} actors of this run ({', '.join(sorted(set(gone)))}); "
+        "start it again without that node, with trainer.resume_mode=auto, to go on from the last checkpoint"
+    )
+
+
+def _watch() -> None:
+    import ray
+
+    try:
+        while not ray.is_initialized():
+            time.sleep(POLL_SECONDS)
+        _watch_nodes()
+    except Exception as error:
+        # Ray that is being shut down, most often; else the run goes on without this.
+        if ray.is_initialized():
+            print(f"frpo-verl: nodes are no longer watched ({type(error).__name__}: {error})", file=sys.stderr)
+    finally:
+        _started.release()
+
+
+def _watch_nodes() -> None:
+    import ray
+    from ray._private.state import actors
+    from ray.util.client import ray as client
+
+    if client.is_connected():
+        print("frpo-verl: through a Ray Client (ray://), nodes are not watched", file=sys.stderr)
+        return
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    homes: dict[str, Home] = {}
+    while ray.is_initialized():
+        table = actors(job_id=job)
+        alive = {identity: actor for identity, actor in table.items() if actor["State"] == "ALIVE"}
+        homes = homes_of(alive, homes, time.monotonic())
+        # Not those that Ray is about to start again elsewhere.
+        ended = {identity for identity in homes if table.get(identity, {"State": "DEAD"})["State"] == "DEAD"}
+        sentence = loss(ray.nodes(), {identity: homes[identity] for identity in ended})
+        if sentence:
+            print(sentence, file=sys.stderr, flush=True)
+            time.sleep(GRACE_SECONDS)
+            # Not an exception: the main thread may wait where none reaches it. Ray ends what belongs to its driver.
+            os._exit(1)
+        time.sleep(POLL_SECONDS)

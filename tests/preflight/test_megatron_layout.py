@@ -1,0 +1,120 @@
+"""Megatron layouts and packages that do not fit, before Ray starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from frpo_verl.preflight import megatron_layout, regulariser
+
+verl = pytest.importorskip("verl")
+
+MEGATRON = "actor_rollout_ref.actor.megatron."
+
+
+@pytest.fixture
+def compose(monkeypatch):
+    from hydra import compose, initialize_config_dir
+
+    monkeypatch.setattr(megatron_layout, "_is_there", lambda module: True)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
+        yield lambda *overrides: compose(
+            "ppo_trainer",
+            [
+                "model_engine=megatron",
+                "algorithm.adv_estimator=frpo",
+                "actor_rollout_ref.rollout.n=5",
+                "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
+                "trainer.n_gpus_per_node=8",
+                *overrides,
+            ],
+        )
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        [],
+        [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}pipeline_model_parallel_size=4"],
+        [f"{MEGATRON}context_parallel_size=2", "trainer.nnodes=3"],
+        [f"{MEGATRON}pipeline_model_parallel_size=3", "trainer.nnodes=3"],
+        [f"{MEGATRON}expert_model_parallel_size=4", f"{MEGATRON}pipeline_model_parallel_size=2"],
+        [
+            f"{MEGATRON}tensor_model_parallel_size=2",
+            f"{MEGATRON}expert_model_parallel_size=8",
+            f"{MEGATRON}expert_tensor_parallel_size=1",
+        ],
+    ],
+    ids=str,
+)
+def test_layouts_that_the_ranks_hold(compose, layout):
+    assert regulariser.problems(compose(*layout)) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "sentence"),
+    [
+        (
+            [f"{MEGATRON}tensor_model_parallel_size=4", f"{MEGATRON}pipeline_model_parallel_size=3"],
+            "tensor × pipeline × context parallel is 4 × 3 × 1 = 12, which does not divide the 8 ranks of",
+        ),
+        (
+            [f"{MEGATRON}expert_model_parallel_size=8", f"{MEGATRON}pipeline_model_parallel_size=2"],
+            "expert_model_parallel_size=8: with expert_tensor_parallel_size=1 it does not divide the 4 ranks of a",
+        ),
+        (
+            [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}expert_model_parallel_size=8"],
+            "expert_model_parallel_size=8: with expert_tensor_parallel_size=2 it does not divide the 8 ranks of a",
+        ),
+        (
+            [f"{MEGATRON}tensor_model_parallel_size=4", f"{MEGATRON}context_parallel_size=3"],
+            "tensor × pipeline × context parallel is 4 × 1 × 3 = 12, which does not divide the 8 ranks of",
+        ),
+    ],
+    ids=["too many", "experts", "experts that are split", "context"],
+)
+def test_a_layout_that_the_ranks_cannot_hold_is_named(compose, layout, sentence):
+    (problem,) = regulariser.problems(compose(*layout))
+    assert sentence in problem
+
+
+@pytest.mark.parametrize(("key", "value"), [("vocab_size", 331), ("num_attention_heads", 7)])
+def test_a_model_that_does_not_split_is_named(compose, tmp_path, key, value):
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 328, "num_attention_heads": 8, key: value}))
+    model = (f"actor_rollout_ref.model.path={tmp_path}", f"{MEGATRON}vanilla_mbridge=True")
+    (problem,) = regulariser.problems(compose(*model, f"{MEGATRON}tensor_model_parallel_size=2"))
+    assert f"tensor_model_parallel_size=2: it does not divide the model's {key} of {value}; choose" in problem
+    assert regulariser.problems(compose(*model)) == []
+
+
+def test_megatron_bridge_may_pad_the_vocabulary(compose, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 331, "num_attention_heads": 8}))
+    layout = [f"{MEGATRON}vanilla_mbridge=False", f"{MEGATRON}tensor_model_parallel_size=2"]
+    assert regulariser.problems(compose(f"actor_rollout_ref.model.path={tmp_path}", *layout)) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "vanilla", "sentence"),
+    [
+        ("megatron.core", True, r"megatron-core is not installed; pip install 'frpo-verl[megatron]'"),
+        ("mbridge", True, "vanilla_mbridge=True: mbridge, which carries the weights"),
+        ("megatron.bridge", False, "vanilla_mbridge=False: megatron-bridge, which carries the weights"),
+    ],
+)
+def test_a_missing_package_is_named(compose, monkeypatch, missing, vanilla, sentence):
+    monkeypatch.setattr(megatron_layout, "_is_there", lambda module: module != missing)
+    (problem,) = regulariser.problems(compose(f"{MEGATRON}vanilla_mbridge={vanilla}"))
+    assert sentence in problem
+
+
+def test_on_a_cluster_the_driver_needs_no_packages(compose, monkeypatch):
+    monkeypatch.setattr(megatron_layout, "_is_there", lambda module: False)
+    assert len(regulariser.problems(compose())) == 1
+    assert regulariser.problems(compose("+ray_kwargs.ray_init.address=10.0.0.1:6379")) == []
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert regulariser.problems(compose()) == []
+
+
+def test_other_engines_are_left_alone(compose):
+    assert regulariser.problems(compose("model_engine=dp", "trainer.n_gpus_per_node=7")) == []
