@@ -44,8 +44,10 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_in_code_of_a_page_is_there(page):
     """`tests/x.py`, `recipes/x.sh` and `frpo_verl/x.py` are paths from the root."""
+    if page.name == "CHANGELOG.md" or page.parent.name == "patches":
+        return  # the one names files that are gone, the other verl's own
     named = re.findall(r"`((?:tests|recipes|frpo_verl|patches)/[\w./-]+)`", page.read_text())
-    assert page.name == "CHANGELOG.md" or [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_no_placeholder_is_left():
