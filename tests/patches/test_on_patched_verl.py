@@ -11,7 +11,7 @@ from patched_verl import SERIES, apply, copy_of_verl, run
 pytest.importorskip("verl")
 pytest.importorskip("numba")
 
-pytestmark = [pytest.mark.slow, pytest.mark.verl]
+pytestmark = [pytest.mark.thorough, pytest.mark.verl]
 
 HERE = Path(__file__).parent
 GROUPING = 4

@@ -12,19 +12,19 @@ import pytest
 
 from frpo_verl.preflight.contract import TESTED_VERL
 
-pytestmark = [pytest.mark.slow, pytest.mark.verl]
+pytestmark = [pytest.mark.thorough, pytest.mark.verl]
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 FILES = (
-    "test_contract.py",
-    "test_control.py",
-    "test_estimator.py",
-    "test_every_estimator.py",
-    "test_launch.py",
-    "test_metrics.py",
-    "test_settings.py",
-    "test_variants.py",
-    "test_worker.py",
+    "preflight/test_contract.py",
+    "preflight/test_settings.py",
+    "preflight/test_variants.py",
+    "verl_plugin/ray/test_launch.py",
+    "verl_plugin/test_control.py",
+    "verl_plugin/test_estimator.py",
+    "verl_plugin/test_every_estimator.py",
+    "verl_plugin/test_metrics.py",
+    "verl_plugin/test_worker.py",
 )
 
 
@@ -51,7 +51,7 @@ def environment_with(version: str, folder: Path) -> Path:
 def run(python: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "VERL_USE_EXTERNAL_MODULES": "frpo_verl.verl_plugin", **variables}
     command = [str(python), "-P", "-W", "ignore", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=HERE.parents[1])
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=TESTS.parent)
 
 
 # The one that is installed here has all tests already.
@@ -67,6 +67,6 @@ def test_the_plugins_tests_pass(version, tmp_path):
     )
     ended = run(python, "-c", registered, FRPO_VERL_STRICT="1")
     assert ended.stdout.strip() == "frpo_verl.verl_plugin.estimator", ended.stderr[-2000:]
-    tests = run(python, "-m", "pytest", "-p", "no:cacheprovider", *(str(HERE / file) for file in FILES), "-rs")
+    tests = run(python, "-m", "pytest", "-p", "no:cacheprovider", *(str(TESTS / file) for file in FILES), "-rs")
     print(tests.stdout[-1500:])
     assert tests.returncode == 0, tests.stdout[-4000:]
