@@ -1,5 +1,6 @@
-"""The command itself: configuration on standard output, everything else on standard error."""
+"""`frpo-verl plan`: configuration on standard output, everything else on standard error."""
 
+import argparse
 import contextlib
 import sys
 from typing import Any
@@ -10,24 +11,47 @@ from frpo_verl.plan import memory, model, report
 from frpo_verl.plan.memory import GIB, Roles
 from frpo_verl.preflight import command_line
 
+EPILOG = """\
+Everything after -- is a command line of verl.trainer.main_ppo, or of another of verl's mains from python -m on, for
+instance
+  frpo-verl plan -- algorithm.adv_estimator=frpo actor_rollout_ref.rollout.n=5
 
-def run(for_verl: list[str], gpu_memory: float | None) -> int:
-    """Prints what a command line resolves to, what memory it expects, and what keeps it from running.
+exit status: 0 without problems, 1 with problems, 2 for a command line that cannot be read
+"""
 
-    Args:
-        for_verl: a command line of one of verl's mains.
-        gpu_memory: of one GPU, in GiB; None to compare with nothing.
 
-    Returns:
-        The exit status: 0 without problems, 1 with problems. A plan that does not fit is a warning.
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to `commands`."""
+    parser = commands.add_parser(
+        "plan",
+        help="print what a verl command line resolves to and the memory that it expects per GPU",
+        description="Prints the resolved configuration as YAML; on standard error, the memory that the run is expected "
+        "to take of each GPU, and what keeps it from running.",
+        usage="frpo-verl plan [--gpu-memory GIB] -- [python -m MAIN] OVERRIDE ...",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(for_verl=None)
+    parser.add_argument(
+        "--gpu-memory",
+        metavar="GIB",
+        type=float,
+        help="what one GPU has, for instance 80; a plan that does not fit it is a warning",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the resolved configuration, its expected memory, and what keeps it from running; returns 1 with problems.
+
+    A plan that does not fit the GPU is a warning, not a problem.
     """
-    line = command_line.parse(for_verl)
+    line = command_line.parse(options.for_verl or [])
     with contextlib.redirect_stdout(sys.stderr):
         config, found = _composed(line)
     if config is not None:
         print(_yaml(config), end="", flush=True)
         with contextlib.redirect_stdout(sys.stderr):
-            print(f"\n{_memory(config, gpu_memory, found)}\n")
+            print(f"\n{_memory(config, options.gpu_memory, found)}\n")
     print(Report([found]).as_sentences(), file=sys.stderr)
     return 1 if found.problems else 0
 
