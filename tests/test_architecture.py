@@ -44,10 +44,9 @@ LAYERS = {
     "divergences": {"checks", "masking"},
     "advantage": {"checks", "divergences", "masking", "rows"},
     "evaluation": {"advantage", "divergences", "masking"},
-    "gym": set(),
-    "rewards": {"gym"},
-    "quickstart": {"evaluation", "gym", "rewards"},
-    "data": {"gym", "__version__"},
+    "rewards": set(),
+    "quickstart": {"evaluation", "rewards"},
+    "data": {"rewards", "__version__"},
     # Says what can be said before Ray starts, and changes nothing.
     "preflight": {"advantage", "checks", "divergences", "masking", "__version__"},
     "verl_plugin": {"advantage", "checks", "divergences", "masking", "preflight", "rows", "__version__"},

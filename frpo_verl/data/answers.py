@@ -4,6 +4,8 @@ import math
 import re
 from typing import Any
 
+from frpo_verl.rewards import box
+
 
 def plain(value: Any) -> str:
     r"""An answer as LaTeX without delimiters.
@@ -22,7 +24,8 @@ def plain(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value).strip()
-    text = _last_box(text) if r"\boxed" in text else text
+    if r"\boxed" in text:
+        text = (box.last_box(text, longest=len(text)) or "").strip()
     if len(text) > 1 and text[0] == text[-1] == "$" and "$" not in text.strip("$"):
         text = text.strip("$").strip()
     return text
@@ -51,14 +54,3 @@ def after_hashes(value: Any) -> str:
         The number.
     """
     return plain(value).rpartition("####")[2].strip().replace(",", "")
-
-
-def _last_box(text: str) -> str:
-    start = text.rindex(r"\boxed") + len(r"\boxed")
-    opening = text.find("{", start)
-    depth = 0
-    for at in range(opening, len(text)) if opening >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        if depth == 0:
-            return text[opening + 1 : at].strip()
-    return ""

@@ -13,9 +13,7 @@ from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
 from frpo_verl.data.source import Row, Source
-
-LONGEST = 20_000
-"""Characters of an answer that the reward still looks at; beyond, even the right one would score nothing."""
+from frpo_verl.rewards.box import LONGEST_OF_A_TASK
 
 
 class Draw(NamedTuple):
@@ -58,7 +56,8 @@ def too_long(problem: Problem) -> str | None:
     Returns:
         What it is counted under, or None if it stays.
     """
-    return f"answer longer than {LONGEST:,} characters" if len(problem.answer) > LONGEST else None
+    longer = len(problem.answer) > LONGEST_OF_A_TASK
+    return f"answer longer than {LONGEST_OF_A_TASK:,} characters" if longer else None
 
 
 def find(task: str, split: str, draw: Draw) -> Source:
@@ -82,7 +81,7 @@ def find(task: str, split: str, draw: Draw) -> Source:
         )
     if importlib.util.find_spec("reasoning_gym") is None:
         raise DataError(f"{GYM}{task}: reasoning-gym is not installed; pip install reasoning-gym==0.1.25")
-    from frpo_verl import gym
+    from frpo_verl.rewards import gym
 
     package = gym.load()
     tasks = package.factory.DATASETS
@@ -129,7 +128,7 @@ def read(row: Row, task: str, index: int, where: str) -> Problem | None:
     """
     if not row:
         return None
-    from frpo_verl import gym
+    from frpo_verl.rewards import gym
 
     score = gym.load().get_score_answer_fn(task)
     kept = {name: row[name] for name in ("question", "answer", "metadata")}

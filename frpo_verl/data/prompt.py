@@ -1,6 +1,6 @@
 """The paper's prompt (arXiv 2601.10201, appendix: settings)."""
 
-INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
+from frpo_verl.rewards.box import INSTRUCTION
 
 
 def messages(problem: str) -> list[dict[str, str]]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frpo_verl import gym
+from frpo_verl.rewards import gym
+from frpo_verl.rewards.box import INSTRUCTION
 
 DATASET = "chain_sum"
 HELD_OUT = 40
@@ -33,9 +34,7 @@ class Style(NamedTuple):
 NUMBER = Style(f"reasoning_gym/{DATASET}", "Reply with only the number.", "{}")
 """The quickstart's."""
 
-BOXED = Style(
-    "one_digit_sums", r"Let's think step by step and output the final answer within \boxed{}.", r"\boxed{{{}}}"
-)
+BOXED = Style("one_digit_sums", INSTRUCTION, r"\boxed{{{}}}")
 """That of the recipes for mathematics: the paper's words, and the answer where the paper's reward looks for it. They
 come before the question, where all prompts of the tiny model begin alike."""
 

@@ -2,8 +2,14 @@ r"""The answer of a response, in the paper's format: what stands in the last `\b
 
 import re
 
+INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
+"""The paper's words (arXiv 2601.10201, appendix: settings), which ask for an answer that `last_box` finds."""
+
 LONGEST = 500
-"""Characters of a box that is still an answer, where nothing else is said; the longest gold one of MATH500 has 53."""
+"""Characters of a box that is still an answer to a problem; the longest gold answer of MATH500 has 53."""
+
+LONGEST_OF_A_TASK = 20_000
+"""The same for reasoning-gym: some of its tasks ask for a board or for thousands of moves."""
 
 _COMMAND = r"\boxed"
 _OPENING = re.compile(r"\\boxed\s*\{")

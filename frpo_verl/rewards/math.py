@@ -7,8 +7,9 @@ import importlib.util
 import numbers
 from typing import Any
 
-from frpo_verl.rewards import answers, pool, verdict
+from frpo_verl.rewards import answers, verdict
 from frpo_verl.rewards.box import last_box
+from frpo_verl.rewards.processes import pool
 
 _INSTALL = "pip install 'frpo-verl[math]'"
 if importlib.util.find_spec("math_verify") is None:

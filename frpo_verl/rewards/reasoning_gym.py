@@ -10,12 +10,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from frpo_verl import gym
-from frpo_verl.rewards import pool, verdict
-from frpo_verl.rewards.box import last_box
-
-_LONGEST = 20_000
-"""Characters of an answer: some tasks ask for a board or for a list of moves, in thousands of them."""
+from frpo_verl.rewards import gym, verdict
+from frpo_verl.rewards.box import LONGEST_OF_A_TASK, last_box
+from frpo_verl.rewards.processes import pool
 
 _INSTALL = "pip install reasoning-gym==0.1.25"
 if importlib.util.find_spec("reasoning_gym") is None:
@@ -62,7 +59,7 @@ def compute_score(
                 f"{data_source}: extra_info.{key} is {row.get(key)!r}, and reasoning-gym's verifier needs it; make the "
                 "data by frpo-verl data reasoning_gym:<task>"
             )
-    answer = last_box(solution_str, _LONGEST)
+    answer = last_box(solution_str, LONGEST_OF_A_TASK)
     if answer is None:
         return verdict.facts(right=False, has_box=False)
     right = pool.shared(_TASK, limits).ask(row["task"], answer.strip(), row["entry"])

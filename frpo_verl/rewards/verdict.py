@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from frpo_verl.rewards.pool import Limits
+from frpo_verl.rewards.processes.pool import Limits
 
 DEFAULTS = Limits(workers=2, seconds=3.0, memory_mib=1024)
 """Two workers, so that one question that never ends leaves half of the speed; an ordinary one takes milliseconds."""

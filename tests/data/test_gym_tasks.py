@@ -5,10 +5,11 @@ import json
 import pytest
 from problem_rows import asked, table
 
-from frpo_verl import data, gym
+from frpo_verl import data
 from frpo_verl.data import gym_tasks
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
+from frpo_verl.rewards import gym
 
 
 @pytest.mark.parametrize("task", ["chain_sum", "propositional_logic", "gsm_symbolic"])
@@ -50,7 +51,7 @@ def test_a_problem_is_in_the_same_part_whatever_is_drawn(tmp_path):
 def test_an_answer_that_is_too_long_for_the_reward_is_left_out_and_counted(tmp_path, monkeypatch):
     lengths = [len(entry["answer"]) for entry in gym.load().create_dataset("letter_jumble", size=30, seed=0)]
     limit = sorted(lengths)[20]
-    monkeypatch.setattr(gym_tasks, "LONGEST", limit)
+    monkeypatch.setattr(gym_tasks, "LONGEST_OF_A_TASK", limit)
     built = data.build("reasoning_gym:letter_jumble", output=tmp_path, draw=data.Draw(30, held_out=0.4))
     kept = [row["reward_model"]["ground_truth"] for each in built for row in table(each.path)]
     assert sorted(map(len, kept)) == sorted(length for length in lengths if length <= limit)

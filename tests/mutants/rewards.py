@@ -7,7 +7,7 @@ FIRST = {
     "rewards/spelling.py": ("rewards/test_answers.py",),
     "rewards/units.py": ("rewards/test_answers.py",),
     "rewards/algebra.py": ("rewards/test_answers.py",),
-    "rewards/worker.py": ("rewards/test_pool.py",),
+    "rewards/processes/worker.py": ("rewards/processes/test_pool.py",),
     "rewards/verdict.py": ("rewards/test_math.py",),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
@@ -41,11 +41,15 @@ MUTANTS = (
     Mutant("rewards/algebra.py", "    if _another_curve(*read):\n        return False\n", ""),
     Mutant("rewards/algebra.py", "sympy.Rational(str(decimal))", "decimal"),
     Mutant("rewards/algebra.py", "_in_radians(_capitals_apart(text))", "_in_radians(text)"),
-    Mutant("rewards/worker.py", "            _limit_memory(int(memory))\n", ""),
-    Mutant("rewards/pool.py", "range(2):\n            self._wait", "range(1):\n            self._wait"),
-    Mutant("rewards/pool.py", 'return verdict if about == number else ""', "return verdict"),
-    Mutant("rewards/pool.py", "            self._ready = line == worker.READY", "            self._ready = bool(line)"),
-    Mutant("rewards/worker.py", "        if any(current):\n", "        if status:\n"),
-    Mutant("rewards/worker.py", "    os.dup2(nowhere, descriptor)\n", ""),
+    Mutant("rewards/processes/worker.py", "            _limit_memory(int(memory))\n", ""),
+    Mutant("rewards/processes/pool.py", "range(2):\n            self._wait", "range(1):\n            self._wait"),
+    Mutant("rewards/processes/pool.py", 'return verdict if about == number else ""', "return verdict"),
+    Mutant(
+        "rewards/processes/pool.py",
+        "            self._ready = line == worker.READY",
+        "            self._ready = bool(line)",
+    ),
+    Mutant("rewards/processes/worker.py", "        if any(current):\n", "        if status:\n"),
+    Mutant("rewards/processes/worker.py", "    os.dup2(nowhere, descriptor)\n", ""),
     Mutant("rewards/verdict.py", "score = float(bool(right))", "score = float(right is not False)"),
 )

@@ -105,7 +105,7 @@ def test_in_a_ray_actor_where_processes_end_with_it():
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"frpo_verl.rewards.worker" in command:
+            if b"frpo_verl.rewards.processes.worker" in command:
                 found.append(int(entry.name))
         return set(found) - parent
 

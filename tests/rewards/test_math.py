@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from frpo_verl.rewards import pool, verdict
+from frpo_verl.rewards import verdict
 from frpo_verl.rewards.math import compute_score
+from frpo_verl.rewards.processes import pool
 
 KEYS = {"score", "acc", "format", "timed_out"}
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from frpo_verl import gym
+from frpo_verl.rewards import gym
 from frpo_verl.rewards.reasoning_gym import compute_score
 
 SUM = {"question": "State the final answer: 4 + 3 =", "answer": "7", "metadata": {}}

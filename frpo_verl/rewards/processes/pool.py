@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
-from frpo_verl.rewards import worker
+from frpo_verl.rewards.processes import worker
 
 _START_SECONDS = 120.0
 """For imports on a busy machine."""

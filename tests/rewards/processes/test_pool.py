@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from frpo_verl.rewards import pool, worker
-from frpo_verl.rewards.pool import Limits, Pool, Task
+from frpo_verl.rewards.processes import pool, worker
+from frpo_verl.rewards.processes.pool import Limits, Pool, Task
 
 CONTAINS = Task("operator", "contains", ("abc", "b"), "pip install nothing")
 
@@ -220,7 +220,7 @@ def test_a_pool_is_shared_by_those_who_ask_for_the_same(monkeypatch):
 
 PROGRAM = """
 import os, signal, sys, threading, time
-from frpo_verl.rewards.pool import Limits, Task, shared
+from frpo_verl.rewards.processes.pool import Limits, Task, shared
 sleep = shared(Task("time", "sleep", (0,), ""), Limits(workers=2, seconds=3.0, memory_mib=64))
 sleep.ask(0), sleep.ask(0)
 """
@@ -261,7 +261,8 @@ def test_a_fork_asks_workers_of_its_own():
 
 def test_the_worker_imports_what_it_needs_and_nothing_else():
     program = (
-        "import json, sys; from frpo_verl.rewards import algebra, worker; algebra.right('x', 'y+1');"
+        "import json, sys, frpo_verl.rewards.processes.worker; from frpo_verl.rewards import algebra;"
+        "algebra.right('x', 'y+1');"
         "print(json.dumps(sorted({'torch', 'verl', 'ray', 'numpy', 'reasoning_gym'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
@@ -288,6 +289,6 @@ def _children(parent):
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if f"PPid:\t{parent}\n" in status and b"frpo_verl.rewards.worker" in command:
+        if f"PPid:\t{parent}\n" in status and b"frpo_verl.rewards.processes.worker" in command:
             found.append(pid)
     return found

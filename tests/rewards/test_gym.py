@@ -2,7 +2,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from frpo_verl import gym
+from frpo_verl.rewards import gym
 
 
 def test_it_is_reasoning_gym_with_its_task():

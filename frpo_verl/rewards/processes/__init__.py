@@ -1,0 +1,1 @@
+"""Processes with a limit on time and memory, in which verifiers run."""
