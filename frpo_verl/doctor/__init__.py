@@ -8,9 +8,9 @@ import os
 import sys
 from typing import Any
 
-from frpo_verl.doctor import configuration, findings, nodes, probe, symbols, versions
+from frpo_verl.doctor import configuration, nodes, symbols, versions
 from frpo_verl.doctor.report import Report, Section
-from frpo_verl.preflight import command_line
+from frpo_verl.preflight import command_line, findings, probe
 
 
 def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | None, ray_seconds: float) -> Report:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from frpo_verl.doctor import findings, probe
 from frpo_verl.doctor.report import Section
+from frpo_verl.preflight import findings, probe
 
 TITLE = "Plugin, in Ray's workers"
 PATIENCE = 10

@@ -5,11 +5,11 @@ import contextlib
 import sys
 from typing import Any
 
-from frpo_verl.doctor import configuration, findings, probe
+from frpo_verl.doctor import configuration
 from frpo_verl.doctor.report import Report, Section
 from frpo_verl.plan import memory, model, report
 from frpo_verl.plan.memory import GIB, Roles
-from frpo_verl.preflight import command_line
+from frpo_verl.preflight import command_line, findings, probe
 
 EPILOG = """\
 Everything after -- is a command line of verl.trainer.main_ppo, or of another of verl's mains from python -m on, for

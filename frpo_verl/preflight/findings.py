@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frpo_verl.doctor.probe import PLUGIN
+from frpo_verl.preflight.probe import PLUGIN
 
 ENTRY_POINT = "entry point"
 MODULES = "VERL_USE_EXTERNAL_MODULES"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frpo_verl.doctor import findings
+from frpo_verl.preflight import findings
 
 FINE = {
     "host": "node",
