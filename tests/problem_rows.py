@@ -19,13 +19,13 @@ def sums(count: int, first: int = 0) -> list[dict]:
     return [{"problem": f"What is ${n} + 1$?", "answer": str(n + 1), "id": f"sum-{n}"} for n in numbers]
 
 
-def table(path: Path) -> list[dict]:
+def rows_of(path: Path) -> list[dict]:
     return pyarrow.parquet.read_table(path).to_pylist()
 
 
 def asked(path: Path) -> list[str]:
     """The problems of a parquet file as their writer had them."""
     end = " Let's think step by step and output the final answer within \\boxed{}."
-    contents = [row["prompt"][-1]["content"] for row in table(path)]
+    contents = [row["prompt"][-1]["content"] for row in rows_of(path)]
     assert all(content.endswith(end) for content in contents)
     return [content[: -len(end)] for content in contents]

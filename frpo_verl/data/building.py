@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frpo_verl import __version__
-from frpo_verl.data import catalogue, dedup, gym_tasks, leakage, parquet, problem, sources, spool
+from frpo_verl.data import catalogue, dedup, gym_tasks, leakage, problem, sources, spool, table
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.folder import locked
@@ -29,7 +29,7 @@ class Built(NamedTuple):
         path: of the file.
         split: `train` or `test`.
         rows: how many it has.
-        sha256: of its rows, see `parquet.checksum`.
+        sha256: of its rows, see `table.checksum`.
         dropped: rows of the source that it does not have, by reason.
         reused: it was there already, whole and from the same source.
         resumed: rows of the source that a killed process had done.
@@ -129,7 +129,7 @@ def _build(name: str, part: Part, folder: Path, source: Source, limit: int | Non
 
 
 def _refuse_a_part_for_the_whole(path: Path, limit: int | None) -> None:
-    manifest = parquet.read_manifest(path)
+    manifest = table.read_manifest(path)
     if limit is not None and manifest is not None and manifest["header"].get("limit") is None:
         raise DataError(
             f"--limit {limit}: {path} holds the whole set of {manifest['rows']} rows, which a part would replace; "
@@ -143,7 +143,7 @@ def _benchmark(part: Part) -> bool:
 
 
 def _reused(path: Path, header: dict[str, Any]) -> Built | None:
-    if parquet.read_manifest(path) is None:
+    if table.read_manifest(path) is None:
         return None
     with locked(path.parent):
         if _done(path, header) is None:
@@ -155,10 +155,10 @@ def _reused(path: Path, header: dict[str, Any]) -> Built | None:
 
 
 def _done(path: Path, header: dict[str, Any]) -> Built | None:
-    manifest = parquet.read_manifest(path)
+    manifest = table.read_manifest(path)
     if manifest is None or manifest["header"] != header:
         return None
-    if parquet.checksum(path) != (manifest["rows"], manifest["sha256"]):
+    if table.checksum(path) != (manifest["rows"], manifest["sha256"]):
         return None
     return Built(path, manifest["split"], manifest["rows"], manifest["sha256"], manifest["dropped"], reused=True)
 
@@ -207,13 +207,13 @@ def _finish(name: str, part: Part, path: Path, header: dict[str, Any], work: spo
 
 
 def _write(name: str, part: Part, path: Path, header: dict[str, Any], work: spool.Spool) -> Built:
-    parquet.sweep(path.parent)
+    table.sweep(path.parent)
     dropped = dict(work.dropped)
     rows = _rows(part, work, dropped)
     if part.split == "train":
         rows = leakage.without(rows, leakage.tests(path.parent), dropped)
-    count, sha256 = parquet.write(rows, path)
-    parquet.write_manifest(
+    count, sha256 = table.write(rows, path)
+    table.write_manifest(
         path,
         {"name": name, "split": part.split, "rows": count, "sha256": sha256, "dropped": dropped, "header": header,
          "frpo_verl": __version__},
@@ -222,12 +222,12 @@ def _write(name: str, part: Part, path: Path, header: dict[str, Any], work: spoo
     return Built(path, part.split, count, sha256, dropped, False, work.resumed, _remark(part, header, sha256), taken)
 
 
-def _rows(part: Part, work: spool.Spool, dropped: dict[str, int]) -> Iterator[parquet.Row]:
+def _rows(part: Part, work: spool.Spool, dropped: dict[str, int]) -> Iterator[table.Row]:
     for index, each in work.problems():
         if work.contradictory and dedup.key(each.text) in work.contradictory:
             dropped["two answers"] = dropped.get("two answers", 0) + 1
         else:
-            yield parquet.row(part, index, each)
+            yield table.row(part, index, each)
 
 
 def _remark(part: Part, header: dict[str, Any], sha256: str) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from frpo_verl.data import answers
+from frpo_verl.data import gold
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Columns, Problem
 
@@ -127,12 +127,12 @@ def _gsm8k(split: str, rows: int) -> Part:
         split,
         "frpo/gsm8k",
         (Hub("openai/gsm8k", "main", split),),
-        Columns(text=("question", "problem"), read_answer=answers.after_hashes),
+        Columns(text=("question", "problem"), read_answer=gold.after_hashes),
         rows,
     )
 
 
-_COMPETITION = Columns(answer=("answer", "solution"), read_answer=answers.whole_number)
+_COMPETITION = Columns(answer=("answer", "solution"), read_answer=gold.whole_number)
 
 SETS: dict[str, tuple[Part, ...]] = {
     "dapo_math_17k": (
@@ -149,7 +149,7 @@ SETS: dict[str, tuple[Part, ...]] = {
                 answer=("reward_model.ground_truth", "solution", "answer"),
                 id=("extra_info.index", "unique_id", "id"),
                 read_text=dapo_text,
-                read_answer=answers.whole_number,
+                read_answer=gold.whole_number,
             ),
             reason=dropped_by_filter,
         ),

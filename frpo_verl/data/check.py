@@ -4,7 +4,7 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 
-from frpo_verl.data import leakage, parquet
+from frpo_verl.data import leakage, table
 from frpo_verl.data.folder import locked
 
 
@@ -29,10 +29,10 @@ def _changed(folder: Path) -> list[str]:
     found = []
     for manifest in sorted(folder.glob("*.manifest.json")):
         path = manifest.with_name(manifest.name.replace(".manifest.json", ".parquet"))
-        known = parquet.read_manifest(path)
+        known = table.read_manifest(path)
         if known is None:
             found.append(f"{path}: the file is missing, or its manifest is broken; build it again")
-        elif parquet.checksum(path) != (known["rows"], known["sha256"]):
+        elif table.checksum(path) != (known["rows"], known["sha256"]):
             found.append(
                 f"{path}: its rows are not the {known['rows']} with sha256 {known['sha256'][:12]}… of its manifest; "
                 f"build it again: frpo-verl data {known['name']} --output {folder}"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from frpo_verl.data import dedup, parquet, prompt
-from frpo_verl.data.parquet import Row
+from frpo_verl.data import dedup, prompt, table
+from frpo_verl.data.table import Row
 
 Tests = dict[int, str]
 
@@ -21,7 +21,7 @@ def tests(folder: Path) -> Tests:
     return {
         dedup.key(prompt.problem(row["prompt"])): path.stem
         for path in _files(folder, "test")
-        for row in parquet.read(path)
+        for row in table.read(path)
     }
 
 
@@ -56,7 +56,7 @@ def found(folder: Path) -> dict[str, dict[str, int]]:
     known, leaks = tests(folder), {}
     for path in _files(folder, "train"):
         counts: dict[str, int] = {}
-        for _ in without(parquet.read(path), known, counts):
+        for _ in without(table.read(path), known, counts):
             pass
         if counts:
             leaks[path.stem] = counts
@@ -75,15 +75,15 @@ def clean(folder: Path) -> dict[str, int]:
     known, leaks = tests(folder), found(folder)
     for train, counts in leaks.items():
         path = folder / f"{train}.parquet"
-        rows, sha256 = parquet.write(without(parquet.read(path), known, {}), path)
-        manifest = parquet.read_manifest(path)
+        rows, sha256 = table.write(without(table.read(path), known, {}), path)
+        manifest = table.read_manifest(path)
         dropped = manifest["dropped"] | {
             reason: manifest["dropped"].get(reason, 0) + count for reason, count in counts.items()
         }
-        parquet.write_manifest(path, manifest | {"rows": rows, "sha256": sha256, "dropped": dropped})
+        table.write_manifest(path, manifest | {"rows": rows, "sha256": sha256, "dropped": dropped})
     return {train: sum(counts.values()) for train, counts in leaks.items()}
 
 
 def _files(folder: Path, split: str) -> list[Path]:
     found = sorted(folder.glob("*.parquet"))
-    return [path for path in found if (parquet.read_manifest(path) or {}).get("split") == split]
+    return [path for path in found if (table.read_manifest(path) or {}).get("split") == split]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from frpo_verl.data import answers
+from frpo_verl.data import gold
 from frpo_verl.data.errors import DataError
 
 
@@ -40,7 +40,7 @@ class Columns(NamedTuple):
     answer: tuple[str, ...] = ("answer",)
     id: tuple[str, ...] = ("unique_id", "id")
     read_text: Callable[[Any, Mapping[str, Any]], str] = lambda value, row: str(value or "")
-    read_answer: Callable[[Any], str] = answers.plain
+    read_answer: Callable[[Any], str] = gold.plain
 
 
 def read(row: Mapping[str, Any], columns: Columns, where: str) -> Problem:

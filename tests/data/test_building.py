@@ -15,10 +15,10 @@ from pathlib import Path
 import datasets
 import pyarrow.parquet
 import pytest
-from problem_rows import SCHEMA, asked, jsonl, sums, table
+from problem_rows import SCHEMA, asked, jsonl, rows_of, sums
 
 from frpo_verl import data
-from frpo_verl.data import building, dedup, leakage, parquet
+from frpo_verl.data import building, dedup, leakage, table
 from frpo_verl.data.errors import DataError
 
 SHARED = Path(os.environ.get("FRPO_VERL_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -51,14 +51,14 @@ def test_the_real_sets_come_out_whole(folder, name, count):
     built = data.build(name, output=folder, source=str(SHARED / f"{name}.jsonl"))[0]
     assert (built.rows, built.dropped, built.remark) == (count, {}, "")
     assert asked(built.path) == [row["problem"].strip() for row in source]
-    gold = [row["reward_model"]["ground_truth"] for row in table(built.path)]
+    gold = [row["reward_model"]["ground_truth"] for row in rows_of(built.path)]
     assert len({dedup.key(row["problem"]) for row in source}) == count
     assert gold == [row["answer"] if name == "math500" else str(int(row["answer"])) for row in source]
 
 
 def test_a_row_has_verls_schema_and_the_papers_prompt(folder):
     built = aime(folder, sums(30))
-    rows = table(built.path)
+    rows = rows_of(built.path)
     assert all(set(row) == SCHEMA for row in rows)
     assert rows[7] == {
         "data_source": "frpo/aime24",
@@ -76,7 +76,7 @@ def test_a_row_has_verls_schema_and_the_papers_prompt(folder):
 
 def test_the_checksum_is_that_of_the_rows_as_sorted_json_lines(folder):
     built = train(folder, sums(9))
-    lines = [json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n" for row in table(built.path)]
+    lines = [json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n" for row in rows_of(built.path)]
     assert built.sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -155,7 +155,7 @@ def test_the_order_of_building_changes_nothing(tmp_path):
         path.parent.mkdir()
     train(one, sums(50)), aime(one, sums(30, 10)), aime(one, sums(30, 45), "aime25")
     aime(other, sums(30, 45), "aime25"), aime(other, sums(30, 10)), train(other, sums(50))
-    assert parquet.checksum(one / "dapo_math_17k.parquet") == parquet.checksum(other / "dapo_math_17k.parquet")
+    assert table.checksum(one / "dapo_math_17k.parquet") == table.checksum(other / "dapo_math_17k.parquet")
 
 
 def test_both_parts_of_gsm8k_from_a_folder_and_one_from_a_file(folder, monkeypatch):
@@ -176,7 +176,7 @@ def test_both_parts_of_gsm8k_from_a_folder_and_one_from_a_file(folder, monkeypat
         4,
     )
     assert trained.dropped == {"in gsm8k_test": 1}
-    assert {row["data_source"] for row in table(trained.path)} == {"frpo/gsm8k"}
+    assert {row["data_source"] for row in rows_of(trained.path)} == {"frpo/gsm8k"}
     with pytest.raises(DataError, match="gsm8k with --source .*: it is 2 sets, not one; name gsm8k_test or"):
         data.build("gsm8k", output=folder, source=str(clone / "train.jsonl"))
     assert data.build("gsm8k_train", output=folder, source=str(clone / "train.jsonl"))[0].rows == 4
@@ -254,7 +254,7 @@ def test_torn_anywhere_the_result_is_the_same(folder, monkeypatch):
     rows = sums(6) + sums(2) + [{"problem": "What is $5 + 1$?", "answer": "7"}] + sums(3, 6)
     source = jsonl(folder.parent / "rows.jsonl", rows)
     unfinished = folder / "dapo_math_17k.unfinished"
-    monkeypatch.setattr(parquet, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(table, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         data.build("dapo_math_17k", output=folder, source=source)
     whole = unfinished.read_bytes()
@@ -295,9 +295,9 @@ PAUSED = """
 import fcntl, sys, time
 from pathlib import Path
 from frpo_verl import data
-from frpo_verl.data import parquet
+from frpo_verl.data import table
 
-write, flock = parquet.write, fcntl.flock
+write, flock = table.write, fcntl.flock
 name, folder, source, pauses = sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "pauses"
 
 def paused(rows, path):
@@ -312,7 +312,7 @@ def waiting(file, how):
         (folder.parent / f"{name} waits").touch()
     flock(file, how)
 
-parquet.write, fcntl.flock = paused, waiting
+table.write, fcntl.flock = paused, waiting
 data.build(name, output=folder, source=source)
 """
 
@@ -438,7 +438,7 @@ def test_a_part_does_not_replace_the_whole(folder):
     whole = train(folder, sums(6))
     with pytest.raises(DataError, match=r"--limit 4: .*\.parquet holds the whole set of 6 rows, which"):
         train(folder, sums(6), limit=4)
-    assert len(table(whole.path)) == 6
+    assert len(rows_of(whole.path)) == 6
 
 
 def test_a_limit_of_nothing(folder):
@@ -456,14 +456,14 @@ def test_verify_finds_what_was_changed_lost_and_leaked(folder):
     ]
     built, test = train(folder, sums(50)), aime(folder, sums(30, 100))
     assert data.verify(folder) == []
-    rows = table(built.path)
-    rows[3]["prompt"], rows[4]["prompt"] = table(test.path)[0]["prompt"], table(test.path)[1]["prompt"]
+    rows = rows_of(built.path)
+    rows[3]["prompt"], rows[4]["prompt"] = rows_of(test.path)[0]["prompt"], rows_of(test.path)[1]["prompt"]
     schema = pyarrow.parquet.read_schema(built.path)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), built.path)
     [changed] = data.verify(folder)
     assert changed.startswith(f"{built.path}: its rows are not the 50 with sha256 {built.sha256[:12]}… of its manifest")
     manifest = json.loads((folder / "dapo_math_17k.manifest.json").read_text())
-    manifest["rows"], manifest["sha256"] = parquet.checksum(built.path)
+    manifest["rows"], manifest["sha256"] = table.checksum(built.path)
     (folder / "dapo_math_17k.manifest.json").write_text(json.dumps(manifest))
     [leaked] = data.verify(folder)
     assert leaked.startswith(f"{built.path}: 2 of its problems are in aime24; build that test set again")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from problem_rows import asked, table
+from problem_rows import asked, rows_of
 
 from frpo_verl import data
 from frpo_verl.data import gym_tasks
@@ -21,7 +21,7 @@ def test_a_row_is_scored_by_the_tasks_own_verifier(tmp_path, task):
     )
     score = gym.load().get_score_answer_fn(task)
     originals = gym.load().create_dataset(task, size=30, seed=0)
-    for row in table(test.path) + table(train.path):
+    for row in rows_of(test.path) + rows_of(train.path):
         info, original = row["extra_info"], originals[row["extra_info"]["index"]]
         entry = json.loads(info["entry"])
         assert (row["data_source"], info["task"]) == (f"reasoning_gym/{task}", task)
@@ -53,7 +53,7 @@ def test_an_answer_that_is_too_long_for_the_reward_is_left_out_and_counted(tmp_p
     limit = sorted(lengths)[20]
     monkeypatch.setattr(gym_tasks, "LONGEST_OF_A_TASK", limit)
     built = data.build("reasoning_gym:letter_jumble", output=tmp_path, draw=data.Draw(30, held_out=0.4))
-    kept = [row["reward_model"]["ground_truth"] for each in built for row in table(each.path)]
+    kept = [row["reward_model"]["ground_truth"] for each in built for row in rows_of(each.path)]
     assert sorted(map(len, kept)) == sorted(length for length in lengths if length <= limit)
     dropped = sum(each.dropped.get(f"answer longer than {limit} characters", 0) for each in built)
     assert dropped == sum(length > limit for length in lengths) > 0

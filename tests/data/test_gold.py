@@ -2,7 +2,7 @@
 
 import pytest
 
-from frpo_verl.data import answers
+from frpo_verl.data import gold
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from frpo_verl.data import answers
     ],
 )
 def test_plain(value, expected):
-    assert answers.plain(value) == expected
+    assert gold.plain(value) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [("025", "25"), (7, "7"), ("-3", "-3"), ("000", "0"), ("x", "x")])
 def test_a_whole_number_has_no_zeros_in_front(value, expected):
-    assert answers.whole_number(value) == expected
+    assert gold.whole_number(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_a_whole_number_has_no_zeros_in_front(value, expected):
     ],
 )
 def test_what_stands_behind_the_hashes(value, expected):
-    assert answers.after_hashes(value) == expected
+    assert gold.after_hashes(value) == expected
