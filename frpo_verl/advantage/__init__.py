@@ -19,6 +19,7 @@ from frpo_verl.advantage.groups import drop_score as drop_score
 from frpo_verl.advantage.groups import keep_score as keep_score
 from frpo_verl.advantage.groups import normalise_by_group as normalise_by_group
 from frpo_verl.advantage.groups import normalise_by_group_population as normalise_by_group_population
+from frpo_verl.advantage.groups import number_groups as number_groups
 from frpo_verl.advantage.later import discounted as discounted
 from frpo_verl.advantage.later import undiscounted as undiscounted
 from frpo_verl.advantage.later import within as within

@@ -1,6 +1,6 @@
 """Statistics over the responses to one prompt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,19 @@ def drop_score(scores: Float[Tensor, " alone"]) -> Float[Tensor, " alone"]:
 
 Alone = Callable[[Tensor], Tensor]
 """What becomes of the scores of groups of one: `keep_score` or `drop_score`."""
+
+
+def number_groups(names: Iterable[Hashable]) -> Int[Tensor, " bs"]:
+    """Numbers groups by the first appearance of their names, such as verl's prompt ids.
+
+    Args:
+        names: the name of each response's group.
+
+    Returns:
+        The number of each response's group, from 0.
+    """
+    number: dict[Hashable, int] = {}
+    return torch.tensor([number.setdefault(name, len(number)) for name in names], dtype=torch.int64)
 
 
 def normalise_by_group(

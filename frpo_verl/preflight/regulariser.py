@@ -7,10 +7,10 @@ from typing import Any
 from packaging.version import Version
 
 from frpo_verl import __version__
+from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight import contract, layout, megatron_layout, native, resumed, settings, unread_keys
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.preflight.settings import Settings
-from frpo_verl.preflight.variants import Variant
 
 _PENALTIES_OF_HOST = ("kl", "k1", "low_var_kl", "k3")
 """What `algorithm.kl_penalty` may be where verl subtracts the divergence itself."""

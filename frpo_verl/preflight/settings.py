@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from frpo_verl.advantage.variant import Variant, formed
 from frpo_verl.divergences import Generator, UnknownDivergence, by_name
 from frpo_verl.preflight import variants
 from frpo_verl.preflight.errors import SettingsError
-from frpo_verl.preflight.variants import Variant
 
 ESTIMATOR = "frpo"
 """The value of `algorithm.adv_estimator`."""
@@ -114,7 +114,7 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
         generator = by_name(name)
     except UnknownDivergence as error:
         raise SettingsError(f"algorithm.kl_penalty: {error}") from None
-    return Settings(beta, adaptive, variants.formed(generator, variant), name, variant)
+    return Settings(beta, adaptive, formed(generator, variant), name, variant)
 
 
 def _check_mode(algorithm: Mapping[str, Any]) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight import settings, variants
 from frpo_verl.preflight.errors import SettingsError
-from frpo_verl.preflight.variants import Variant
 
 _MISSPELT = {
     "kl_mode": ("klmode", "kl_mod", "kl_modes", "kl-mode", "kl_Mode", "KL_mode"),

@@ -1,4 +1,4 @@
-"""`algorithm.frpo`: what a run may do otherwise than the theorem, as keys of verl's configuration."""
+"""Reads `algorithm.frpo`: a run's deviations from the theorem, as keys of verl's configuration."""
 
 import dataclasses
 import difflib
@@ -6,56 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from frpo_verl.advantage import (
-    centre_in_group,
-    discounted,
-    divide_by_length,
-    ends_by_length,
-    minus_length_baseline,
-    return_to_go,
-    undiscounted,
-    value_at_step_end,
-    value_at_step_start,
-    within,
-)
-from frpo_verl.advantage.later import Later
-from frpo_verl.divergences import Generator, appendix_e, token_clip
+from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight.errors import SettingsError
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """The keys of `algorithm.frpo`; the defaults are the theorem.
-
-    Attributes:
-        form: `theorem`, or `appendix_e`: f in the whole sum, the token's own part too.
-        kl: `rollout`, fixed at the policy that sampled, or `current`, recomputed at every actor mini-batch.
-        horizon: only so many later tokens count; null counts all.
-        discount: γ of later tokens.
-        baseline: `none`, or `length`, section 6.2.2's (T − t)·mean(f).
-        centring: `none`, or `group`, minus the mean of the group's other responses.
-        scale: `none`, or `length`, divided by the response's length.
-        step_length: tokens of a PRL step; null gives every token its own value.
-        step_value: a step's tokens take the value at its `start` or `end` (PRL's).
-        std: `sample`, verl's, or `population`, the paper's Algorithm 1.
-        token_clip: bound of each token's |δ|, in nats; null clips nothing.
-    """
-
-    form: str = "theorem"
-    kl: str = "rollout"
-    horizon: int | None = None
-    discount: float = 1.0
-    baseline: str = "none"
-    centring: str = "none"
-    scale: str = "none"
-    step_length: int | None = None
-    step_value: str = "start"
-    std: str = "sample"
-    token_clip: float | None = None
-
 
 _CHOICES = {
     "form": ("theorem", "appendix_e"),
@@ -179,89 +131,3 @@ def _check_contradictions(variant: Variant, estimator: str | None) -> None:
                     f"algorithm.frpo.{key}={getattr(variant, key)} with kl=current: it needs {beyond}, and the term "
                     f"is recomputed on a micro-batch; set algorithm.frpo.{key}=none or algorithm.frpo.kl=rollout"
                 )
-
-
-def formed(generator: Generator, variant: Variant) -> Generator:
-    """The divergence in the chosen form.
-
-    Args:
-        generator: the divergence by its name.
-        variant: `form` and `token_clip` are read.
-
-    Returns:
-        The generator that is summed.
-    """
-    if variant.form == "appendix_e":
-        generator = appendix_e(generator)
-    return generator if variant.token_clip is None else token_clip(generator, float(variant.token_clip))
-
-
-def is_plain(variant: Variant) -> bool:
-    """Whether the theorem's sum runs as it is, so that one pass can do it.
-
-    Args:
-        variant: the variant.
-
-    Returns:
-        True when nothing shortens, shifts, scales or segments the sum.
-    """
-    untouched = (variant.baseline, variant.centring, variant.scale) == ("none", "none", "none")
-    return untouched and later_of(variant) is undiscounted and variant.step_length is None
-
-
-def later_of(variant: Variant) -> Later:
-    """Which later tokens count, and how much.
-
-    Args:
-        variant: `horizon` and `discount` are read.
-
-    Returns:
-        The sum over later tokens.
-    """
-    if variant.horizon is not None:
-        return within(variant.horizon)
-    return undiscounted if variant.discount == 1 else discounted(float(variant.discount))
-
-
-def divergence_to_go(
-    log_ratio: Tensor, response_mask: Tensor, generator: Generator, variant: Variant, group: Tensor | None
-) -> Tensor:
-    """reg of every token: the sum, then baseline, centring, scale and steps in that order.
-
-    Args:
-        log_ratio: (bs, length), δ = log π_θ − log π_ref, in nats.
-        response_mask: (bs, length), nonzero for the tokens that the policy produced.
-        generator: the divergence, in its form (`formed`).
-        variant: what is done to its sum.
-        group: (bs,), integers; only `centring` looks at it.
-
-    Returns:
-        (bs, length), in nats, detached; 0 in masked slots.
-
-    Raises:
-        InvalidInput: a valid token is not finite.
-    """
-    reg = return_to_go(log_ratio, response_mask, generator, later_of(variant))
-    if variant.baseline == "length":
-        reg = minus_length_baseline(reg, log_ratio, response_mask, generator)
-    if variant.centring == "group":
-        reg = centre_in_group(reg, response_mask, group)
-    if variant.scale == "length":
-        reg = divide_by_length(reg, response_mask)
-    if variant.step_length is not None:
-        of_step = value_at_step_start if variant.step_value == "start" else value_at_step_end
-        reg = of_step(reg, response_mask, ends_by_length(response_mask, variant.step_length))
-    return reg
-
-
-def groups(names: Any) -> Tensor:
-    """verl's prompt ids as integers.
-
-    Args:
-        names: (bs,), any hashable names.
-
-    Returns:
-        (bs,), int64.
-    """
-    number: dict[Any, int] = {}
-    return torch.tensor([number.setdefault(name, len(number)) for name in names])

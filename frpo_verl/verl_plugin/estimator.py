@@ -9,10 +9,18 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from frpo_verl.advantage import diagnose, normalise_by_group_population, regularise_batch, return_to_go, undiscounted
+from frpo_verl.advantage import (
+    diagnose,
+    normalise_by_group_population,
+    number_groups,
+    regularise_batch,
+    return_to_go,
+    undiscounted,
+)
+from frpo_verl.advantage.variant import divergence_to_go, is_plain
 from frpo_verl.checks import InvalidInput, NonFiniteToken
 from frpo_verl.masking import zero_where_masked
-from frpo_verl.preflight import contract, settings, variants
+from frpo_verl.preflight import contract, settings
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.preflight.settings import Settings
 from frpo_verl.verl_plugin import control, metrics, worker
@@ -139,7 +147,7 @@ def compute_population_outcome(data: Any) -> Any:
         The same DataProto with `advantages` and `returns`.
     """
     scores = data.batch["token_level_rewards"].sum(-1)
-    outcome = normalise_by_group_population(scores, variants.groups(data.non_tensor_batch["uid"]))
+    outcome = normalise_by_group_population(scores, number_groups(data.non_tensor_batch["uid"]))
     data.batch["advantages"] = data.batch["returns"] = outcome[:, None] * data.batch["response_mask"]
     return data
 
@@ -233,17 +241,17 @@ def _figures(done: _Regularised, batch: TensorDict, lengths: Tensor, chosen: Set
 
 def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> _Regularised:
     old, reference, mask = (data.batch[key] for key in ("old_log_probs", "ref_log_prob", "response_mask"))
-    if outcome is not None and variants.is_plain(chosen.variant):
+    if outcome is not None and is_plain(chosen.variant):
         done = regularise_batch(outcome, old, reference, mask, beta, chosen.generator)
         return _Regularised(done.outcomes, done.advantages, done.sums)
     dtype = torch.promote_types(torch.promote_types(old.dtype, reference.dtype), torch.float32)
     log_ratio = old.to(dtype) - reference.to(dtype)
-    if variants.is_plain(chosen.variant):
+    if is_plain(chosen.variant):
         # Advantages are rounded once, as in the pass for grpo and in verl's own kl_mode.
         reg = return_to_go(log_ratio, mask, chosen.generator, _undiscounted_in_double)
     else:
-        group = variants.groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
-        reg = variants.divergence_to_go(log_ratio, mask, chosen.generator, chosen.variant, group)
+        group = number_groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
+        reg = divergence_to_go(log_ratio, mask, chosen.generator, chosen.variant, group)
     valid = mask.bool()
     divergence = chosen.generator.future(zero_where_masked(log_ratio, valid))
     sums = torch.stack([part.double().sum(-1) for part in (divergence, reg, reg.double().square())], -1)

@@ -11,7 +11,7 @@ import math
 from torch import Tensor
 
 from frpo_verl.advantage.diagnostics import Diagnostics
-from frpo_verl.preflight.variants import Variant
+from frpo_verl.advantage.variant import Variant
 
 _published: dict[str, float] = {}
 _note: str | None = None

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from frpo_verl.advantage.variant import Variant, divergence_to_go, formed
 from frpo_verl.divergences import Generator, by_name
 from frpo_verl.masking import zero_where_masked
-from frpo_verl.preflight import variants
 from frpo_verl.preflight.errors import BatchError, HostError
 from frpo_verl.preflight.settings import Settings
-from frpo_verl.preflight.variants import Variant
 
 NOTE = "frpo_verl"
 """The note's key among a batch's non-tensor data."""
@@ -65,7 +64,7 @@ def read(text: str) -> Note:
     """
     said = json.loads(text)
     variant = Variant(**said["variant"])
-    return Note(said["beta"], variants.formed(by_name(said["divergence"]), variant), variant)
+    return Note(said["beta"], formed(by_name(said["divergence"]), variant), variant)
 
 
 def require_acknowledgement(text: str | None, figures: dict[str, Any]) -> None:
@@ -102,7 +101,7 @@ def current_advantages(advantages: Tensor, log_ratio: Tensor, response_mask: Ten
     Returns:
         (rows, length), detached; masked slots keep what they hold.
     """
-    reg = variants.divergence_to_go(log_ratio.detach(), response_mask, told.generator, told.variant, None)
+    reg = divergence_to_go(log_ratio.detach(), response_mask, told.generator, told.variant, None)
     return torch.where(response_mask.bool(), advantages - told.beta * reg.to(advantages.dtype), advantages)
 
 

@@ -13,6 +13,7 @@ from frpo_verl.advantage import (
     keep_score,
     normalise_by_group,
     normalise_by_group_population,
+    number_groups,
 )
 from frpo_verl.checks import InvalidInput
 
@@ -138,3 +139,7 @@ def test_matches_verls_grpo(form, norm):
 def test_bad_scores_are_refused_by_sample(form):
     with pytest.raises(InvalidInput, match="the score of sample 1 is nan: look at its reward function"):
         form(torch.tensor([0.0, math.nan, math.inf]), torch.zeros(3, dtype=torch.int64))
+
+
+def test_groups_are_numbered_in_the_order_of_their_first_response():
+    assert number_groups(["b", "a", "b"]).tolist() == [0, 1, 0]

@@ -83,6 +83,8 @@ MUTANTS = (
         "divergence_to_go / mask.sum(-1, keepdim=True)",
         "divergence_to_go / mask.shape[1]",
     ),
+    Mutant("advantage/variant.py", 'variant.step_value == "start"', 'variant.step_value == "end"'),
+    Mutant("advantage/variant.py", "if variant.discount == 1 else", "if variant.discount else"),
     Mutant("advantage/steps.py", "(ends & mask) | _last(mask)", "ends & mask"),
     Mutant("advantage/steps.py", "ended - (ends & mask).long()", "ended"),
     Mutant(

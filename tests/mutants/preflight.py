@@ -3,8 +3,6 @@
 from mutants.mutant import Mutant
 
 MUTANTS = (
-    Mutant("preflight/variants.py", 'variant.step_value == "start"', 'variant.step_value == "end"'),
-    Mutant("preflight/variants.py", "if variant.discount == 1 else", "if variant.discount else"),
     Mutant("preflight/megatron_layout.py", "expert_tensor_parallel_size or tensor", "expert_tensor_parallel_size or 1"),
     Mutant(
         "preflight/megatron_layout.py", "if ranks % (tensor * pipeline * context):", "if ranks % (tensor * pipeline):"

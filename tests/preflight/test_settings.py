@@ -3,10 +3,10 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
+from frpo_verl.advantage.variant import Variant
 from frpo_verl.divergences import REVERSE_KL
 from frpo_verl.preflight import settings
 from frpo_verl.preflight.errors import SettingsError
-from frpo_verl.preflight.variants import Variant
 
 
 def algorithm(**changes):

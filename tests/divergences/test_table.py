@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from frpo_verl.divergences import CATALOGUE
-from frpo_verl.evaluation.divergences import STYLES, WHEN, figure, table
+from frpo_verl.divergences.table import STYLES, WHEN, figure, table
 
 
 def test_every_divergence_has_a_row_with_its_names_and_facts():
@@ -34,7 +34,7 @@ def test_the_figure_is_drawn(tmp_path):
 
 
 def test_the_command_prints_the_table_and_draws_the_figure(tmp_path):
-    command = [sys.executable, "-m", "frpo_verl.evaluation.divergences", str(tmp_path / "drawn.png")]
+    command = [sys.executable, "-m", "frpo_verl.divergences.table", str(tmp_path / "drawn.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == table()
     assert (tmp_path / "drawn.png").exists()

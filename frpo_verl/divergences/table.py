@@ -1,4 +1,4 @@
-"""Which divergence to choose, as a table and a figure: `python -m frpo_verl.evaluation.divergences [PNG]`."""
+"""Which divergence to choose, as a table and a figure: `python -m frpo_verl.divergences.table [PNG]`."""
 
 import argparse
 import math

@@ -1,0 +1,115 @@
+"""The variants of the divergence-to-go that the literature uses, by name, and the order in which they are composed."""
+
+import dataclasses
+
+from torch import Tensor
+
+from frpo_verl.advantage.adjustments import centre_in_group, divide_by_length, minus_length_baseline
+from frpo_verl.advantage.future import return_to_go
+from frpo_verl.advantage.later import Later, discounted, undiscounted, within
+from frpo_verl.advantage.steps import ends_by_length, value_at_step_end, value_at_step_start
+from frpo_verl.divergences import Generator, appendix_e, token_clip
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """The keys of `algorithm.frpo`; the defaults are the theorem.
+
+    Attributes:
+        form: `theorem`, or `appendix_e`: f in the whole sum, the token's own part too.
+        kl: `rollout`, fixed at the policy that sampled, or `current`, recomputed at every actor mini-batch.
+        horizon: only so many later tokens count; null counts all.
+        discount: γ of later tokens.
+        baseline: `none`, or `length`, section 6.2.2's (T − t)·mean(f).
+        centring: `none`, or `group`, minus the mean of the group's other responses.
+        scale: `none`, or `length`, divided by the response's length.
+        step_length: tokens of a PRL step; null gives every token its own value.
+        step_value: a step's tokens take the value at its `start` or `end` (PRL's).
+        std: `sample`, verl's, or `population`, the paper's Algorithm 1.
+        token_clip: bound of each token's |δ|, in nats; null clips nothing.
+    """
+
+    form: str = "theorem"
+    kl: str = "rollout"
+    horizon: int | None = None
+    discount: float = 1.0
+    baseline: str = "none"
+    centring: str = "none"
+    scale: str = "none"
+    step_length: int | None = None
+    step_value: str = "start"
+    std: str = "sample"
+    token_clip: float | None = None
+
+
+def formed(generator: Generator, variant: Variant) -> Generator:
+    """The divergence in the chosen form.
+
+    Args:
+        generator: the divergence by its name.
+        variant: `form` and `token_clip` are read.
+
+    Returns:
+        The generator that is summed.
+    """
+    if variant.form == "appendix_e":
+        generator = appendix_e(generator)
+    return generator if variant.token_clip is None else token_clip(generator, float(variant.token_clip))
+
+
+def is_plain(variant: Variant) -> bool:
+    """Whether the theorem's sum runs as it is, so that one pass can do it.
+
+    Args:
+        variant: the variant.
+
+    Returns:
+        True when nothing shortens, shifts, scales or segments the sum.
+    """
+    untouched = (variant.baseline, variant.centring, variant.scale) == ("none", "none", "none")
+    return untouched and later_of(variant) is undiscounted and variant.step_length is None
+
+
+def later_of(variant: Variant) -> Later:
+    """Which later tokens count, and how much.
+
+    Args:
+        variant: `horizon` and `discount` are read.
+
+    Returns:
+        The sum over later tokens.
+    """
+    if variant.horizon is not None:
+        return within(variant.horizon)
+    return undiscounted if variant.discount == 1 else discounted(float(variant.discount))
+
+
+def divergence_to_go(
+    log_ratio: Tensor, response_mask: Tensor, generator: Generator, variant: Variant, group: Tensor | None
+) -> Tensor:
+    """reg of every token: the sum, then baseline, centring, scale and steps in that order.
+
+    Args:
+        log_ratio: (bs, length), δ = log π_θ − log π_ref, in nats.
+        response_mask: (bs, length), nonzero for the tokens that the policy produced.
+        generator: the divergence, in its form (`formed`).
+        variant: what is done to its sum.
+        group: (bs,), integers; only `centring` looks at it.
+
+    Returns:
+        (bs, length), in nats, detached; 0 in masked slots.
+
+    Raises:
+        InvalidInput: a valid token is not finite.
+    """
+    reg = return_to_go(log_ratio, response_mask, generator, later_of(variant))
+    if variant.baseline == "length":
+        reg = minus_length_baseline(reg, log_ratio, response_mask, generator)
+    if variant.centring == "group":
+        reg = centre_in_group(reg, response_mask, group)
+    if variant.scale == "length":
+        reg = divide_by_length(reg, response_mask)
+    if variant.step_length is not None:
+        of_step = value_at_step_start if variant.step_value == "start" else value_at_step_end
+        reg = of_step(reg, response_mask, ends_by_length(response_mask, variant.step_length))
+    return reg
