@@ -96,7 +96,8 @@ def test_only_the_plugin_its_checks_and_its_doctor_know_verl_vllm_and_ray(file):
 @pytest.mark.parametrize("file", [f for f in FILES if _layer(f) in CORE], ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_the_core_needs_torch_and_the_standard_library_only(file):
     foreign = {name.split(".")[0] for name in _imported(file)} - {"frpo_verl"} - set(sys.stdlib_module_names)
-    assert foreign <= THIRD_PARTY_OF_THE_CORE
+    drawing = {"matplotlib"} if file == PACKAGE / "divergences" / "table.py" else set()
+    assert foreign <= THIRD_PARTY_OF_THE_CORE | drawing
 
 
 def test_the_core_imports_numba_when_it_is_used_and_not_before():
