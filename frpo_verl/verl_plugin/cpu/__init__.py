@@ -1,4 +1,4 @@
-"""A verl platform for machines without a GPU: real workers, real vLLM, over gloo.
+"""Adds a verl platform for machines without a GPU: real workers and real vLLM, over gloo.
 
 Active only when asked for (`VERL_PLATFORM=cpu`). It answers "not available" to verl's detection: on a GPU cluster the
 driver and CPU-only actors often sit on a node without a GPU, and there this platform must stay invisible.
@@ -14,16 +14,12 @@ from frpo_verl.verl_plugin.cpu.shims.shim import schedule
 
 
 def variables() -> dict[str, str]:
-    """What every worker's environment has to say, also on a node that was started without it.
-
-    Returns:
-        By name; nothing on other platforms.
-    """
+    """Returns the environment variables that every worker needs, also on a node that was started without them."""
     return {"VERL_PLATFORM": "cpu"} if environment.is_on_cpu() else {}
 
 
 def install() -> None:
-    """Registers the platform with verl and, when it is asked for, the shims; light and idempotent."""
+    """Registers the platform with verl and, when it is asked for, the shims."""
     wrapt.register_post_import_hook(_register_platform, "verl.plugin.platform.platform_manager")
     if environment.is_on_cpu():
         for shim in SHIMS:

@@ -1,6 +1,6 @@
-"""Weights from the trainer to servers in other processes without a GPU: a checkpoint engine of verl over ZMQ.
+"""Sends weights from the trainer to servers in other processes over ZMQ, as a checkpoint engine of verl.
 
-verl's own engines for a rollout pool of its own (nccl, nixl, mooncake, …) need cupy, CUDA or RDMA.
+verl's own engines for a separate rollout pool (nccl, nixl, mooncake, …) need cupy, CUDA or RDMA.
 """
 
 from collections.abc import AsyncGenerator, Iterable
@@ -16,14 +16,11 @@ _MESSAGES_IN_FLIGHT = 8
 
 
 class CpuCheckpointEngine(CheckpointEngine):
-    """Actor rank 0 sends each weight to every rollout worker, as one message of a header and the weight's bytes.
+    """Sends each weight from actor rank 0 to every rollout worker, as one message of a header and the weight's bytes.
 
-    The addresses are exchanged anew at every synchronization, so that servers may come and go in between. Nothing here
-    waits with a time limit: verl's driver waits for all ends at once, and Ray tells it when one fails or dies.
-
-    Args:
-        bucket_size: ignored, as no buffer is kept; verl passes it to every engine.
-        is_master: whether this is actor rank 0.
+    Addresses are exchanged at every synchronization, so that servers may come and go in between. No wait has a time
+    limit: verl's driver waits for all ends at once, and Ray tells it when one fails or dies. `bucket_size` is ignored,
+    because no buffer is kept; verl passes it to every engine.
     """
 
     def __init__(self, bucket_size: int, is_master: bool = False) -> None:
@@ -32,12 +29,9 @@ class CpuCheckpointEngine(CheckpointEngine):
         self._outboxes: list[zmq.Socket] = []
 
     def prepare(self) -> str | None:
-        """Opens the inbox of a rollout worker.
+        """Opens an inbox and returns its address; the master has none.
 
         Actors other than rank 0 open one too, because only the topology knows who is who; theirs stay empty.
-
-        Returns:
-            The inbox's address, None for the master.
         """
         if self._is_master:
             return None
@@ -58,11 +52,7 @@ class CpuCheckpointEngine(CheckpointEngine):
         )
 
     def init_process_group(self, addresses: list[str]) -> None:
-        """Connects the sender to its receivers; nobody waits here.
-
-        Args:
-            addresses: inboxes to send to.
-        """
+        """Connects the sender to its receivers' inboxes without waiting for them."""
         for address in addresses:
             outbox = _socket(zmq.PUSH, address)
             outbox.connect(address)
@@ -77,12 +67,7 @@ class CpuCheckpointEngine(CheckpointEngine):
 
     @torch.no_grad()
     async def send_weights(self, weights: Iterable[tuple[str, torch.Tensor]], global_steps: int | None = None) -> None:
-        """Sends the weights; an actor that is not rank 0 only takes part in gathering them.
-
-        Args:
-            weights: names and full tensors.
-            global_steps: unused.
-        """
+        """Sends names and full tensors; an actor that is not rank 0 only takes part in gathering them."""
         for name, weight in weights:
             if self._outboxes:
                 header = {"name": name, "dtype": str(weight.dtype).removeprefix("torch."), "shape": list(weight.shape)}
@@ -93,14 +78,7 @@ class CpuCheckpointEngine(CheckpointEngine):
 
     @torch.no_grad()
     async def receive_weights(self, global_steps: int | None = None) -> AsyncGenerator[tuple[str, torch.Tensor], None]:
-        """Receives the weights.
-
-        Args:
-            global_steps: unused.
-
-        Yields:
-            A name and a tensor of its own memory.
-        """
+        """Yields each weight's name and a tensor with its own memory."""
         while True:
             header = self._inbox.recv_json()
             data = self._inbox.recv()

@@ -1,4 +1,4 @@
-"""`torch.cuda`'s counterpart for a device that is the CPU: the functions that verl calls on a device module.
+"""Answers for the CPU the functions of `torch.cuda` that verl calls on a device module.
 
 Memory figures are those of this process and machine, in bytes.
 """

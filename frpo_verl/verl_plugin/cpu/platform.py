@@ -1,4 +1,4 @@
-"""verl's platform interface, answered by a CPU."""
+"""Implements verl's platform interface for the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from frpo_verl.verl_plugin.cpu import device_module
 
 
 class CpuPlatform(PlatformBase):
-    """The CPU as verl's device: gloo for collectives, logical "GPU" resources for Ray's placement."""
+    """Presents the CPU as verl's device: gloo for collectives, logical "GPU" resources for Ray's placement."""
 
     device_name = "cpu"
     vendor_name = "cpu"

@@ -30,7 +30,7 @@ def test_another_version_is_named_and_it_is_applied_all_the_same(capsys):
     module = ModuleType("fake")
     apply(shim(versions=("0.0.1",)), module)
     assert module.shimmed
-    assert f"shim 'a test' was written for wrapt 0.0.1, this is {VERSION}" in capsys.readouterr().err
+    assert f"shim 'a test' is for wrapt 0.0.1; {VERSION} is installed" in capsys.readouterr().err
 
 
 def test_a_host_that_no_longer_needs_it_is_left_alone(capsys):

@@ -1,1 +1,1 @@
-"""verl's Megatron engine without a GPU: on the CPU, what Megatron-Core takes from CUDA and TransformerEngine."""
+"""Runs verl's Megatron engine without a GPU: replaces what Megatron-Core takes from CUDA and TransformerEngine."""

@@ -1,4 +1,4 @@
-"""Causal attention for Megatron's layers by PyTorch's own kernel: padded or packed, on one rank or along a context.
+"""Computes causal attention for Megatron's layers with PyTorch's kernel: padded or packed, with context parallelism.
 
 softmax(q kᵀ · scale + causal mask) v
 """
@@ -16,7 +16,7 @@ from frpo_verl.preflight.errors import HostError
 
 
 class CpuAttention(MegatronModule):
-    """In the place of TransformerEngine's `TEDotProductAttention`."""
+    """Replaces TransformerEngine's `TEDotProductAttention`."""
 
     def __init__(
         self,
@@ -38,7 +38,9 @@ class CpuAttention(MegatronModule):
             (getattr(config, "softmax_type", "vanilla") != "vanilla", "attention sinks"),
         ):
             if unfit:
-                raise HostError(f"{what}: the CPU's Megatron engine has plain causal self-attention; use another model")
+                raise HostError(
+                    f"{what}: the CPU's Megatron engine has only plain causal self-attention; use another model"
+                )
         self.scale = softmax_scale
 
     def forward(
@@ -52,24 +54,15 @@ class CpuAttention(MegatronModule):
         packed_seq_params: Any = None,
         **_: Any,
     ) -> Tensor:
-        """Attends.
+        """Attends from this rank's part of the context: (length, rows, heads, width) or packed (tokens, heads, width).
 
-        Args:
-            query: (length, rows, heads, width), or packed (tokens, heads, width); of this rank's part of the context.
-            key: as query, with as many heads as there are groups.
-            value: as key.
-            attention_mask: not needed: rows are padded at their end, where causal attention does not look.
-            attn_mask_type: as given at construction.
-            attention_bias: refused.
-            packed_seq_params: where each sequence of a packed batch ends, in the whole context.
-
-        Returns:
-            (length, rows, heads · width), or packed (tokens, heads · width).
+        The output joins heads and width. The mask is ignored: rows are padded at their end, where causal attention does
+        not look. `packed_seq_params` says where each sequence of a packed batch ends, in the whole context.
         """
         if attention_bias is not None:
-            raise HostError("an attention bias: the CPU's Megatron engine has plain causal self-attention")
+            raise HostError("an attention bias: the CPU's Megatron engine has only plain causal self-attention")
         if packed_seq_params is None:
-            # One long row of sequences of equal length: what holds for packed sequences holds for these.
+            # Rows of equal length are packed sequences of equal length.
             length, rows = query.shape[:2]
             whole = [length * _context_size()] * rows
             packed = self._attend(*(part.transpose(0, 1).flatten(0, 1) for part in (query, key, value)), whole)
@@ -98,15 +91,9 @@ class CpuAttention(MegatronModule):
 
 
 def held(length: int, rank: int, size: int) -> Tensor:
-    """Which positions of a sequence a rank of the context holds: Megatron's zigzag, chunks r and 2·size − 1 − r.
+    """Returns the positions of a sequence that a context-parallel rank holds: Megatron's chunks r and 2·size − 1 − r.
 
-    Args:
-        length: of the sequence, a multiple of 2·size.
-        rank: r, the rank in the context.
-        size: ranks in the context.
-
-    Returns:
-        (length / size,), ascending.
+    They are ascending, (length / size,); `length` is a multiple of 2·size.
     """
     positions = torch.arange(length)
     if size == 1:
@@ -121,7 +108,7 @@ def _held_of_all(lengths: list[int], rank: int, size: int) -> list[Tensor]:
 
 
 class _Gather(torch.autograd.Function):
-    """All ranks' parts one after the other; back comes the sum of what each rank's loss wants of this part."""
+    """Concatenates all ranks' parts; the backward pass sums the gradients of all ranks for this rank's part."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, group: Any) -> Tensor:
@@ -132,7 +119,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # A copy: the sum is taken in place, and others may hold what autograd hands in.
+        # A copy: all_reduce works in place, and others may hold the gradient that autograd passes in.
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(gradient, group=ctx.group)
         rank = torch.distributed.get_rank(ctx.group)

@@ -1,4 +1,4 @@
-"""verl's Megatron engines, each method of which runs where "cuda" means the CPU."""
+"""Subclasses verl's Megatron engines so that "cuda" means the CPU inside each of their methods."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _ENTRANCES = (
 
 
 def _redirected(engine: type) -> type:
-    """A subclass under the same name."""
+    """Returns a subclass with the same name."""
 
     def entrance(name: str) -> Callable:
         host = getattr(engine, name)
@@ -46,7 +46,7 @@ def _redirected(engine: type) -> type:
 
 
 def _step_by_step(parameters: Iterator[Any]) -> Iterator[Any]:
-    # A generator's body runs when it is asked for more, and what happens in between is not ours.
+    # A generator's body runs only inside `next`; between two of them the caller's code runs, outside the context.
     while True:
         with cuda_means_cpu():
             try:

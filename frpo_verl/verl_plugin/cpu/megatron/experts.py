@@ -1,4 +1,4 @@
-"""Linear layers of the experts of a mixture, one product an expert, under TransformerEngine's parameter names."""
+"""Implements the linear layers of a mixture's experts, one product per expert, under TransformerEngine's names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ _OUTPUT, _INPUT = 0, 1
 
 
 class _GroupedLinear(torch.nn.Module):
-    """In the place of `TEGroupedLinear`: weight0, weight1, … of this rank's experts.
+    """Replaces `TEGroupedLinear`: weight0, weight1, … are the weights of this rank's experts.
 
     Communication is the token dispatcher's: with tensor-parallel experts it gathers and sums around these layers.
     """
@@ -39,7 +39,7 @@ class _GroupedLinear(torch.nn.Module):
     ) -> None:
         super().__init__()
         if bias:
-            raise HostError("experts with a bias: the CPU's Megatron engine has none; use another model")
+            raise HostError("experts with a bias: the CPU's Megatron engine does not support them; use another model")
         size = pg_collection.expt_tp.size()
         shape = [output_size, input_size]
         shape[self.split] = divide(shape[self.split], size)
@@ -56,35 +56,14 @@ class _GroupedLinear(torch.nn.Module):
             setattr(self, f"weight{number}", weight)
 
     def forward(self, x: Tensor, tokens_per_expert: list[int]) -> tuple[Tensor, None]:
-        """Multiplies each expert's tokens by its weight.
-
-        Args:
-            x: (tokens, input), sorted by expert.
-            tokens_per_expert: how many each has.
-
-        Returns:
-            (tokens, output), and no bias.
-        """
+        """Multiplies each expert's tokens, (tokens, input) sorted by expert, by its weight; returns no bias."""
         parts = x.split(tokens_per_expert)
         return torch.cat([F.linear(part, getattr(self, f"weight{n}")) for n, part in enumerate(parts)]), None
 
     def sharded_state_dict(self, prefix: str, sharded_offsets: tuple, metadata: dict[str, Any]) -> dict[str, Any]:
-        """Which part of which checkpointed tensor each weight is: the global experts stand along a first axis.
-
-        Args:
-            prefix: of the keys.
-            sharded_offsets: what is around this module.
-            metadata: Megatron's; the experts of one rank each in a tensor of their own (`singleton_local_shards`) are
-                refused.
-
-        Returns:
-            Megatron's sharded tensors by key.
-
-        Raises:
-            HostError: `singleton_local_shards` is asked for.
-        """
+        """Returns Megatron's sharded tensors by key: one checkpointed tensor with the global experts as first axis."""
         if metadata.get("singleton_local_shards"):
-            raise HostError("singleton_local_shards: the CPU's experts are saved along one axis; leave it off")
+            raise HostError("singleton_local_shards: the CPU platform saves experts along one axis; leave it off")
         first, experts = self.groups.ep.rank() * self.num_gemms, self.groups.ep.size() * self.num_gemms
         sharded = {}
         for number in range(self.num_gemms):
@@ -107,12 +86,12 @@ class _GroupedLinear(torch.nn.Module):
 
 
 class CpuColumnParallelGroupedLinear(_GroupedLinear):
-    """Tensor-parallel ranks hold a part of the output each."""
+    """Splits the output over tensor-parallel ranks."""
 
     split = _OUTPUT
 
 
 class CpuRowParallelGroupedLinear(_GroupedLinear):
-    """Tensor-parallel ranks hold a part of the input each."""
+    """Splits the input over tensor-parallel ranks."""
 
     split = _INPUT

@@ -1,8 +1,7 @@
-"""Megatron's transformer layer without TransformerEngine, under TransformerEngine's parameter names.
+"""Builds Megatron's transformer layer without TransformerEngine, under TransformerEngine's parameter names.
 
-The bridges between Hugging Face's and Megatron's weights know the parameters by those names only, so that Megatron's
-own layers without TransformerEngine (`LocalSpecProvider`) cannot be loaded; and their attention takes no packed
-sequences.
+The bridges between Hugging Face's and Megatron's weights know only those names, so they cannot load Megatron's own
+layers without TransformerEngine (`LocalSpecProvider`), whose attention also takes no packed sequences.
 """
 
 from typing import Any
@@ -21,7 +20,7 @@ from frpo_verl.verl_plugin.cpu.megatron.experts import CpuColumnParallelGroupedL
 
 
 class CpuNorm(torch.nn.Module):
-    """In the place of `TENorm`: x / √(mean x² + ε) · weight, or a layer norm, in float32."""
+    """Replaces `TENorm`: x / √(mean x² + ε) · weight, or a layer norm, in float32."""
 
     def __init__(self, config: Any, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__()
@@ -31,19 +30,12 @@ class CpuNorm(torch.nn.Module):
         self.bias = None if config.normalization == "RMSNorm" else _parameter(torch.zeros, hidden_size, config)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises the last dimension.
-
-        Args:
-            x: (…, hidden).
-
-        Returns:
-            The same shape and dtype.
-        """
+        """Normalises the last dimension and keeps the dtype."""
         return _normalised(x, self.weight, self.bias, self.eps)
 
 
 class CpuLayerNormColumnParallelLinear(ColumnParallelLinear):
-    """In the place of `TELayerNormColumnParallelLinear`: a norm, then Megatron's own column-parallel linear layer."""
+    """Replaces `TELayerNormColumnParallelLinear`: a norm, then Megatron's own column-parallel linear layer."""
 
     def __init__(self, input_size: int, output_size: int, *, config: Any, **options: Any) -> None:
         super().__init__(input_size, output_size, config=config, **options)
@@ -54,27 +46,18 @@ class CpuLayerNormColumnParallelLinear(ColumnParallelLinear):
         self.layer_norm_bias = None if is_rms else _parameter(torch.zeros, input_size, config)
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Any:
-        """Normalises, then multiplies.
-
-        Args:
-            x: (length, rows, hidden), with sequence parallelism this rank's part of the length.
-            *args: passed on.
-            **options: passed on.
-
-        Returns:
-            Output and bias, as Megatron's layer.
-        """
+        """Normalises x, (length, rows, hidden), then multiplies as Megatron's layer does."""
         return super().forward(_normalised(x, self.layer_norm_weight, self.layer_norm_bias, self.eps), *args, **options)
 
 
 def _refuse_what_norms_cannot_do(config: Any) -> None:
     if config.layernorm_zero_centered_gamma:
-        raise HostError("layernorm_zero_centered_gamma: the CPU's Megatron engine has plain norms; leave it off")
+        raise HostError("layernorm_zero_centered_gamma: the CPU's Megatron engine has only plain norms; leave it off")
 
 
 def _parameter(made: Any, size: int, config: Any) -> torch.nn.Parameter:
     parameter = torch.nn.Parameter(made(size, dtype=config.params_dtype))
-    # Megatron then sums its gradient over the tensor-parallel ranks, each of which sees a part of the tokens.
+    # Makes Megatron sum the gradient over the tensor-parallel ranks, each of which sees a part of the tokens.
     parameter.sequence_parallel = config.sequence_parallel
     return parameter
 
@@ -86,7 +69,7 @@ def _normalised(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> T
 
 
 class CpuSpecProvider(LocalSpecProvider):
-    """In the place of `TESpecProvider`: which module stands where in a layer."""
+    """Replaces `TESpecProvider`: says which module each part of a layer uses."""
 
     def fuse_layernorm_and_linear(self) -> bool:
         return True
@@ -103,7 +86,7 @@ class CpuSpecProvider(LocalSpecProvider):
     def grouped_mlp_modules(
         self, moe_use_grouped_gemm: bool, moe_use_legacy_grouped_gemm: bool
     ) -> tuple[type, MLPSubmodules]:
-        # Of this name, and Megatron's own code: it asks for TransformerEngine's kernels with 8-bit numbers only.
+        # In spite of its name this is Megatron's own code; it uses TransformerEngine's kernels only in 8-bit.
         return TEGroupedMLP, MLPSubmodules(
             linear_fc1=CpuColumnParallelGroupedLinear, linear_fc2=CpuRowParallelGroupedLinear
         )

@@ -1,10 +1,10 @@
-"""Code that says "cuda" runs on the CPU, while a context is open and nowhere else.
+"""Runs code that says "cuda" on the CPU, inside a context and nowhere else.
 
 Megatron-Core names the device in some two hundred places: `device="cuda"`, `torch.cuda.current_device()`,
 `tensor.cuda()`, `tensor.type() == "torch.cuda.FloatTensor"`. PyTorch's own mechanism for this is a mode that sees every
-function of torch before it runs (`torch.overrides.TorchFunctionMode`); the plain functions of `torch.cuda` pass no mode
-and are exchanged for the context's time. Wrapping `torch.zeros` and the like instead would outlive the context, and
-break `with torch.device("meta")`, by which transformers then loads wrong rotary tables without a word.
+function of torch before it runs (`torch.overrides.TorchFunctionMode`); the plain functions of `torch.cuda` bypass it
+and are replaced while the context is open. Wrapping `torch.zeros` and the like instead would outlive the context, and
+break `with torch.device("meta")`, after which transformers silently loads wrong rotary tables.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ def _is_available() -> bool:
 
 
 def _seed(seed: int) -> None:
-    # torch.manual_seed would call torch.cuda's in turn, which this one stands for.
+    # torch.manual_seed would call torch.cuda's in turn, which is this function.
     torch.default_generator.manual_seed(int(seed))
 
 
 class _Stream:
-    """In the place of `torch.cuda.Stream` and `Event`: on the CPU all is done in the order in which it is asked for."""
+    """Replaces `torch.cuda.Stream` and `Event`: the CPU does everything in the order of the calls."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -57,7 +57,7 @@ def _stream(stream: Any) -> contextlib.AbstractContextManager:
 
 
 def _stand_ins() -> dict[str, Any]:
-    """What `torch.cuda` holds in the context; whether CUDA is there (`is_available`) stays the truth."""
+    """Returns what replaces attributes of `torch.cuda`; `is_available` still tells the truth."""
     functions = {
         name: value
         for name, value in vars(device_module).items()
@@ -80,7 +80,7 @@ class _CudaMeansCpu(TorchFunctionMode):
         if func in (torch.Tensor.cuda, torch.Tensor.pin_memory):
             return args[0]
         if func is torch.Tensor.type and len(args) == 1 and not kwargs:
-            # Megatron's optimizers sort parameters by this name.
+            # Megatron's optimizers group parameters by this name.
             return func(*args).replace("torch.", "torch.cuda.", 1)
         if func is torch.Tensor.to and len(args) > 1 and _is_cuda(args[1]):
             args = (args[0], _CPU, *args[2:])
@@ -100,20 +100,14 @@ def _is_cuda(device: Any) -> bool:
 
 @contextlib.contextmanager
 def cuda_means_cpu() -> Iterator[None]:
-    """A context in which "cuda" is the CPU; contexts may be nested, and threads may open them at the same time.
+    """Opens a context in which "cuda" is the CPU; contexts may be nested, and opened by several threads at once.
 
-    Tensors are made elsewhere in the thread that opened it only; the functions of `torch.cuda` are exchanged for all
-    threads, until the last context is left.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        HostError: there is a CUDA device, so that "cuda" has a meaning of its own.
+    Tensors are redirected only in the thread that opened it; the functions of `torch.cuda` are replaced for all threads
+    until the last context closes. Raises HostError where there is a CUDA device.
     """
     if _is_available():
         raise HostError(
-            "VERL_PLATFORM=cpu: there is a GPU here, and the CPU platform is for machines without one; unset it"
+            "VERL_PLATFORM=cpu: this machine has a GPU, and the CPU platform is for machines without one; unset it"
         )
     _exchange(entering=True)
     try:

@@ -1,4 +1,4 @@
-"""Every change that the CPU platform makes to verl and vLLM, one file each."""
+"""Lists every change that the CPU platform makes to verl, vLLM and Megatron-Core, one file each."""
 
 from frpo_verl.verl_plugin.cpu.shims import (
     checkpoint_engine,

@@ -1,4 +1,4 @@
-"""A checkpoint engine that needs no GPU, registered in verl's own registry."""
+"""Registers a checkpoint engine that needs no GPU in verl's own registry."""
 
 from types import ModuleType
 
@@ -24,7 +24,7 @@ SHIM = Shim(
     module="verl.checkpoint_engine.base",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="verl's engines for a rollout pool of its own need cupy, CUDA or RDMA",
+    reason="verl's engines for a separate rollout pool need cupy, CUDA or RDMA",
     is_needed=_is_needed,
     apply=_apply,
 )

@@ -1,4 +1,4 @@
-"""verl's FSDP engine, registered for the device "cpu" in verl's own registry."""
+"""Registers verl's FSDP engines for the device "cpu" in verl's own registry."""
 
 from types import ModuleType
 
@@ -21,7 +21,7 @@ SHIM = Shim(
     module="verl.workers.engine.fsdp.transformer_impl",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="verl registers its FSDP engines for cuda and npu only",
+    reason="verl registers its FSDP engines only for cuda and npu",
     is_needed=_is_needed,
     apply=_apply,
 )

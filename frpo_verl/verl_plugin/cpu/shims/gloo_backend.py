@@ -1,4 +1,4 @@
-"""One gloo backend, not two for the same device."""
+"""Asks torch for one gloo backend instead of two for the same device."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def _with_gloo(host: Callable, timeout_second: float | None = None, backend: str
 
 
 def _is_needed(distributed: ModuleType) -> bool:
-    # Composed for an accelerator beside the CPU, it becomes "cpu:gloo,cpu:gloo", which torch refuses.
+    # verl composes a backend for the accelerator and one for the CPU; "cpu:gloo,cpu:gloo" is refused by torch.
     return "cpu:gloo," in inspect.getsource(distributed.initialize_global_process_group_ray)
 
 

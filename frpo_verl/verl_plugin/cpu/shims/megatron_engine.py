@@ -1,4 +1,4 @@
-"""verl's Megatron engine, registered for the device "cpu" in verl's own registry."""
+"""Registers verl's Megatron engines for the device "cpu" in verl's own registry."""
 
 from types import ModuleType
 
@@ -22,7 +22,7 @@ SHIM = Shim(
     module="verl.workers.engine.megatron.transformer_impl",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="verl registers its Megatron engines for cuda only, and Megatron-Core names that device in its code",
+    reason="verl registers its Megatron engines only for cuda, and Megatron-Core hard-codes that device",
     is_needed=_is_needed,
     apply=_apply,
 )

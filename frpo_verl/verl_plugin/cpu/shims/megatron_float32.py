@@ -1,4 +1,4 @@
-"""float32 for verl's Megatron engine."""
+"""Lets verl's Megatron engine run in float32."""
 
 import inspect
 from collections.abc import Callable
@@ -31,7 +31,7 @@ SHIM = Shim(
     module="verl.workers.config.engine",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="verl refuses float32 for Megatron, in which alone two engines can be compared to the last digits",
+    reason="verl refuses float32 for Megatron, and only in float32 do two engines agree to the last digits",
     is_needed=_is_needed,
     apply=_apply,
 )

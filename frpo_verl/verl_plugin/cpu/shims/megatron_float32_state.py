@@ -1,4 +1,4 @@
-"""A float32 optimizer's parameters, set from a checkpoint."""
+"""Restores a float32 optimizer's parameters from a checkpoint."""
 
 import inspect
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _SETTER = "_set_main_param_and_optimizer_states"
 
 
 def _without_gradient(host: Callable, *args: Any, **kwargs: Any) -> Any:
-    # In float32 the main parameter is a view of the model's own, which requires one.
+    # In float32 the main parameter is a view of the model's parameter, which requires a gradient.
     with torch.no_grad():
         return host(*args, **kwargs)
 
@@ -32,7 +32,7 @@ SHIM = Shim(
     module="megatron.core.optimizer.distrib_optimizer",
     hosts=("megatron-core",),
     versions=("0.16.1",),
-    reason="torch refuses to copy into a parameter that requires a gradient, as the main one in float32 does",
+    reason="torch refuses to copy into a parameter that requires a gradient, and in float32 the main one does",
     is_needed=_is_needed,
     apply=_apply,
 )

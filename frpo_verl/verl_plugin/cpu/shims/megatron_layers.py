@@ -1,4 +1,4 @@
-"""Megatron's layers from modules that need no TransformerEngine."""
+"""Builds Megatron's layers from modules that do not need TransformerEngine."""
 
 from types import ModuleType
 
@@ -12,7 +12,7 @@ def _is_needed(gpt_layer_specs: ModuleType) -> bool:
 def _apply(gpt_layer_specs: ModuleType) -> None:
     from frpo_verl.verl_plugin.cpu.megatron.layers import CpuNorm, CpuSpecProvider
 
-    # Named by the bridges' specifications whether it is there or not; without it they are not defined.
+    # The bridges name these whether TransformerEngine is installed or not; without it Megatron does not define them.
     gpt_layer_specs.TESpecProvider = CpuSpecProvider
     gpt_layer_specs.TENorm = CpuNorm
     gpt_layer_specs.HAVE_TE = True

@@ -1,4 +1,4 @@
-"""A resumed optimizer has its moments before they are asked for, and counts its steps from where it stopped."""
+"""Gives a resumed optimizer its moments before they are asked for, and the step at which it stopped."""
 
 import inspect
 from collections.abc import Callable
@@ -26,12 +26,12 @@ def _with_step(host: Callable, optimizer: Any, state_dict: dict[str, Any]) -> No
     (step,) = {group["step"] for group in state_dict["optimizer"]["param_groups"]}
     host(optimizer, state_dict)
     for state in optimizer.optimizer.state.values():
-        # One tensor each: torch counts in place, and Megatron gives all parameters the same one, or that of before.
+        # One tensor each: torch counts in place, and Megatron gives all parameters the same tensor or the old one.
         state["step"] = torch.tensor(float(step))
 
 
 def _keeping_the_step(host: Callable, optimizer: Any, model_param: Any, tensors: dict[str, Any]) -> Any:
-    # A checkpoint for any layout leaves the step out, and every state that is there is asked for; it is set above.
+    # A layout-independent checkpoint leaves the step out, but Megatron asks for every state; `_with_step` sets it.
     group, order = optimizer.model_param_group_index_map[model_param]
     state = optimizer.optimizer.state[optimizer.optimizer.param_groups[group]["params"][order]]
     return host(optimizer, model_param, {"step": state["step"], **tensors})
@@ -56,7 +56,7 @@ SHIM = Shim(
     module="megatron.core.optimizer.distrib_optimizer",
     hosts=("megatron-core",),
     versions=("0.16.1",),
-    reason="with torch's Adam, loading asks a fresh optimizer for the step of its empty state, and then keeps that",
+    reason="with torch's Adam, loading reads the step from a fresh optimizer's empty state and then keeps it",
     is_needed=_is_needed,
     apply=_apply,
 )

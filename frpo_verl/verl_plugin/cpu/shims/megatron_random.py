@@ -1,4 +1,4 @@
-"""Megatron's random states, kept for the one generator that there is."""
+"""Keeps Megatron's random states in the CPU's generator, the only one there is."""
 
 import inspect
 import logging
@@ -27,7 +27,7 @@ def _apply(random: ModuleType) -> None:
     for function, given in ((random._get_cuda_rng_state, ()), (random._set_cuda_rng_state, (None,))):
         inspect.signature(function).bind(*given, device="cuda", graph_safe=False)
     random._get_cuda_rng_state, random._set_cuda_rng_state = _get, _set
-    # It is the CPU's state that is meant to change there.
+    # The warning is about the CPU's state changing, which is intended here.
     logging.getLogger(random.__name__).addFilter(lambda record: _EXPECTED not in record.getMessage())
 
 
@@ -36,7 +36,7 @@ SHIM = Shim(
     module="megatron.core.tensor_parallel.random",
     hosts=("megatron-core",),
     versions=("0.16.1",),
-    reason="Megatron's random states go through torch's CUDA extension, which silently postpones them",
+    reason="Megatron sets random states through torch's CUDA extension, which silently postpones that",
     is_needed=_is_needed,
     apply=_apply,
 )

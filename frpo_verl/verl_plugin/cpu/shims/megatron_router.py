@@ -1,4 +1,4 @@
-"""A mixture's router without TransformerEngine."""
+"""Lets a mixture's router work without TransformerEngine."""
 
 import inspect
 from types import ModuleType
@@ -21,7 +21,7 @@ SHIM = Shim(
     module="megatron.core.transformer.moe.moe_utils",
     hosts=("megatron-core",),
     versions=("0.16.1",),
-    reason="a name that Megatron-Core asks about is only defined where TransformerEngine is installed",
+    reason="Megatron-Core reads a name that it defines only where TransformerEngine is installed",
     is_needed=_is_needed,
     apply=_apply,
 )

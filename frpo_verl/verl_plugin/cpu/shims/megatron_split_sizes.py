@@ -1,4 +1,4 @@
-"""How many tokens go to which rank, as the numbers that a collective asks for."""
+"""Turns the number of tokens for each rank into the type that an all-to-all expects."""
 
 import inspect
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SHIM = Shim(
     module="megatron.core.transformer.moe.moe_utils",
     hosts=("megatron-core",),
     versions=("0.16.1",),
-    reason="tensors that are on the CPU already are not turned into the numbers that an all-to-all asks for",
+    reason="Megatron-Core converts split sizes for an all-to-all only if they are on a GPU",
     is_needed=_is_needed,
     apply=_apply,
 )

@@ -1,4 +1,4 @@
-"""The reference model's offload policy without pinned memory."""
+"""Offloads the reference model without pinning its memory."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""verl's replay buffer looks for finished rollouts ten times a second instead of every two seconds."""
+"""Makes verl's replay buffer look for finished rollouts ten times a second instead of every two seconds."""
 
 import inspect
 from collections.abc import Callable
@@ -29,7 +29,7 @@ SHIM = Shim(
     module="verl.trainer.ppo.v1.replay_buffer",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="a two-second sleep without a configuration key is most of a small model's step",
+    reason="a two-second sleep that no key configures is most of a small model's step",
     is_needed=_is_needed,
     apply=_apply,
 )

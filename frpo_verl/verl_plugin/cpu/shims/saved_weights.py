@@ -1,4 +1,4 @@
-"""Weights that verl sets aside on the CPU are copies, not the live weights under another name."""
+"""Copies the weights that verl sets aside on the CPU, instead of keeping the live ones under another name."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a shim is: one small change to verl or vLLM, with its reason, its version, and a check."""
+"""Defines a shim: one small change to verl, vLLM or Megatron-Core, with its reason, version and check."""
 
 import functools
 import importlib.metadata
@@ -13,15 +13,15 @@ from frpo_verl.preflight.errors import HostError
 
 
 class Shim(NamedTuple):
-    """One change to a host module.
+    """Describes one change to a host module.
 
     Attributes:
-        name: what messages call it.
+        name: its name in messages.
         module: the module that it changes; it is applied when that module is imported.
-        hosts: the distributions that may provide the module, the first installed one counts.
+        hosts: the distributions that may provide the module; the first installed one counts.
         versions: the versions of the host that it was written for.
         reason: the obstacle that it removes.
-        is_needed: whether the host still has the obstacle.
+        is_needed: tells if the host still has the obstacle.
         apply: the change; raises AttributeError, KeyError or TypeError when the host no longer allows it.
     """
 
@@ -35,30 +35,18 @@ class Shim(NamedTuple):
 
 
 def schedule(shim: Shim) -> None:
-    """Applies a shim as soon as its module is imported.
-
-    Args:
-        shim: what to apply.
-    """
+    """Applies a shim as soon as its module is imported."""
     wrapt.register_post_import_hook(functools.partial(apply, shim), shim.module)
 
 
 def apply(shim: Shim, module: ModuleType) -> None:
-    """Changes the module, or says why that is not needed or not possible.
-
-    Args:
-        shim: what to apply.
-        module: the imported module that it names.
-
-    Raises:
-        HostError: the host no longer allows the change.
-    """
+    """Applies a shim to its imported module, or says that the host no longer needs it, or raises HostError."""
     host, version = installed(shim.hosts)
     if version.split("+")[0] not in shim.versions:
-        _say(f"CPU platform: shim {shim.name!r} was written for {host} {', '.join(shim.versions)}, this is {version}")
+        _say(f"CPU platform: the shim {shim.name!r} is for {host} {', '.join(shim.versions)}; {version} is installed")
     try:
         if not shim.is_needed(module):
-            _say(f"CPU platform: {host} {version} no longer needs the shim {shim.name!r}; it was left out")
+            _say(f"CPU platform: {host} {version} no longer needs the shim {shim.name!r}; it is not applied")
             return
         shim.apply(module)
     except (AttributeError, KeyError, TypeError, OSError) as error:
@@ -69,17 +57,7 @@ def apply(shim: Shim, module: ModuleType) -> None:
 
 
 def installed(hosts: tuple[str, ...]) -> tuple[str, str]:
-    """The first installed distribution of several.
-
-    Args:
-        hosts: distribution names.
-
-    Returns:
-        Its name and version.
-
-    Raises:
-        HostError: none is installed.
-    """
+    """Returns the name and version of the first of several distributions that is installed."""
     for host in hosts:
         try:
             return host, importlib.metadata.version(host)

@@ -1,4 +1,4 @@
-"""A critic's model with an attention that runs without a GPU."""
+"""Loads a critic's model with an attention that runs without a GPU."""
 
 import inspect
 from collections.abc import Callable

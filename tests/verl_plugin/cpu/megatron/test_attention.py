@@ -124,7 +124,7 @@ def test_back_comes_the_sum_of_what_every_rank_wants_of_this_part(monkeypatch):
     ids=str,
 )
 def test_what_it_cannot_do_is_refused(changes, what):
-    with pytest.raises(HostError, match=f"{what}: the CPU's Megatron engine has plain causal self-attention"):
+    with pytest.raises(HostError, match=f"{what}: the CPU's Megatron engine has only plain causal self-attention"):
         made(**changes)
 
 

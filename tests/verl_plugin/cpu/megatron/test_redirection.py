@@ -57,7 +57,7 @@ def test_where_there_is_a_gpu_nothing_is_exchanged(monkeypatch):
     monkeypatch.setattr(redirection, "_is_available", lambda: True)
     before = dict(vars(torch.cuda))
     with pytest.raises(
-        HostError, match="there is a GPU here, and the CPU platform is for machines without one; unset it"
+        HostError, match="this machine has a GPU, and the CPU platform is for machines without one; unset it"
     ):
         with cuda_means_cpu():
             raise AssertionError("not reached")
