@@ -20,18 +20,6 @@ MUTANTS = (
     Mutant("verl_plugin/worker.py", "values.sum() / tokens * ranks", "values.sum() / tokens"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     Mutant("verl_plugin/control.py", "n_steps=responses", "n_steps=1"),
-    # Megatron on the CPU
-    Mutant("verl_plugin/cpu/megatron/attention.py", "is_causal=True", "is_causal=False"),
-    Mutant("verl_plugin/cpu/megatron/attention.py", ">= torch.arange(length)", "> torch.arange(length)"),
-    Mutant("verl_plugin/cpu/megatron/attention.py", "chunks[2 * size - 1 - rank]", "chunks[size + rank]"),
-    Mutant("verl_plugin/cpu/megatron/attention.py", "key, value = key[order], value[order]", "pass"),
-    Mutant(
-        "verl_plugin/cpu/megatron/attention.py",
-        "torch.distributed.all_reduce(gradient, group=ctx.group)",
-        "pass",
-    ),
-    Mutant("verl_plugin/cpu/megatron/redirection.py", "elif _contexts == 0:", "else:"),
-    Mutant("verl_plugin/cpu/megatron/redirection.py", 'kwargs = {**kwargs, "device": _CPU}', "pass"),
     # a cluster's nodes
     Mutant("verl_plugin/ray/node_watch.py", ' and node["NodeID"] in homeless', ""),
     Mutant("verl_plugin/ray/node_check.py", "if found == __version__:", "if isinstance(found, str):"),

@@ -5,18 +5,19 @@ from pathlib import Path
 import pytest
 
 from frpo_verl.verl_plugin.cpu.shims import SHIMS
+from frpo_verl.verl_plugin.cpu.shims.shim import Shim
 
 PAGE = Path(__file__).parents[3] / "frpo_verl/verl_plugin/cpu/README.md"
 TITLE = "| change | host | reason |\n| --- | --- | --- |\n"
 
 
 def test_the_table_of_changes_is_that_of_the_shims():
-    rows = (
-        f"| {shim.name} (`{shim.apply.__module__.rpartition('.')[2]}.py`) | {shim.hosts[-1]} {', '.join(shim.versions)} "
-        f"| {shim.reason} |\n"
-        for shim in SHIMS
-    )
-    assert TITLE + "".join(rows) in PAGE.read_text()
+    assert TITLE + "".join(_row(shim) for shim in SHIMS) in PAGE.read_text()
+
+
+def _row(shim: Shim) -> str:
+    file = shim.apply.__module__.rpartition(".")[2]
+    return f"| {shim.name} (`{file}.py`) | {shim.hosts[-1]} {', '.join(shim.versions)} | {shim.reason} |\n"
 
 
 @pytest.mark.parametrize("shim", SHIMS, ids=lambda shim: shim.name)
