@@ -1,6 +1,6 @@
 """Weights that were set aside do not follow the optimizer."""
 
-from types import SimpleNamespace
+from types import ModuleType
 
 import torch
 
@@ -14,7 +14,8 @@ def verls_own(model) -> tuple[dict, object]:
 
 def test_set_aside_on_a_cpu_they_stay_what_they_were():
     weight = torch.zeros(3)
-    host = SimpleNamespace(fsdp2_sharded_save_to_cpu=verls_own)
+    host = ModuleType("verl.utils.fsdp_utils")
+    host.fsdp2_sharded_save_to_cpu = verls_own
     saved_weights.SHIM.apply(host)
     state, spec = host.fsdp2_sharded_save_to_cpu({"w": weight})
     weight.add_(1)
