@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '
 	@touch $@
 
 quickstart: setup  ## Train with FRPO on this machine's CPU and show what was learned (MODEL=tiny: the small model)
-	@$(RUN) python -P -m frpo_verl.quickstart --model $(MODEL)
+	@$(RUN) python -P -m frpo_verl quickstart --model $(MODEL)
 
 test: setup lint  ## Everything that needs no GPU: unit tests, then mutants and end-to-end runs of the real trainer
 	@$(RUN) $(TWO_AT_A_TIME)

@@ -10,9 +10,18 @@ from collections.abc import Sequence
 
 from frpo_verl.data import command as data
 from frpo_verl.doctor import command as doctor
+from frpo_verl.evaluation import curves, report
 from frpo_verl.plan import command as plan
+from frpo_verl.quickstart import command as quickstart
 
-COMMANDS = {"doctor": doctor, "plan": plan, "data": data}
+COMMANDS = {
+    "doctor": doctor,
+    "plan": plan,
+    "data": data,
+    "quickstart": quickstart,
+    "report": report,
+    "curves": curves,
+}
 """Imports nothing heavy: a command imports what it needs when it runs."""
 
 

@@ -20,5 +20,5 @@ if [ "${TINY:-0}" = 1 ]; then
     unset TINY
 fi
 
-exec python -P -m frpo_verl.quickstart --model "${MODEL:-smollm2}" --recipe "${HERE}/run_cpu.sh" \
+exec python -P -m frpo_verl quickstart --model "${MODEL:-smollm2}" --recipe "${HERE}/run_cpu.sh" \
     ${RUNS:+--runs "${RUNS}"} -- "$@"

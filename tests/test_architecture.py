@@ -20,7 +20,7 @@ LAYERS = {
     "divergences": {"checks", "masking"},
     "advantage": {"checks", "divergences", "masking", "rows"},
     "losses": {"checks", "divergences", "masking"},
-    "evaluation": {"advantage", "divergences", "masking"},
+    "evaluation": set(),
     "gym": set(),
     "rewards": {"gym"},
     "quickstart": {"evaluation", "gym", "rewards"},
@@ -43,7 +43,7 @@ LAYERS = {
     "masking": {"rows"},
     "divergences": {"checks", "masking"},
     "advantage": {"checks", "divergences", "masking", "rows"},
-    "evaluation": {"advantage", "divergences", "masking"},
+    "evaluation": set(),
     "rewards": set(),
     "quickstart": {"evaluation", "rewards"},
     "data": {"rewards", "__version__"},
@@ -52,7 +52,7 @@ LAYERS = {
     "verl_plugin": {"advantage", "checks", "divergences", "masking", "preflight", "rows", "__version__"},
     "doctor": {"divergences", "preflight", "verl_plugin", "__version__"},
     "plan": {"doctor", "preflight"},
-    "cli": {"data", "doctor", "plan"},
+    "cli": {"data", "doctor", "evaluation", "plan", "quickstart"},
     "__main__": {"cli"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage"}

@@ -1,4 +1,4 @@
-"""Reading what verl writes while it trains: the file logger's metrics and the validation dumps.
+"""Reads what verl writes while it trains: the file logger's metrics and the validation dumps.
 
 Both are JSON lines. A run in progress may have written half of its last line; that half is ignored. Lines are split at
 b"\\n" only, because verl leaves the other separators of Unicode unescaped inside texts.
@@ -17,15 +17,10 @@ class RunLogError(ValueError):
 
 
 class Step(NamedTuple):
-    """What verl logged at one training step.
-
-    Attributes:
-        step: the trainer's global step; 0 is the validation before training.
-        metrics: number per metric name, NaN where verl logged one that is not finite.
-    """
+    """One training step as verl logged it; step 0 is the validation before training."""
 
     step: int
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # NaN where verl logged a number that is not finite
 
 
 def read_metrics(path: Path) -> list[Step]:
@@ -47,19 +42,6 @@ def read_metrics(path: Path) -> list[Step]:
     for row in _json_lines(path, ("step", "data"), "trainer.logger=[console,file] and VERL_FILE_LOGGER_PATH"):
         by_step.setdefault(row["step"], {}).update(_numbers(row["data"]))
     return [Step(step, by_step[step]) for step in sorted(by_step)]
-
-
-def series(steps: Sequence[Step], name: str) -> list[tuple[int, float]]:
-    """The (step, value) pairs of one metric, at the steps that logged it.
-
-    Args:
-        steps: from `read_metrics`.
-        name: verl's name of the metric, such as `critic/score/mean`.
-
-    Returns:
-        The pairs in the order of `steps`; empty when no step logged the metric.
-    """
-    return [(step.step, step.metrics[name]) for step in steps if name in step.metrics]
 
 
 def read_dump(path: Path, score_key: str = "score") -> dict[str, list[float]]:
@@ -95,8 +77,8 @@ def read_dump(path: Path, score_key: str = "score") -> dict[str, list[float]]:
 def read_validation(directory: Path, score_key: str = "score") -> dict[int, dict[str, list[float]]]:
     """Reads every validation dump of a run (`trainer.validation_data_dir`).
 
-    A dump that does not end with a whole line is still being written and is left out: a part of the problems is not
-    comparable with all of them.
+    A dump that does not end with a whole line is still being written and is left out: some of the problems cannot be
+    compared with all of them.
 
     Args:
         directory: holds `{step}.jsonl` of every validated step; other names are ignored.
@@ -130,7 +112,8 @@ def _json_lines(path: Path, required: Sequence[str], setting: str) -> list[dict[
                     raise RunLogError(f"{path}, line {number} is not JSON: {error}.") from error
                 break
             if not isinstance(row, dict) or any(key not in row for key in required):
-                raise RunLogError(f"{path}, line {number} is no JSON object with {' and '.join(map(repr, required))}.")
+                keys = " and ".join(map(repr, required))
+                raise RunLogError(f"{path}, line {number} is not a JSON object with {keys}.")
             rows.append(row)
     if not rows:
         raise RunLogError(f"{path} is empty: verl has not written a whole line yet.")

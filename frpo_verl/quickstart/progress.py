@@ -4,12 +4,20 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from frpo_verl.evaluation.learned import DIVERGENCE, ENTROPY, KL_LOSS, REWARD
 from frpo_verl.evaluation.run_log import RunLogError, Step, read_metrics
+from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
 from frpo_verl.quickstart.run import Run
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15
+
+SHOWN = (
+    ("reward", REWARD, ".2f"),
+    ("divergence", DIVERGENCE, ".3f"),
+    ("entropy", ENTROPY, ".2f"),
+    ("seconds", ("timing_s/step",), ".0f"),
+)
+"""What the line of a step shows, with its metrics and number of digits."""
 
 
 class Phase(NamedTuple):
@@ -111,15 +119,9 @@ def _phase(log: Path) -> int:
 
 
 def _line(step: Step, steps: int) -> str:
-    metrics = step.metrics
     if step.step == 0:
         return "held-out problems: done"
-    divergence = metrics.get(DIVERGENCE, metrics.get(KL_LOSS))
-    figures = [
-        f"step {step.step:>2}/{steps}",
-        f"reward {metrics[REWARD]:.2f}" if REWARD in metrics else "",
-        f"divergence {divergence:.3f}" if divergence is not None else "",
-        f"entropy {metrics[ENTROPY]:.2f}" if ENTROPY in metrics else "",
-        f"{metrics['timing_s/step']:.0f} s" if "timing_s/step" in metrics else "",
-    ]
-    return "   ".join(filter(None, figures))
+    figures = [f"step {step.step:>2}/{steps}"]
+    for name, metrics, form in SHOWN:
+        figures += [f"{name} {value:{form}}" for value in series([step], metrics).points.values()]
+    return "   ".join(figures)

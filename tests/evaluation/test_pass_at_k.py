@@ -4,12 +4,11 @@ from fractions import Fraction
 from itertools import combinations
 from math import comb
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frpo_verl.evaluation.pass_at_k import mean_pass_at_k, pass_at_k, pass_at_k_per_problem
+from frpo_verl.evaluation.pass_at_k import pass_at_k, pass_at_k_per_problem
 
 
 @st.composite
@@ -53,8 +52,8 @@ def test_it_is_unbiased():
 @pytest.mark.parametrize(("n", "c", "k"), [(1030, 515, 515), (10_000, 1, 100), (10_000, 37, 5000), (100_000, 3, 8)])
 def test_it_holds_where_the_binomials_leave_float64(n, c, k):
     exact = 1 - Fraction(comb(n - c, k), comb(n, k))
-    # The product of c factors, each rounded to 1.1e-16 relative, is off by at most about c times that.
-    assert pass_at_k(n, c, k) == pytest.approx(float(exact), abs=c * 3e-16)
+    # Two roundings: of the quotient and of the difference.
+    assert pass_at_k(n, c, k) == pytest.approx(float(exact), abs=2.3e-16)
 
 
 @given(problems())
@@ -94,8 +93,8 @@ def test_it_is_a_probability(problem):
         (4, 1, 5, "k = 5 and n = 4"),
         (4, 1, 0, "k = 0 and n = 4"),
         (0, 0, 1, "k = 1 and n = 0"),
-        (4, 5, 1, "c = 5 of n = 4"),
-        (4, -1, 1, "c = -1 of n = 4"),
+        (4, 5, 1, "c = 5 and n = 4"),
+        (4, -1, 1, "c = -1 and n = 4"),
     ],
 )
 def test_impossible_counts_are_refused_with_their_values(n, c, k, message):
@@ -108,20 +107,6 @@ def test_problems_may_have_different_numbers_of_samples():
     assert pass_at_k_per_problem([4, 3], [1, 2], 2) == pytest.approx([0.5, 1.0], abs=1e-15)
 
 
-def test_numpy_counts_are_taken_as_they_are():
-    assert pass_at_k_per_problem(np.array([4, 3]), np.array([1, 2]), 2) == pytest.approx([0.5, 1.0], abs=1e-15)
-
-
-def test_the_mean_gives_every_problem_the_same_weight():
-    # (1/10 + 1/1) / 2, not 2/11 over the pooled samples.
-    assert mean_pass_at_k([10, 1], [1, 1], 1) == pytest.approx(0.55, abs=1e-15)
-
-
 def test_counts_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="2 sample counts but 1 correct counts"):
         pass_at_k_per_problem([4, 4], [1], 1)
-
-
-def test_the_mean_of_no_problem_is_refused():
-    with pytest.raises(ValueError, match="at least one problem"):
-        mean_pass_at_k([], [], 1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frpo_verl.evaluation.run_log import RunLogError, Step, read_dump, read_metrics, read_validation, series
+from frpo_verl.evaluation.run_log import RunLogError, Step, read_dump, read_metrics, read_validation
 
 METRICS = b'{"step":0,"data":{"val-core/acc":0.25}}\n{"step":1,"data":{"actor/entropy":1.5,"training/epoch":0}}\n'
 
@@ -50,17 +50,11 @@ def test_lines_of_the_same_step_are_merged_and_the_later_value_wins(write):
     assert read_metrics(write(lines)) == [Step(1, {"a": 5.0}), Step(2, {"a": 1.0, "b": 2.0})]
 
 
-def test_a_null_is_a_nan_and_what_is_no_number_is_left_out(write):
+def test_a_null_is_a_nan_and_what_is_not_a_number_is_left_out(write):
     (step,) = read_metrics(write(b'{"step":1,"data":{"loss":null,"note":"text","list":[1],"flag":true}}\n'))
     assert set(step.metrics) == {"loss", "flag"}
     assert math.isnan(step.metrics["loss"])
     assert step.metrics["flag"] == 1.0
-
-
-def test_a_series_has_the_steps_that_logged_the_metric():
-    steps = [Step(1, {"a": 0.1}), Step(2, {}), Step(3, {"a": 0.3})]
-    assert series(steps, "a") == [(1, 0.1), (3, 0.3)]
-    assert series(steps, "absent") == []
 
 
 @pytest.mark.parametrize(
@@ -70,8 +64,8 @@ def test_a_series_has_the_steps_that_logged_the_metric():
         (b'{"step":1,"da', "is empty"),
         (b'{"step":1,"da\n' + METRICS, "line 1 is not JSON"),
         (b'{"step":1,"data":{}\n', "line 1 is not JSON"),
-        (METRICS + b'{"epoch":1}\n', "line 3 is no JSON object with 'step' and 'data'"),
-        (b"[1]\n", "line 1 is no JSON object"),
+        (METRICS + b'{"epoch":1}\n', "line 3 is not a JSON object with 'step' and 'data'"),
+        (b"[1]\n", "line 1 is not a JSON object"),
     ],
 )
 def test_metrics_that_cannot_be_read_are_named_in_one_sentence(write, content, message):
@@ -114,7 +108,7 @@ def test_a_rollout_with_several_outputs_counts_once(write):
     assert read_dump(write(dump(*rows), "0.jsonl")) == {"p": [1.0, 0.0]}
 
 
-def test_rows_with_a_uid_that_is_no_key_of_an_output_all_count(write):
+def test_rows_with_a_uid_that_is_not_the_key_of_an_output_all_count(write):
     rows = [{"input": "p", "score": score, "uid": "math_train_easy"} for score in (1.0, 0.0)]
     assert read_dump(write(dump(*rows), "0.jsonl")) == {"p": [1.0, 0.0]}
 
@@ -127,7 +121,7 @@ def test_another_field_can_be_the_score(write):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"input": "p", "score": 1.0}, "line 1 is no JSON object with 'input' and 'acc'"),
+        ({"input": "p", "score": 1.0}, "line 1 is not a JSON object with 'input' and 'acc'"),
         ({"input": "p", "score": 1.0, "acc": None}, "line 1: 'acc' is None, not a number"),
     ],
 )

@@ -11,7 +11,7 @@ METRICS = {"critic/score/mean": 0.25, "actor/entropy": 1.5, "timing_s/step": 30.
 
 def test_a_step_is_one_line_of_figures():
     line = progress._line(Step(3, {**METRICS, "frpo/divergence_to_ref/token_mean": 0.1234}), steps=10)
-    assert line == "step  3/10   reward 0.25   divergence 0.123   entropy 1.50   30 s"
+    assert line == "step  3/10   reward 0.25   divergence 0.123   entropy 1.50   seconds 30"
 
 
 def test_a_run_without_a_divergence_leaves_it_out():

@@ -1,15 +1,17 @@
-"""What one run learned, drawn."""
+"""Draws what runs learned: one run over its steps, or several methods next to each other."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frpo_verl.evaluation.learned import Learned, Quantity
-from frpo_verl.evaluation.report import number, small_print
+from frpo_verl.evaluation.series import bands, of_seeds
+from frpo_verl.evaluation.tables import METHODS, number, small_print
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH_PX = 1200
 PANELS_PX = 880
@@ -17,22 +19,23 @@ FOOTER_LINE_PX = 14
 FOOTER_COLUMNS = 184
 DPI = 128  # a power of two: pixels / DPI is exact, so the image has exactly the stated size
 
-# Okabe and Ito's palette, told apart under every common colour blindness.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
+PALETTE = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette, told apart under every common colour blindness."""
 
 
-def figure(run: Learned, path: Path) -> None:
-    """Draws a run over its steps: reward, held-out pass@k, divergence to the reference, entropy.
+class CannotDraw(RuntimeError):
+    """matplotlib is missing; the message is one sentence for the user."""
 
-    Args:
-        run: what the run learned.
-        path: the PNG to write, 1200 pixels wide and 880 high, plus 14 for each line of small print.
+
+def of_run(run: Learned, path: Path) -> None:
+    """Draws reward, held-out pass@k, divergence to the reference and entropy of a run over its steps.
+
+    The PNG is 1200 pixels wide and 880 high, plus 14 for each line of small print.
     """
-    from matplotlib.figure import Figure
-
     lines = [line for text in small_print(run) for line in textwrap.wrap(text, FOOTER_COLUMNS, break_on_hyphens=False)]
     height = PANELS_PX + FOOTER_LINE_PX * len(lines)
-    drawing = Figure(figsize=(WIDTH_PX / DPI, height / DPI), dpi=DPI)
+    drawing = _sheet(WIDTH_PX, height)
     # A command may hold $, which would otherwise start mathematics.
     drawing.suptitle(run.title, y=1 - 20 / height, va="top", fontsize=12, parse_math=False)
     style = {"fontsize": 5.6, "family": "monospace", "linespacing": 1.15, "color": GREY}
@@ -48,39 +51,64 @@ def figure(run: Learned, path: Path) -> None:
     drawing.savefig(path, dpi=DPI, format="png")
 
 
-def _ends(quantity: Quantity) -> str:
-    return " → ".join("-" if point is None else number(point.value) for point in (quantity.before, quantity.after))
+def of_methods(methods: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """Draws the quantities of all methods over their steps, 1500 x 480 pixels; a band is the range over the seeds."""
+    drawing = _sheet(1500, 480, layout="constrained")
+    for axes, (title, metrics) in zip(drawing.subplots(1, len(METHODS)), METHODS.items(), strict=True):
+        for (name, runs), colour in zip(methods.items(), PALETTE * len(methods), strict=False):
+            _draw_band(axes, runs, metrics, name, colour)
+        axes.set_title(title, fontsize=9.5, loc="left")
+        _frame(axes)
+        if axes.lines:
+            axes.legend(fontsize=8, frameon=False)
+    drawing.savefig(path, dpi=DPI, format="png")
 
 
-def _frame(axes: "Axes", unit: str, source: str, steps: Sequence[int]) -> None:
+def _sheet(width: int, height: int, **how: str) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise CannotDraw(f"the figure needs {error.name}: pip install matplotlib") from None
+    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, **how)
+
+
+def _frame(axes: "Axes") -> None:
     axes.set_xlabel("training step", fontsize=8)
-    axes.set_ylabel(unit, fontsize=8)
-    axes.text(1, 1.025, source, transform=axes.transAxes, ha="right", fontsize=7, color=GREY, parse_math=False)
-    padding = max(0.5, 0.04 * (max(steps) - min(steps)))
-    axes.set_xlim(min(steps) - padding, max(steps) + padding)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)
-    axes.yaxis.get_offset_text().set_fontsize(7)
     axes.tick_params(labelsize=8)
-    axes.margins(y=0.08)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _frame_of_run(axes: "Axes", unit: str, source: str, steps: Sequence[int]) -> None:
+    _frame(axes)
+    axes.set_ylabel(unit, fontsize=8)
+    axes.text(1, 1.025, source, transform=axes.transAxes, ha="right", fontsize=7, color=GREY, parse_math=False)
+    padding = max(0.5, 0.04 * (max(steps) - min(steps)))
+    axes.set_xlim(min(steps) - padding, max(steps) + padding)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)
+    axes.yaxis.get_offset_text().set_fontsize(7)
+    axes.margins(y=0.08)
+
+
 def _draw_logged(axes: "Axes", quantity: Quantity, steps: Sequence[int]) -> None:
-    _frame(axes, quantity.unit, quantity.source, steps)
+    _frame_of_run(axes, quantity.unit, quantity.source, steps)
     axes.set_title(f"{quantity.name}: {_ends(quantity)}", fontsize=9.5, loc="left", pad=16)
     _draw_points(axes, quantity, BLUE, "o", "-")
 
 
 def _draw_held_out(axes: "Axes", pass_at_1: Quantity, pass_at_8: Quantity, steps: Sequence[int]) -> None:
-    _frame(axes, pass_at_1.unit, f"held-out: {pass_at_1.source}", steps)
+    _frame_of_run(axes, pass_at_1.unit, f"held-out: {pass_at_1.source}", steps)
     axes.set_title(f"● pass@1: {_ends(pass_at_1)}", fontsize=9.5, loc="left", pad=16, color=BLUE)
     axes.set_title(f"■ pass@8: {_ends(pass_at_8)}", fontsize=9.5, loc="right", pad=16, color=VERMILLION)
     _draw_points(axes, pass_at_1, BLUE, "o", ":")
     if pass_at_8.points:
         _draw_points(axes, pass_at_8, VERMILLION, "s", ":")
     axes.set_ylim(bottom=0)
+
+
+def _ends(quantity: Quantity) -> str:
+    return " → ".join("-" if point is None else number(point.value) for point in (quantity.before, quantity.after))
 
 
 def _draw_points(axes: "Axes", quantity: Quantity, colour: str, marker: str, line: str) -> None:
@@ -102,3 +130,13 @@ def _draw_points(axes: "Axes", quantity: Quantity, colour: str, marker: str, lin
         capsize=3,
         clip_on=False,
     )
+
+
+def _draw_band(axes: "Axes", runs: Sequence[Path], metrics: Sequence[str], name: str, colour: str) -> None:
+    points = bands(of_seeds(runs, metrics))
+    if not points:
+        return
+    steps, least, mean, greatest = zip(*points, strict=True)
+    label = f"{name} ({len(runs)} seed{'s' if len(runs) > 1 else ''})"
+    axes.plot(steps, mean, color=colour, linewidth=1.6, label=label)
+    axes.fill_between(steps, least, greatest, color=colour, alpha=0.18, linewidth=0)

@@ -1,0 +1,54 @@
+"""Finds a quantity in verl's metrics, of one run or of several seeds at the steps that all of them logged."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from frpo_verl.evaluation.run_log import Step, read_metrics
+
+REWARD = ("critic/score/mean",)
+ENTROPY = ("actor/entropy",)
+# A run with FRPO logs the first, verl with this project's patches the second. The penalty in the loss logs its own
+# estimate, k3, under the policy that is being updated.
+DIVERGENCE = ("frpo/divergence_to_ref/token_mean", "actor/future_kl_penalty", "actor/kl_loss")
+"""Names of one quantity, the best first: of these, the first that a run has logged counts."""
+
+
+class Series(NamedTuple):
+    """One metric of one run: its name, and its values by step."""
+
+    metric: str
+    points: dict[int, float]
+
+
+class Band(NamedTuple):
+    """One step of several runs."""
+
+    step: int
+    least: float
+    mean: float
+    greatest: float
+
+
+def series(steps: Sequence[Step], metrics: Sequence[str]) -> Series:
+    """Returns the first of the metrics that any step logged; the first name without points where none was logged."""
+    found = (
+        Series(name, {step.step: step.metrics[name] for step in steps if name in step.metrics}) for name in metrics
+    )
+    return next((logged for logged in found if logged.points), Series(metrics[0], {}))
+
+
+def of_seeds(runs: Sequence[Path], metrics: Sequence[str]) -> dict[int, list[float]]:
+    """Returns the values of each run by step, at the steps that all runs logged; of each run, its first logged metric.
+
+    Raises `RunLogError` where a run's `metrics.jsonl` cannot be read.
+    """
+    seeds = [series(read_metrics(run / "metrics.jsonl"), metrics).points for run in runs]
+    shared = sorted(set.intersection(*map(set, seeds)))
+    return {step: [seed[step] for seed in seeds] for step in shared}
+
+
+def bands(values: Mapping[int, Sequence[float]]) -> list[Band]:
+    """Returns the range and the mean over the seeds at each step."""
+    return [Band(step, min(seeds), fmean(seeds), max(seeds)) for step, seeds in values.items()]

@@ -1,0 +1,135 @@
+"""What a run learned: its figures by hand, what is missing, its command line."""
+
+import math
+
+import pytest
+from evaluation.one_run import COMMAND, DUMPS, STEPS, run_of, write_metrics
+
+from frpo_verl.evaluation.learned import Point, parse_command, read_run
+from frpo_verl.evaluation.run_log import RunLogError, Step
+
+
+def test_the_first_and_last_points_are_before_and_after():
+    run = run_of()
+    assert (run.reward.before, run.reward.after) == (Point(1, 0.125), Point(2, 0.5))
+    assert run.pass_at_1.before == pytest.approx((0, 0.25, 0.25), abs=1e-14)
+    assert run.pass_at_8.after == Point(2, 1.0, 0.0)
+
+
+def test_a_single_measurement_has_no_after():
+    run = run_of(steps=STEPS[:2], dumps={0: DUMPS[0]})
+    assert [quantity.after for quantity in run.quantities] == [None] * 5
+
+
+def test_every_problem_weighs_the_same_whatever_its_number_of_samples():
+    # (1/10 + 1/1) / 2, not 2/11 over the pooled samples; the standard error is |1/10 - 1| / 2.
+    run = run_of(dumps={0: {"p": [1.0] + [0.0] * 9, "q": [1.0]}})
+    assert run.pass_at_1.before == pytest.approx((0, 0.55, 0.45), abs=1e-14)
+
+
+def test_the_standard_error_is_of_the_mean_over_problems():
+    # Pass@1 of 0, 0, 1 and 1: a sample deviation of sqrt(1/3) over sqrt(4).
+    run = run_of(dumps={0: {"p": [0.0], "q": [0.0], "r": [1.0], "s": [1.0]}})
+    assert run.pass_at_1.before == pytest.approx((0, 0.5, math.sqrt(1 / 12)), abs=1e-14)
+
+
+def test_the_divergence_to_the_reference_goes_before_the_estimates_of_penalties():
+    metrics = {"actor/kl_loss": 0.5, "frpo/divergence_to_ref/token_mean": 0.1, "actor/future_kl_penalty": 0.2}
+    assert run_of(steps=[Step(1, metrics)]).divergence.points == (Point(1, 0.1),)
+
+
+@pytest.mark.parametrize("metric", ["actor/kl_loss", "actor/future_kl_penalty"])
+def test_a_run_without_the_plugin_falls_back_to_its_penalty_and_says_so(metric):
+    run = run_of(steps=[Step(1, {metric: 0.0}), Step(2, {metric: 0.02})])
+    assert run.divergence.source == metric
+    assert run.divergence.points == (Point(1, 0.0), Point(2, 0.02))
+
+
+def test_a_value_that_is_not_finite_is_not_dropped():
+    run = run_of(steps=[Step(1, {"critic/score/mean": 0.5}), Step(2, {"critic/score/mean": math.nan})])
+    assert math.isnan(run.reward.after.value)
+
+
+def test_pass_at_8_needs_eight_samples_of_each_problem():
+    run = run_of(dumps={0: {"p": [1.0] * 8, "q": [0.0] * 7}})
+    assert run.pass_at_8.points == ()
+    assert run.pass_at_8.source == "needs 8 samples of each problem"
+    assert run.pass_at_1.source == "2 problems x 7 to 8 samples"
+    # (1 + 0)/2, with the standard error |1 - 0|/2.
+    assert run.pass_at_1.before == Point(0, 0.5, 0.5)
+
+
+def test_a_first_validation_with_too_few_samples_leaves_before_empty_and_keeps_after():
+    run = run_of(dumps={0: {"p": [1.0] * 7}, 2: {"p": [1.0] * 8}})
+    assert (run.pass_at_8.before, run.pass_at_8.after) == (None, Point(2, 1.0))
+    assert run.pass_at_1.before == Point(0, 1.0)
+
+
+def test_held_out_sets_of_different_sizes_are_both_named():
+    run = run_of(dumps={0: {"p": [1.0], "q": [0.0]}, 1: {"p": [1.0]}})
+    assert run.pass_at_1.source == "2 problems x 1 samples -> 1 problems x 1 samples"
+    assert run.pass_at_1.after == Point(1, 1.0, None)
+
+
+def test_a_sample_is_correct_from_the_given_score_on():
+    dumps = {0: {"p": [1.0, 0.5, 0.1, math.nan]}}
+    assert run_of(dumps=dumps, correct_at=0.5).pass_at_1.before.value == 0.5
+    assert run_of(dumps=dumps).pass_at_1.before.value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "task", "estimator", "seed"),
+    [
+        ("", "verl's default", "verl's default", "gae", "verl's default (the command sets none)"),
+        (
+            "--config-name frpo_trainer",
+            "frpo_trainer's default",
+            "frpo_trainer's default",
+            "frpo_trainer's default",
+            "frpo_trainer's default (the command sets none)",
+        ),
+        (
+            "--config-name=frpo_trainer algorithm.adv_estimator=rloo +algorithm.kl_mode=future data.seed=1",
+            "frpo_trainer's default",
+            "frpo_trainer's default",
+            "rloo + future KL",
+            "data.seed=1",
+        ),
+        (
+            "actor_rollout_ref.model.path=models/tiny \\\n "
+            "data.val_files=\"['a/math500.parquet','gsm8k/test.parquet']\" "
+            "++actor_rollout_ref.actor.data_loader_seed=3 data.seed=1",
+            "tiny",
+            "math500, gsm8k",
+            "gae",
+            "actor_rollout_ref.actor.data_loader_seed=3, data.seed=1",
+        ),
+        ("data.train_files=test.parquet", "verl's default", "test", "gae", "verl's default (the command sets none)"),
+    ],
+)
+def test_the_command_says_model_task_estimator_and_seed(words, model, task, estimator, seed):
+    command = parse_command(f"python -m verl.trainer.main_ppo {words}")
+    assert command[1:] == (model, task, estimator, seed)
+
+
+def test_a_continued_command_is_shown_on_one_line():
+    assert parse_command("python \\\n  -m verl \\\n  a=1\n").text == "python -m verl a=1"
+
+
+def test_a_command_with_open_quotes_is_refused():
+    with pytest.raises(RunLogError, match="not a shell command line"):
+        parse_command("python 'open")
+
+
+def test_a_run_without_validation_is_still_a_run(tmp_path):
+    write_metrics(tmp_path, STEPS)
+    (tmp_path / "command.txt").write_text(COMMAND)
+    run = read_run(tmp_path)
+    assert run.pass_at_1.before is None
+    assert run.reward.after == Point(2, 0.5)
+
+
+def test_a_directory_without_a_run_is_refused_with_what_is_missing(tmp_path):
+    with pytest.raises(RunLogError) as refused:
+        read_run(tmp_path)
+    assert str(refused.value) == f"{tmp_path} does not hold a run: metrics.jsonl and command.txt missing."
