@@ -21,35 +21,13 @@ LAYERS = {
     "advantage": {"checks", "divergences", "masking", "rows"},
     "losses": {"checks", "divergences", "masking"},
     "evaluation": set(),
-    "gym": set(),
-    "rewards": {"gym"},
-    "quickstart": {"evaluation", "gym", "rewards"},
-    "data": {"gym", "rewards", "__version__"},
-    # Says what can be said before Ray starts, and changes nothing.
-    "preflight": {"advantage", "checks", "divergences", "masking", "losses", "__version__"},
-    "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows", "__version__"},
-    "trainers": {"losses", "preflight", "verl_plugin"},
-    "doctor": {"divergences", "preflight", "verl_plugin", "__version__"},
-    "plan": {"doctor", "preflight"},
-    "cli": {"data", "doctor", "plan", "evaluation", "quickstart"},
-    "__main__": {"cli"},
-}
-CORE = {"torch", "jaxtyping", "numpy", "numba"}
-
-# Each layer and the layers of this package that it may import, beside itself.
-LAYERS = {
-    "checks": set(),
-    "rows": set(),
-    "masking": {"rows"},
-    "divergences": {"checks", "masking"},
-    "advantage": {"checks", "divergences", "masking", "rows"},
-    "evaluation": set(),
     "rewards": set(),
     "quickstart": {"evaluation", "rewards"},
     "data": {"rewards", "__version__"},
     # Says what can be said before Ray starts, and changes nothing.
-    "preflight": {"advantage", "checks", "divergences", "masking", "__version__"},
-    "verl_plugin": {"advantage", "checks", "divergences", "masking", "preflight", "rows", "__version__"},
+    "preflight": {"advantage", "checks", "divergences", "losses", "masking", "__version__"},
+    "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows", "__version__"},
+    "trainers": {"losses", "preflight", "verl_plugin"},
     "doctor": {"divergences", "preflight", "verl_plugin", "__version__"},
     "plan": {"doctor", "preflight"},
     "cli": {"data", "doctor", "evaluation", "plan", "quickstart"},
