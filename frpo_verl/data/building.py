@@ -2,24 +2,20 @@
 
 import errno
 import importlib.util
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from frpo_verl import __version__
-from frpo_verl.data import catalogue, dedup, gym_tasks, leakage, problem, sources, spool, table
+from frpo_verl.data import catalogue, dedup, gym_tasks, leakage, reading, table
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
-from frpo_verl.data.folder import locked
 from frpo_verl.data.gym_tasks import Draw
-from frpo_verl.data.source import Source
+from frpo_verl.data.problem import Problem, Source
 
 OUTPUT = Path("~/data/frpo")
-
-_ROW_BYTES = 4096
-"""A long problem, as JSON on the way and as parquet; for looking at the disk beforehand."""
 
 
 class Built(NamedTuple):
@@ -30,11 +26,10 @@ class Built(NamedTuple):
         split: `train` or `test`.
         rows: how many it has.
         sha256: of its rows, see `table.checksum`.
-        dropped: rows of the source that it does not have, by reason.
+        dropped: how many rows of the source were left out, by reason.
         reused: it was there already, whole and from the same source.
-        resumed: rows of the source that a killed process had done.
-        remark: what should be known about it, or empty.
-        taken: rows that were taken out of train sets that were there already, as they are in this test set.
+        remark: a warning about it, or empty.
+        taken: how many of its problems were removed from train sets that were there already, by train set.
     """
 
     path: Path
@@ -43,9 +38,22 @@ class Built(NamedTuple):
     sha256: str
     dropped: dict[str, int]
     reused: bool = False
-    resumed: int = 0
     remark: str = ""
     taken: dict[str, int] = {}
+
+
+class Selected(NamedTuple):
+    """The problems of a source that go into a file.
+
+    Attributes:
+        read: how many rows were read.
+        kept: the problems, each with its row's number from 0.
+        dropped: how many rows were left out, by reason.
+    """
+
+    read: int
+    kept: list[tuple[int, Problem]]
+    dropped: Counter[str]
 
 
 def build(
@@ -58,15 +66,15 @@ def build(
 ) -> list[Built]:
     """Turns a set of problems into verl's parquet files.
 
-    Train rows are each there once, and never there if a test set of the folder has the problem, whichever was built
-    first. Killed, it goes on from where it was when it is called again in the same way.
+    A train file has each problem once, and none that a test set of the folder has, whichever was built first. A file
+    that is there from the same source is kept.
 
     Args:
         name: of a set, of a part of it, or `reasoning_gym:<task>`.
         output: the folder to write into; made if absent.
         source: a file, a folder laid out like the repository, or a repository of the hub; None for the set's own.
         limit: stop after so many problems a file; None for all.
-        draw: what reasoning-gym is asked for; None for `Draw()`; not used by other sets.
+        draw: how reasoning-gym draws; None for `Draw()`; not used by other sets.
 
     Returns:
         The files, test sets first.
@@ -75,25 +83,23 @@ def build(
         DataError: what, the value, the fix.
     """
     chosen = gym_tasks.parts(name) if name.startswith(GYM) else catalogue.parts(name)
+    _refuse_options(name, chosen, source, limit)
+    for package in ("pyarrow", "datasets", "filelock", "tqdm"):
+        if importlib.util.find_spec(package) is None:
+            raise DataError(f"{package} is not installed; pip install 'frpo-verl[data]'")
+    folder = _writable(Path(output).expanduser())
+    sources = [reading.find(part, source) if part.hubs else gym_tasks.find(part, draw or Draw()) for part in chosen]
+    return [_build(name, part, folder, each, limit) for part, each in zip(chosen, sources, strict=True)]
+
+
+def _refuse_options(name: str, chosen: tuple[Part, ...], source: str | None, limit: int | None) -> None:
     if source is not None and not chosen[0].hubs:
-        raise DataError(f"{name} with --source {source}: it is made on the spot; leave --source out")
+        raise DataError(f"{name} with --source {source}: reasoning-gym generates it; leave --source out")
     if source is not None and len(chosen) > 1 and Path(source).expanduser().is_file():
         names = " or ".join(part.name for part in chosen)
         raise DataError(f"{name} with --source {source}: it is {len(chosen)} sets, not one; name {names}")
     if limit is not None and limit < 1:
         raise DataError(f"--limit {limit}: it must be 1 or more; leave it out for everything")
-    for package in ("pyarrow", "datasets", "tqdm"):
-        if importlib.util.find_spec(package) is None:
-            raise DataError(f"{package} is not installed; pip install 'frpo-verl[data]'")
-    folder = _writable(Path(output).expanduser())
-    opened = [_source(part, source, draw or Draw()) for part in chosen]
-    return [_build(name, part, folder, each, limit) for part, each in zip(chosen, opened, strict=True)]
-
-
-def _source(part: Part, source: str | None, draw: Draw) -> Source:
-    if part.hubs:
-        return sources.find(part, source)
-    return gym_tasks.find(part.data_source.partition("/")[2], part.split, draw)
 
 
 def _writable(folder: Path) -> Path:
@@ -109,23 +115,80 @@ def _writable(folder: Path) -> Path:
 def _build(name: str, part: Part, folder: Path, source: Source, limit: int | None) -> Built:
     path, header = folder / f"{part.name}.parquet", {"source": source.identity, "limit": limit}
     try:
-        if (done := _reused(path, header)) is not None:
-            return done
-        _refuse_a_part_for_the_whole(path, limit)
-        _room(folder, part, source, limit)
-        source.connect()
-        with spool.opened(folder / f"{part.name}.unfinished", header, unique=not _benchmark(part)) as work:
-            _convert(part, source, limit, work)
-            built = _finish(name, part, path, header, work, source)
-            # Before another process can open it.
-            (folder / f"{part.name}.unfinished").unlink(missing_ok=True)
-        return built
+        with table.locked(folder):
+            return _reused(path, header) or _made(name, part, path, header, source)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
+        raise DataError(f"{folder}: the disk is full; make room, and run the same command again") from None
+
+
+def _reused(path: Path, header: dict[str, Any]) -> Built | None:
+    """Returns the file if it is whole and from the same source; nothing is read from there."""
+    if _there(path, header) is None:
+        return None
+    # A killed process may have left a test set whose problems are still in the train sets.
+    taken = leakage.clean(path.parent)
+    there = _there(path, header)
+    return there._replace(taken=taken) if there.split == "test" else there
+
+
+def _there(path: Path, header: dict[str, Any]) -> Built | None:
+    known = table.read_manifest(path)
+    if known is None or known["header"] != header or table.checksum(path) != (known["rows"], known["sha256"]):
+        return None
+    return Built(path, known["split"], known["rows"], known["sha256"], known["dropped"], reused=True)
+
+
+def _made(name: str, part: Part, path: Path, header: dict[str, Any], source: Source) -> Built:
+    limit = header["limit"]
+    _refuse_a_part_for_the_whole(path, limit)
+    read, kept, dropped = _selected(part, source, limit)
+    rows = (table.row(part, index, each) for index, each in kept)
+    if part.split == "train":
+        rows = leakage.without(rows, leakage.tests(path.parent), dropped)
+    count, sha256 = table.write(rows, path)
+    manifest = {"name": name, "split": part.split, "rows": count, "sha256": sha256, "dropped": dropped}
+    table.write_manifest(path, manifest | {"header": header, "frpo_verl": __version__})
+    taken = leakage.clean(path.parent) if part.split == "test" else {}
+    return Built(path, part.split, count, sha256, dropped, False, _remark(part, limit, sha256), taken)
+
+
+def _selected(part: Part, source: Source, limit: int | None) -> Selected:
+    """Selects the problems of a source, and refuses a source of another size than the set."""
+    found = _select(part, source.problems(), limit)
+    if not found.kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.dropped.items())
+        fix = f"check its content ({reasons})" if part.hubs else "raise --size, or change --held-out"
+        raise DataError(f"{part.name}: none of the {found.read} rows of {source.place} is left; {fix}")
+    if limit is None and part.rows not in (None, found.read):
         raise DataError(
-            f"{folder}: the disk is full; what was converted is kept: make room, and give the same command again"
-        ) from None
+            f"{part.name}: {source.place} has {found.read} rows and the set has {part.rows}; give the whole set "
+            f"({catalogue.address(part.hubs[0])}), or --limit {found.read} for a part of it"
+        )
+    return found
+
+
+def _select(part: Part, problems: Iterable[Problem | None], limit: int | None) -> Selected:
+    from tqdm import tqdm
+
+    seen, kept, dropped, read = dedup.Seen(), [], Counter(), 0
+    # Others report figures on exactly these rows.
+    benchmark = part.split == "test" and part.rows is not None
+    for read, each in enumerate(tqdm(problems, desc=part.name, total=part.rows, unit=" rows", disable=None), 1):
+        if each is None:
+            continue
+        reason = part.reason(each)
+        if reason is None and not benchmark and seen.again(each.text, each.answer):
+            reason = "duplicate"
+        if reason is None:
+            kept.append((read - 1, each))
+        else:
+            dropped[reason] += 1
+        if len(kept) == limit:
+            break
+    certain = [(index, each) for index, each in kept if not seen.contradictory(each.text)]
+    return Selected(read, certain, dropped + Counter({"two answers": len(kept) - len(certain)}))
 
 
 def _refuse_a_part_for_the_whole(path: Path, limit: int | None) -> None:
@@ -137,103 +200,10 @@ def _refuse_a_part_for_the_whole(path: Path, limit: int | None) -> None:
         )
 
 
-def _benchmark(part: Part) -> bool:
-    """Whether others report figures on exactly these rows, so that none may be dropped."""
-    return part.split == "test" and part.rows is not None
-
-
-def _reused(path: Path, header: dict[str, Any]) -> Built | None:
-    if table.read_manifest(path) is None:
-        return None
-    with locked(path.parent):
-        if _done(path, header) is None:
-            return None
-        # A process that was killed may have left a test set that was not taken out of the train sets yet.
-        taken = leakage.clean(path.parent)
-        done = _done(path, header)
-        return done._replace(taken=taken) if done.split == "test" else done
-
-
-def _done(path: Path, header: dict[str, Any]) -> Built | None:
-    manifest = table.read_manifest(path)
-    if manifest is None or manifest["header"] != header:
-        return None
-    if table.checksum(path) != (manifest["rows"], manifest["sha256"]):
-        return None
-    return Built(path, manifest["split"], manifest["rows"], manifest["sha256"], manifest["dropped"], reused=True)
-
-
-def _room(folder: Path, part: Part, source: Source, limit: int | None) -> None:
-    rows = min(limit or 1 << 62, source.total or part.rows or 100_000)
-    needed = min(3 * source.size or 1 << 62, rows * _ROW_BYTES)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise DataError(
-            f"--output {folder}: {free / 2**20:.0f} MiB are free there and {part.name} may need "
-            f"{needed / 2**20:.0f} MiB on the way; make room, or choose another folder"
-        )
-
-
-def _convert(part: Part, source: Source, limit: int | None, work: spool.Spool) -> None:
-    from tqdm import tqdm
-
-    rows = source.rows(work.read)
-    with tqdm(desc=part.name, total=source.total, initial=work.read, unit=" rows", disable=None) as bar:
-        while limit is None or work.kept < limit:
-            row = next(rows, None)
-            if row is None:
-                return
-            where = f"{source.place}, row {work.read + 1}"
-            if part.hubs:
-                found = problem.read(row, part.columns, where)
-            else:
-                found = gym_tasks.read(row, part.data_source.partition("/")[2], work.read, where)
-            work.add(found, part.reason(found) if found is not None and part.reason else None)
-            bar.update()
-
-
-def _finish(name: str, part: Part, path: Path, header: dict[str, Any], work: spool.Spool, source: Source) -> Built:
-    if part.rows not in (None, work.read) and header["limit"] is None:
-        raise DataError(
-            f"{part.name}: {source.place} has {work.read} rows and the set has {part.rows}; give the whole set "
-            f"({catalogue.address(part.hubs[0])}), or --limit {work.read} for a part of it"
-        )
-    if not work.kept:
-        dropped = ", ".join(f"{count} {reason}" for reason, count in work.dropped.items())
-        fix = f"look at what it holds ({dropped})" if part.hubs else "raise --size, or change --held-out"
-        raise DataError(f"{part.name}: none of the {work.read} rows of {source.place} is left; {fix}")
-    with locked(path.parent):
-        return _write(name, part, path, header, work)
-
-
-def _write(name: str, part: Part, path: Path, header: dict[str, Any], work: spool.Spool) -> Built:
-    table.sweep(path.parent)
-    dropped = dict(work.dropped)
-    rows = _rows(part, work, dropped)
-    if part.split == "train":
-        rows = leakage.without(rows, leakage.tests(path.parent), dropped)
-    count, sha256 = table.write(rows, path)
-    table.write_manifest(
-        path,
-        {"name": name, "split": part.split, "rows": count, "sha256": sha256, "dropped": dropped, "header": header,
-         "frpo_verl": __version__},
-    )  # fmt: skip
-    taken = leakage.clean(path.parent) if part.split == "test" else {}
-    return Built(path, part.split, count, sha256, dropped, False, work.resumed, _remark(part, header, sha256), taken)
-
-
-def _rows(part: Part, work: spool.Spool, dropped: dict[str, int]) -> Iterator[table.Row]:
-    for index, each in work.problems():
-        if work.contradictory and dedup.key(each.text) in work.contradictory:
-            dropped["two answers"] = dropped.get("two answers", 0) + 1
-        else:
-            yield table.row(part, index, each)
-
-
-def _remark(part: Part, header: dict[str, Any], sha256: str) -> str:
-    if part.sha256 in (None, sha256) or header["limit"] is not None:
+def _remark(part: Part, limit: int | None, sha256: str) -> str:
+    if part.sha256 in (None, sha256) or limit is not None:
         return ""
     return (
-        f"the rows are not the known ones of {part.hubs[0].repository} (sha256 {part.sha256[:12]}…): look at what "
+        f"the rows are not the known ones of {part.hubs[0].repository} (sha256 {part.sha256[:12]}…): check what "
         "differs before you compare figures with published ones"
     )

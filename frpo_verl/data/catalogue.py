@@ -1,4 +1,4 @@
-"""The sets of problems: where each one is, which columns it has, and how many rows."""
+"""Lists the sets of problems: where each one is, which columns it has, and how many rows."""
 
 import difflib
 import re
@@ -30,12 +30,12 @@ class Part(NamedTuple):
     Attributes:
         name: of the file, without `.parquet`.
         split: `train`, whose rows are deduplicated and kept apart from every test set, or `test`, which is kept whole.
-        data_source: what verl hands to the reward and puts into the names of its validation metrics.
+        data_source: verl hands it to the reward and puts it into the names of its validation metrics.
         hubs: where the hub has it; the first one is the default.
         columns: of the source's rows.
-        rows: how many the source has, where that is known.
-        sha256: of the rows, where it is known; other mirrors may have other identifiers.
-        reason: why a problem is left out, or None; without it none is.
+        rows: how many the source has, if that is known.
+        sha256: of the rows, if it is known; other mirrors may have other identifiers.
+        reason: returns the reason to leave a problem out, or None.
     """
 
     name: str
@@ -45,18 +45,11 @@ class Part(NamedTuple):
     columns: Columns = Columns()
     rows: int | None = None
     sha256: str | None = None
-    reason: Callable[[Problem], str | None] | None = None
+    reason: Callable[[Problem], str | None] = lambda problem: None
 
 
 def address(hub: Hub) -> str:
-    """Where a browser finds a repository.
-
-    Args:
-        hub: the place.
-
-    Returns:
-        Its address.
-    """
+    """Returns the address at which a browser finds a repository."""
     return f"https://huggingface.co/datasets/{hub.repository}"
 
 
@@ -69,45 +62,23 @@ _HAN = re.compile("[\N{CJK UNIFIED IDEOGRAPH-3400}-\N{CJK UNIFIED IDEOGRAPH-4DBF
 
 
 def dapo_text(value: Any, row: Mapping[str, Any]) -> str:
-    """A problem of DAPO-Math-17k without the instructions that the original wraps around it.
-
-    Args:
-        value: the original's chat, or the text of the processed version.
-        row: not used.
-
-    Returns:
-        The problem's text.
-    """
+    """Removes the instructions that the original of DAPO-Math-17k, whose problems are chats, puts around a problem."""
     text = value[-1]["content"] if isinstance(value, list | tuple) else str(value or "")
     return _DAPO_AFTER.sub("", _DAPO_BEFORE.sub("", text, count=1))
 
 
 def olympiad_text(value: Any, row: Mapping[str, Any]) -> str:
-    """A problem of OlympiadBench behind its context, where it has one.
-
-    Args:
-        value: the question.
-        row: of which `context` is read.
-
-    Returns:
-        The problem's text.
-    """
+    """Puts the context of a problem of OlympiadBench, if it has one, before the question."""
     return "\n".join(str(part).strip() for part in (row.get("context"), value) if part)
 
 
 def dropped_by_filter(problem: Problem) -> str | None:
-    """Why the filter of DAPO-Math-17k leaves a problem out.
+    """Returns the reason to leave out a problem of DAPO-Math-17k, else None.
 
     The paper trains on "about 12k" of its 17k problems and does not print how they were chosen. What is public: the set
     has about 17,400 different problems (1.79 million rows), of which 14,116 are English by the count of
     open-r1/DAPO-Math-17k-Processed. This keeps the English ones with a whole number as the answer; problems that are
     listed with two answers and those of the test sets go too. That is nearer 14k than 12k.
-
-    Args:
-        problem: to be judged.
-
-    Returns:
-        What it is counted under, or None if it stays.
     """
     if _HAN.search(problem.text):
         return "not English"
@@ -192,17 +163,7 @@ GYM = "reasoning_gym:"
 
 
 def parts(name: str) -> tuple[Part, ...]:
-    """The parquet files that a name stands for.
-
-    Args:
-        name: of a set, or of one part of it.
-
-    Returns:
-        One or more.
-
-    Raises:
-        DataError: there is no such set; with the nearest one.
-    """
+    """Returns the parquet files of a set, or one part of it by its own name; a DataError names the nearest set."""
     known = {part.name: (part,) for parts in SETS.values() for part in parts} | SETS
     if name in known:
         return known[name]

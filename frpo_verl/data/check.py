@@ -1,27 +1,19 @@
-"""Whether the parquet files of a folder are what their manifests say, and apart from each other."""
+"""Checks the parquet files of a folder against their manifests, and its train sets against its test sets."""
 
 import os
 from contextlib import nullcontext
 from pathlib import Path
 
 from frpo_verl.data import leakage, table
-from frpo_verl.data.folder import locked
 
 
 def verify(folder: str | Path) -> list[str]:
-    """Checks every parquet file of a folder that has a manifest, and train sets against test sets.
-
-    Args:
-        folder: where `build` wrote to.
-
-    Returns:
-        One sentence for each thing that is wrong; none if all is well.
-    """
+    """Returns one sentence for each fault of the files in a folder that `build` wrote to; none if all is well."""
     folder = Path(folder).expanduser()
     if not any(folder.glob("*.manifest.json")):
         return [f"{folder}: no set of problems was built there; frpo-verl data NAME --output {folder} builds one"]
-    # Where this process may not write, it can check what others have built all the same.
-    with locked(folder) if os.access(folder, os.W_OK) else nullcontext():
+    # A process that may not write here can still check what others have built.
+    with table.locked(folder) if os.access(folder, os.W_OK) else nullcontext():
         return _changed(folder) or _leaked(folder)
 
 
@@ -42,7 +34,7 @@ def _changed(folder: Path) -> list[str]:
 
 def _leaked(folder: Path) -> list[str]:
     return [
-        f"{folder / train}.parquet: {sum(counts.values())} of its problems are {' and '.join(counts)}; build that "
-        f"test set again, which takes them out"
+        f"{folder / train}.parquet: {counts.total()} of its problems are {' and '.join(counts)}; build that test set "
+        "again, which removes them"
         for train, counts in leakage.found(folder).items()
     ]

@@ -1,9 +1,9 @@
-r"""When two problems are the same one.
+r"""Recognises problems that are the same.
 
-What is typeset or punctuated differently is the same: white space, the case of words, `$`, `\(`, `\[`, spaces of LaTeX,
-`\left` and `\right`, `\dfrac`, full stops and quotation marks. What changes the mathematics is kept: operators,
-brackets, primes, exponents, the ends of a matrix' rows, the case of single letters and of LaTeX's commands, and what
-stands between two digits, if only a space.
+Differences of typesetting and punctuation do not count: white space, the case of words, `$`, `\(`, `\[`, spaces of
+LaTeX, `\left` and `\right`, `\dfrac`, full stops and quotation marks. Differences of mathematics do: operators,
+brackets, primes, exponents, the ends of a matrix' rows, the case of single letters and of LaTeX's commands, and
+whatever stands between two digits, even a space.
 """
 
 import hashlib
@@ -31,14 +31,7 @@ _PUNCTUATION = re.compile(r"(?<![0-9.,;:])[.,;:]+|(?<![.,;:])[.,;:]+(?![0-9.,;:]
 
 
 def normalise(problem: str) -> str:
-    """The text of a problem without what does not change it.
-
-    Args:
-        problem: its text.
-
-    Returns:
-        A text for comparing, not for reading.
-    """
+    """Removes from a problem's text what does not change the problem; the result is for comparing, not for reading."""
     # Before NFKC, which makes plain digits of them.
     text = _SUBSCRIPT.sub(r"_{\g<0>}", _SUPERSCRIPT.sub(r"^{\g<0>}", problem))
     text = unicodedata.normalize("NFKC", text).translate(_PRIMES)
@@ -46,21 +39,37 @@ def normalise(problem: str) -> str:
     text = _TYPESETTING.sub(r" \1 ", _THOUSANDS.sub("", text))
     text = _BETWEEN_LETTERS.sub("", _FRACTION.sub(r"\\frac", text))
     text = _WORD.sub(lambda word: word[0].casefold() if word[1] else word[0], text)
-    # With its white space in one piece: what is at either end of a space then stands beside it.
+    # Of several spaces in a row one stays: each is then next to what it separates.
     text = _SPACE.sub("", " ".join(_NO_WHOLE_PART.sub("0.", text).split()))
     return _PUNCTUATION.sub("", text)
 
 
 def key(problem: str) -> int:
-    """A number for a problem; equal for equal problems.
+    """Returns a hash of the normalised text, the same in every process.
 
-    64 bits: among a million different problems, two share a number with probability 3e-8.
-
-    Args:
-        problem: its text.
-
-    Returns:
-        A hash of the normalised text, the same in every process.
+    64 bits: among a million different problems, two share a key with probability 3e-8.
     """
     digest = hashlib.blake2b(normalise(problem).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")
+
+
+class Seen:
+    """Remembers problems, to find those that come again and those that come with two answers."""
+
+    def __init__(self) -> None:
+        self._answers: dict[int, str] = {}
+        self._contradictory: set[int] = set()
+
+    def again(self, problem: str, answer: str) -> bool:
+        """Remembers a problem, and returns True if it came before."""
+        number = key(problem)
+        if number not in self._answers:
+            self._answers[number] = answer
+            return False
+        if self._answers[number] != answer:
+            self._contradictory.add(number)
+        return True
+
+    def contradictory(self, problem: str) -> bool:
+        """Returns True if the problem came with two answers."""
+        return bool(self._contradictory) and key(problem) in self._contradictory

@@ -1,4 +1,4 @@
-"""What keeps a set of problems from being built."""
+"""The error of a set of problems that cannot be built."""
 
 
 class DataError(ValueError):

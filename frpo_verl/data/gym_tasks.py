@@ -1,29 +1,28 @@
-"""Problems that reasoning-gym makes on the spot, in a train and a held-out part."""
+"""Draws problems from reasoning-gym's tasks and splits them into a train and a held-out part."""
 
 import difflib
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from frpo_verl.data import dedup
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
-from frpo_verl.data.problem import Problem
-from frpo_verl.data.source import Row, Source
+from frpo_verl.data.problem import Problem, Source
 from frpo_verl.rewards.box import LONGEST_OF_A_TASK
 
 
 class Draw(NamedTuple):
-    """What reasoning-gym is asked for.
+    """How problems are drawn from a task.
 
     Attributes:
-        size: how many problems are drawn; fewer are kept, as none is kept twice.
-        seed: of reasoning-gym, for which draws of neighbouring seeds are nearly the same ones, shifted.
-        held_out: share of the different problems that go to the test part, between 0 and 1. Which ones does not depend
-            on size and seed.
+        size: how many are drawn; fewer are kept, since none is kept twice.
+        seed: reasoning-gym's; neighbouring seeds draw nearly the same problems, shifted by one.
+        held_out: share of the different problems that go to the test part, between 0 and 1. Which ones depends on
+            neither size nor seed.
     """
 
     size: int = 10_000
@@ -32,14 +31,7 @@ class Draw(NamedTuple):
 
 
 def parts(name: str) -> tuple[Part, Part]:
-    """The two parquet files of a task.
-
-    Args:
-        name: `reasoning_gym:<task>`.
-
-    Returns:
-        The test part and the train part.
-    """
+    """Returns the test part and the train part of `reasoning_gym:<task>`."""
     task = name.removeprefix(GYM)
     return tuple(
         Part(f"reasoning_gym_{task}_{split}", split, f"reasoning_gym/{task}", (), reason=too_long)
@@ -48,32 +40,15 @@ def parts(name: str) -> tuple[Part, Part]:
 
 
 def too_long(problem: Problem) -> str | None:
-    """Why an entry is left out.
-
-    Args:
-        problem: to be judged.
-
-    Returns:
-        What it is counted under, or None if it stays.
-    """
-    longer = len(problem.answer) > LONGEST_OF_A_TASK
-    return f"answer longer than {LONGEST_OF_A_TASK:,} characters" if longer else None
+    """Returns the reason to leave out a problem whose answer is longer than the reward reads, else None."""
+    if len(problem.answer) <= LONGEST_OF_A_TASK:
+        return None
+    return f"answer longer than {LONGEST_OF_A_TASK:,} characters"
 
 
-def find(task: str, split: str, draw: Draw) -> Source:
-    """Sets up a task.
-
-    Args:
-        task: reasoning-gym's name.
-        split: `train` or `test`.
-        draw: what to ask for.
-
-    Returns:
-        The source of one part.
-
-    Raises:
-        DataError: there is no such task, or it cannot be drawn from as asked.
-    """
+def find(part: Part, draw: Draw) -> Source:
+    """Sets up the task of a part; a DataError says that there is no such task, or that it cannot be drawn from."""
+    task = part.data_source.partition("/")[2]
     if draw.size < 1 or not 0 < draw.held_out < 1:
         raise DataError(
             f"--size {draw.size} --held-out {draw.held_out:g}: the size must be 1 or more and the held-out share "
@@ -81,6 +56,13 @@ def find(task: str, split: str, draw: Draw) -> Source:
         )
     if importlib.util.find_spec("reasoning_gym") is None:
         raise DataError(f"{GYM}{task}: reasoning-gym is not installed; pip install reasoning-gym==0.1.25")
+    entries = _entries(task, draw)
+    identity = {"task": task, **draw._asdict(), "reasoning_gym": importlib.metadata.version("reasoning-gym")}
+    place = f"reasoning-gym's {task}"
+    return Source(place, identity, partial(_problems, entries, part.split, task, draw, place))
+
+
+def _entries(task: str, draw: Draw) -> Any:
     from frpo_verl.rewards import gym
 
     package = gym.load()
@@ -90,19 +72,18 @@ def find(task: str, split: str, draw: Draw) -> Source:
         hint = f"did you mean {GYM}{near[0]}?" if near else f"it has {', '.join(sorted(tasks))}"
         raise DataError(f"{GYM}{task}: reasoning-gym has no such task; {hint}")
     try:
-        problems = package.create_dataset(task, size=draw.size, seed=draw.seed)
-        problems[0]
+        entries = package.create_dataset(task, size=draw.size, seed=draw.seed)
+        entries[0]
     # Each task checks its own settings in its own way.
     except Exception as error:
         raise DataError(f"{GYM}{task}: reasoning-gym cannot draw from it as it is ({error}); choose another") from None
-    identity = {"task": task, **draw._asdict(), "reasoning_gym": importlib.metadata.version("reasoning-gym")}
-    return Source(identity, partial(_rows, problems, draw, split), draw.size, 0, f"reasoning-gym's {task}")
+    return entries
 
 
-def _rows(problems: Any, draw: Draw, split: str, start: int) -> Iterator[Row]:
-    for index in range(start, draw.size):
-        entry = problems[index]
-        yield entry if _split(entry["question"], draw) == split else {}
+def _problems(entries: Any, split: str, task: str, draw: Draw, place: str) -> Iterator[Problem | None]:
+    for index in range(draw.size):
+        entry = entries[index]
+        yield _read(entry, task, index, place) if _split(entry["question"], draw) == split else None
 
 
 def _split(question: str, draw: Draw) -> str:
@@ -111,23 +92,8 @@ def _split(question: str, draw: Draw) -> str:
     return "test" if dedup.key(question) < draw.held_out * 2**64 else "train"
 
 
-def read(row: Row, task: str, index: int, where: str) -> Problem | None:
-    """Reads an entry so that reasoning-gym's verifier can score it from the parquet file.
-
-    Args:
-        row: the entry, or nothing where it belongs to the other part.
-        task: its task.
-        index: its number.
-        where: the row, for messages.
-
-    Returns:
-        The problem, or None if it belongs to the other part.
-
-    Raises:
-        DataError: the verifier would not know the entry again.
-    """
-    if not row:
-        return None
+def _read(row: Mapping[str, Any], task: str, index: int, place: str) -> Problem:
+    """Reads an entry so that reasoning-gym's verifier can score it from the parquet file."""
     from frpo_verl.rewards import gym
 
     score = gym.load().get_score_answer_fn(task)
@@ -140,7 +106,7 @@ def read(row: Row, task: str, index: int, where: str) -> Problem | None:
         same = False
     if not same:
         raise DataError(
-            f"{where}: its verifier needs Python objects that a parquet file cannot hold, so no answer could be "
-            "scored; choose another task"
+            f"{place}, row {index + 1}: its verifier needs Python objects that a parquet file cannot hold, so no "
+            "answer could be scored; choose another task"
         )
     return Problem(row["question"], "" if row["answer"] is None else str(row["answer"]), str(index), task, entry)

@@ -1,17 +1,20 @@
-"""A problem, and how one is read from a row of a source."""
+"""Describes a problem and reads it from a row of a source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from frpo_verl.data import gold
 from frpo_verl.data.errors import DataError
+
+_EXACT = 2**53
+"""Up to here a float keeps every digit of a whole number; readers of JSON round longer ones without a word."""
 
 
 class Problem(NamedTuple):
     """A problem with its answer.
 
     Attributes:
-        text: what is asked.
+        text: the question.
         answer: LaTeX without delimiters; empty where a verifier needs none.
         id: the source's own name for it, or empty.
         task: reasoning-gym's name of the task, or None.
@@ -25,15 +28,29 @@ class Problem(NamedTuple):
     entry: str | None = None
 
 
+class Source(NamedTuple):
+    """Problems that are not read yet.
+
+    Attributes:
+        place: names the source in messages.
+        identity: JSON that stays equal while the rows stay the same.
+        problems: reads one problem per row, None for a row that belongs to another part of the set.
+    """
+
+    place: str
+    identity: dict[str, Any]
+    problems: Callable[[], Iterator[Problem | None]]
+
+
 class Columns(NamedTuple):
-    """Where a row has what; of several names the first one that the row has counts, whatever its case.
+    """Where a row keeps its parts; the first of several names that the row has counts, in any case of letters.
 
     Attributes:
         text: names of the problem's column; a dot steps into a struct.
         answer: names of the answer's column.
         id: names of the identifier's column, which may be missing.
-        read_text: makes the problem's text of the column's value.
-        read_answer: makes the answer of the column's value.
+        read_text: turns the column's value into the problem's text.
+        read_answer: turns the column's value into the answer.
     """
 
     text: tuple[str, ...] = ("problem", "question")
@@ -44,42 +61,30 @@ class Columns(NamedTuple):
 
 
 def read(row: Mapping[str, Any], columns: Columns, where: str) -> Problem:
-    """Reads a row.
-
-    Args:
-        row: what the source has.
-        columns: where it stands.
-        where: the row, for messages.
-
-    Returns:
-        The problem.
-
-    Raises:
-        DataError: a column is missing, or what stands there is empty.
-    """
+    """Reads a row; `where` names it in a DataError if a column is missing, empty or damaged."""
     text = columns.read_text(_value(row, columns.text, "problem", where), row).strip()
-    answer = columns.read_answer(_value(row, columns.answer, "answer", where))
+    raw = _value(row, columns.answer, "answer", where)
+    if isinstance(raw, float) and abs(raw) >= _EXACT:
+        raise DataError(f"{where}: the answer {raw:g} has lost digits as a number; write it as text, in quotes")
+    answer = columns.read_answer(raw)
     for name, value in (("problem", text), ("answer", answer)):
         if not value:
-            raise DataError(f"{where}: the {name} is empty; fill it in, or take the row out")
+            raise DataError(f"{where}: the {name} is empty; fill it in, or remove the row")
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise DataError(f"{where}: the {name} has half a character (a lone surrogate); mend it")
+            raise DataError(f"{where}: the {name} has half a character (a lone surrogate); correct it")
     found = next((value for name in columns.id if (value := _look(row, name)) is not None), "")
     return Problem(text, answer, str(found))
 
 
 def _value(row: Mapping[str, Any], names: tuple[str, ...], what: str, where: str) -> Any:
-    present = False
     for name in names:
-        value = _look(row, name)
-        if value is not None:
+        if (value := _look(row, name)) is not None:
             return value
-        present = present or _has(row, name)
-    if present:
+    if any(str(column).lower() in names for column in row):
         return None
     raise DataError(
         f"{where}: there is no column {' or '.join(names)} with the {what}; its columns are "
-        f"{', '.join(map(str, row)) or 'none'}; rename the one that has it to {names[0].partition('.')[0]}"
+        f"{', '.join(map(str, row)) or 'none'}; rename the right one to {names[0].partition('.')[0]}"
     )
 
 
@@ -89,7 +94,3 @@ def _look(row: Any, name: str) -> Any:
             return None
         row = next((row[column] for column in row if str(column).lower() == step), None)
     return row
-
-
-def _has(row: Mapping[str, Any], name: str) -> bool:
-    return any(str(column).lower() == name for column in row)

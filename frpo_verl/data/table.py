@@ -1,37 +1,33 @@
-"""verl's parquet files, their checksums, and the manifest beside each."""
+"""Reads and writes verl's parquet files, the manifest next to each, and the lock of their folder."""
 
 import hashlib
+import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.data import prompt
 from frpo_verl.data.catalogue import Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem
+from frpo_verl.rewards.box import INSTRUCTION
 
 ROW_GROUP = 10_000
 """Rows that are in memory at a time."""
 
 Row = dict[str, Any]
 
+_log = logging.getLogger(__name__)
+
 
 def row(part: Part, index: int, problem: Problem) -> Row:
-    """A row in verl's RLHF schema, the same for every set: verl concatenates validation files.
-
-    Args:
-        part: the set.
-        index: the row's number in the source.
-        problem: what is asked.
-
-    Returns:
-        The row.
-    """
+    """Makes a row in verl's RLHF schema, the same for every set: verl concatenates validation files."""
     return {
         "data_source": part.data_source,
-        "prompt": prompt.messages(problem.text),
+        "prompt": [{"role": "user", "content": f"{problem.text} {INSTRUCTION}"}],
         "ability": "math" if problem.task is None else "reasoning",
         "reward_model": {"style": "rule", "ground_truth": problem.answer},
         "extra_info": {
@@ -44,16 +40,13 @@ def row(part: Part, index: int, problem: Problem) -> Row:
     }
 
 
+def question(row: Row) -> str:
+    """Returns the problem's text that `row` put into the prompt."""
+    return row["prompt"][-1]["content"].removesuffix(INSTRUCTION).rstrip()
+
+
 def write(rows: Iterable[Row], path: Path) -> tuple[int, str]:
-    """Writes a parquet file; a file of the same name is replaced when the new one is whole.
-
-    Args:
-        rows: in verl's schema.
-        path: of the file.
-
-    Returns:
-        How many rows, and the SHA-256 of them as `checksum` computes it.
-    """
+    """Writes a parquet file under another name, renames it when it is whole, and returns what `checksum` would."""
     import pyarrow
     import pyarrow.parquet
 
@@ -61,7 +54,7 @@ def write(rows: Iterable[Row], path: Path) -> tuple[int, str]:
     unfinished = _unfinished(path)
     try:
         with pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            for group in _groups(rows, ROW_GROUP):
+            for group in _groups(rows):
                 for each in group:
                     digest.update(_canonical(each))
                 writer.write_table(pyarrow.Table.from_pylist(group, schema))
@@ -73,17 +66,7 @@ def write(rows: Iterable[Row], path: Path) -> tuple[int, str]:
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of a parquet file, a row group at a time.
-
-    Args:
-        path: of the file.
-
-    Yields:
-        A row.
-
-    Raises:
-        DataError: the file is broken.
-    """
+    """Yields the rows of a parquet file, some at a time."""
     import pyarrow
     import pyarrow.parquet
 
@@ -96,14 +79,10 @@ def read(path: Path) -> Iterator[Row]:
 
 
 def checksum(path: Path) -> tuple[int, str] | None:
-    """Counts the rows of a parquet file, and hashes them so that neither row groups nor compression matter.
+    """Counts and hashes the rows of a parquet file, None if it is broken.
 
-    Args:
-        path: of the file.
-
-    Returns:
-        How many, and the SHA-256 of their JSON (keys sorted, no white space, ASCII, a line each); None where the file
-        is broken.
+    The hash is the SHA-256 of the rows as JSON lines (sorted keys, no white space, ASCII), so that neither row groups
+    nor compression matter.
     """
     digest, count = hashlib.sha256(), 0
     try:
@@ -116,68 +95,55 @@ def checksum(path: Path) -> tuple[int, str] | None:
 
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Writes the manifest of a parquet file.
-
-    Args:
-        path: of the parquet file.
-        manifest: JSON.
-    """
-    unfinished = _unfinished(manifest_path(path))
+    """Writes the manifest of the parquet file at `path`."""
+    unfinished = _unfinished(_manifest(path))
     unfinished.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(unfinished, manifest_path(path))
+    os.replace(unfinished, _manifest(path))
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """Reads the manifest of a parquet file.
-
-    Args:
-        path: of the parquet file.
-
-    Returns:
-        The manifest, or None where one of the two is missing or the manifest is no JSON.
-    """
-    if not path.is_file() or not manifest_path(path).is_file():
+    """Reads the manifest of the parquet file at `path`, None if one of the two is missing or the manifest not JSON."""
+    if not path.is_file() or not _manifest(path).is_file():
         return None
     try:
-        return json.loads(manifest_path(path).read_text())
+        return json.loads(_manifest(path).read_text())
     except ValueError:
         return None
 
 
-def manifest_path(path: Path) -> Path:
-    """Where the manifest of a parquet file is.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Waits until no other process uses the files of a folder, and makes others wait meanwhile. Cannot be nested."""
+    from filelock import FileLock, Timeout
 
-    Args:
-        path: of the parquet file.
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("frpo-verl: waiting for another process that uses %s", folder)
+        lock.acquire()
+    except PermissionError as error:
+        raise DataError(
+            f"{folder / '.lock'}: cannot be opened for writing ({error.strerror}); ask its owner, or choose another "
+            "--output"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
-    Returns:
-        Of the manifest.
-    """
+
+def _manifest(path: Path) -> Path:
     return path.with_suffix(".manifest.json")
 
 
-def sweep(folder: Path) -> None:
-    """Removes what killed processes were writing; for when no other process writes into the folder.
-
-    Args:
-        folder: with parquet files and their manifests.
-    """
-    for path in folder.glob("*.writing"):
-        path.unlink()
-
-
 def _unfinished(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}.writing")
+    return path.with_name(f"{path.name}.writing")
 
 
-def _groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    for each in rows:
-        group.append(each)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    rows = iter(rows)
+    while group := list(itertools.islice(rows, ROW_GROUP)):
         yield group
 
 

@@ -1,4 +1,4 @@
-"""Sets of problems from source to parquet, through kills and the other way round."""
+"""Tests sets of problems from source to parquet, in any order, through kills and beside other processes."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ import pytest
 from problem_rows import SCHEMA, asked, jsonl, rows_of, sums
 
 from frpo_verl import data
-from frpo_verl.data import building, dedup, leakage, table
+from frpo_verl.data import dedup, leakage, table
 from frpo_verl.data.errors import DataError
 
 SHARED = Path(os.environ.get("FRPO_VERL_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -140,7 +140,7 @@ def test_killed_before_its_problems_are_taken_out_the_next_command_does_it(folde
         data.build("aime24", output=folder, source=sources["aime24"])
     monkeypatch.undo()
     [leaked] = data.verify(folder)
-    assert "10 of its problems are in aime24; build that test set again, which takes them out" in leaked
+    assert "10 of its problems are in aime24; build that test set again, which removes them" in leaked
 
     [built] = data.build(again, output=folder, source=sources[again])
     assert built.reused and built.taken == ({"dapo_math_17k": 10} if again == "aime24" else {})
@@ -195,14 +195,11 @@ def test_what_is_there_from_the_same_source_is_not_made_again(folder):
 
 
 def test_what_is_there_from_the_hub_needs_no_network(folder, monkeypatch):
-    def load(*_, **__):
-        return datasets.Dataset.from_list(sums(30)).to_iterable_dataset()
-
-    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(sums(30)))
     first = data.build("aime25", output=folder)[0]
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: (_ for _ in ()).throw(ConnectionError("gone")))
     assert data.build("aime25", output=folder)[0] == first._replace(reused=True)
-    with pytest.raises(DataError, match="the hub cannot be reached"):
+    with pytest.raises(DataError, match="aime_2024: cannot be read .gone.; check the network"):
         data.build("aime24", output=folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock", "aime25.manifest.json", "aime25.parquet"
@@ -222,82 +219,13 @@ def test_a_limit_is_a_part_and_its_row_count_is_right(folder):
     assert data.build("math500", output=folder, source=source, limit=3)[0].rows == 3
 
 
-KILLED = """
-import sys
-from frpo_verl import data
-data.build("dapo_math_17k", output=sys.argv[1], source=sys.argv[2])
-"""
-
-
-def test_a_killed_process_is_gone_on_from_where_it_was(folder):
-    source = jsonl(folder.parent / "rows.jsonl", sums(6_000) + sums(100))
-    process = subprocess.Popen([sys.executable, "-P", "-c", KILLED, str(folder), source])
-    unfinished = folder / "dapo_math_17k.unfinished"
-    deadline = time.monotonic() + 60
-    while not unfinished.exists() or unfinished.stat().st_size < 60_000:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (folder / "dapo_math_17k.parquet").exists()
-
-    built = data.build("dapo_math_17k", output=folder, source=source)[0]
-    assert 300 < built.resumed < 6_000
-    assert (built.rows, built.dropped) == (6_000, {"duplicate": 100})
-    assert built.sha256 == data.build("dapo_math_17k", output=folder.parent / "whole", source=source)[0].sha256
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "dapo_math_17k.manifest.json", "dapo_math_17k.parquet"
-    ]  # fmt: skip
-
-
-def test_torn_anywhere_the_result_is_the_same(folder, monkeypatch):
-    rows = sums(6) + sums(2) + [{"problem": "What is $5 + 1$?", "answer": "7"}] + sums(3, 6)
-    source = jsonl(folder.parent / "rows.jsonl", rows)
-    unfinished = folder / "dapo_math_17k.unfinished"
-    monkeypatch.setattr(table, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        data.build("dapo_math_17k", output=folder, source=source)
-    whole = unfinished.read_bytes()
-    monkeypatch.undo()
-    expected = data.build("dapo_math_17k", output=folder, source=source)[0]
-    assert (expected.rows, expected.resumed) == (8, 12)
-    for cut in range(0, len(whole), 17):
-        expected.path.unlink()
-        unfinished.write_bytes(whole[:cut])
-        built = data.build("dapo_math_17k", output=folder, source=source)[0]
-        assert (built.sha256, built.dropped) == (expected.sha256, expected.dropped)
-
-
-def test_of_another_source_nothing_is_gone_on_with(folder):
-    rows = sums(20)
-    rows[10]["answer"] = ""
-    with pytest.raises(DataError, match=r"train.jsonl, row 11: the answer is empty; fill it in, or take the row out"):
-        train(folder, rows)
-    assert (folder / "dapo_math_17k.unfinished").exists()
-    assert train(folder, sums(20)).resumed == 0
-
-
-def test_two_processes_do_not_write_into_each_other(folder, monkeypatch):
-    source = jsonl(folder.parent / "rows.jsonl", sums(9))
-
-    def second(*_):
-        with pytest.raises(DataError, match="another process is converting into it; wait for it"):
-            monkeypatch.undo()
-            data.build("dapo_math_17k", output=folder, source=source)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(building, "_finish", second)
-    with pytest.raises(KeyboardInterrupt):
-        data.build("dapo_math_17k", output=folder, source=source)
-
-
 PAUSED = """
-import fcntl, sys, time
+import logging, sys, time
 from pathlib import Path
 from frpo_verl import data
 from frpo_verl.data import table
 
-write, flock = table.write, fcntl.flock
+write = table.write
 name, folder, source, pauses = sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "pauses"
 
 def paused(rows, path):
@@ -307,12 +235,12 @@ def paused(rows, path):
             time.sleep(0.01)
     return write(rows, path)
 
-def waiting(file, how):
-    if how == fcntl.LOCK_EX:
+class Waits(logging.Handler):
+    def emit(self, record):
         (folder.parent / f"{name} waits").touch()
-    flock(file, how)
 
-table.write, fcntl.flock = paused, waiting
+table.write = paused
+logging.getLogger("frpo_verl.data.table").addHandler(Waits())
 data.build(name, output=folder, source=source)
 """
 
@@ -349,6 +277,44 @@ def test_sets_that_are_built_at_once_are_kept_apart_too(folder, first):
     assert data.verify(folder) == []
 
 
+KILLED = """
+import os, signal, sys
+from frpo_verl import data
+from frpo_verl.data import table
+
+canonical = table._canonical
+
+def killed(row):
+    if row["extra_info"]["index"] == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return canonical(row)
+
+table._canonical, table.ROW_GROUP = killed, 10
+data.build("dapo_math_17k", output=sys.argv[1], source=sys.argv[2])
+"""
+
+
+def test_killed_while_it_writes_it_leaves_no_output_and_the_next_command_builds_it(folder):
+    source = jsonl(folder.parent / "train.jsonl", sums(50))
+    run = subprocess.run([sys.executable, "-P", "-c", KILLED, str(folder), source])
+    assert run.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "dapo_math_17k.parquet.writing"]
+    assert train(folder, sums(50)).rows == 50
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "dapo_math_17k.manifest.json", "dapo_math_17k.parquet"
+    ]  # fmt: skip
+
+
+def test_a_full_disk_is_named_and_leaves_no_output(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
+    with pytest.raises(DataError, match="the disk is full; make room, and run the same command again"):
+        train(folder, sums(9))
+    assert sorted(path.name for path in folder.iterdir()) == [".lock"]
+
+
 def test_verify_waits_for_a_process_that_writes(folder):
     train(folder, sums(9))
     found = []
@@ -375,41 +341,11 @@ def test_a_lock_of_somebody_else_is_named(folder, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     train(folder, sums(9))
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(
         DataError, match=r"\.lock: cannot be opened for writing \(Permission denied\); ask its owner, or"
     ):
         data.verify(folder)
-
-
-def test_what_a_killed_process_was_writing_does_not_stay(folder):
-    folder.mkdir()
-    (folder / "math500.parquet.1.writing").touch()
-    train(folder, sums(9))
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "dapo_math_17k.manifest.json", "dapo_math_17k.parquet"
-    ]  # fmt: skip
-
-
-def test_a_full_disk_loses_nothing(folder, monkeypatch):
-    source = jsonl(folder.parent / "rows.jsonl", sums(9))
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
-    with pytest.raises(DataError, match="the disk is full; what was converted is kept: make room, and give the same"):
-        data.build("dapo_math_17k", output=folder, source=source)
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", "dapo_math_17k.unfinished"]
-    monkeypatch.undo()
-    assert data.build("dapo_math_17k", output=folder, source=source)[0].resumed == 9
-
-
-def test_too_little_room_is_said_before_anything_is_read(folder, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(DataError, match=r"--output .*: 0 MiB are free there and aime24 may need .* MiB on the way"):
-        aime(folder, sums(30))
-    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a file", "a file/below", "/proc/nowhere"])
@@ -430,7 +366,7 @@ def test_a_set_of_the_wrong_size_is_not_taken_for_it(folder):
 
 
 def test_a_set_of_which_nothing_is_left(folder):
-    with pytest.raises(DataError, match=r"none of the 1 rows of .* is left; look at what it holds \(1 not English\)"):
+    with pytest.raises(DataError, match=r"none of the 1 rows of .* is left; check its content \(1 not English\)"):
         train(folder, [{"problem": "求 $x$", "answer": "1"}])
 
 
@@ -447,7 +383,7 @@ def test_a_limit_of_nothing(folder):
 
 
 def test_other_rows_than_the_published_ones_are_told(folder):
-    assert "look at what differs before you compare" in aime(folder, sums(30)).remark
+    assert "check what differs before you compare" in aime(folder, sums(30)).remark
 
 
 def test_verify_finds_what_was_changed_lost_and_leaked(folder):

@@ -1,4 +1,4 @@
-"""`frpo-verl data` as a user types it."""
+"""Tests `frpo-verl data` as a user types it."""
 
 import pytest
 from problem_rows import jsonl, sums
@@ -25,7 +25,7 @@ def test_a_set_is_said_with_its_rows_its_checksum_and_what_was_left_out(tmp_path
     assert capsys.readouterr().out == first + "  was there already\n"
     rows = jsonl(tmp_path / "aime.jsonl", sums(30, 5))
     assert cli.main(["data", "aime24", "--source", rows, "--output", str(tmp_path)]) == 0
-    assert "\n  4 problems of it were in dapo_math_17k.parquet and are taken out there\n" in capsys.readouterr().out
+    assert "\n  4 of its problems were in dapo_math_17k.parquet and are removed there\n" in capsys.readouterr().out
     assert cli.main(["data", "--verify", "--output", str(tmp_path)]) == 0
     assert "no train set has a problem of a test set" in capsys.readouterr().out
 
@@ -61,10 +61,12 @@ def test_stopping_is_no_traceback(tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(building, "_convert", stop)
+    monkeypatch.setattr(building, "_select", stop)
     source = jsonl(tmp_path / "rows.jsonl", sums(9))
     assert cli.main(["data", "math500", "--source", source, "--output", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "frpo-verl: stopped; the same command goes on from here\n"
+    assert capsys.readouterr().err == (
+        "frpo-verl: interrupted; run the same command again, which keeps finished files\n"
+    )
 
 
 def test_a_missing_package_is_named(tmp_path, capsys, monkeypatch):

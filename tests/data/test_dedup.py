@@ -1,4 +1,4 @@
-r"""Which problems count as the same one."""
+r"""Tests which problems count as the same."""
 
 import pytest
 from hypothesis import given
@@ -79,3 +79,10 @@ def test_white_space_and_the_case_of_words_never_matter(words, data):
 @given(st.text())
 def test_any_text_has_a_key_of_64_bits(text):
     assert 0 <= dedup.key(text) < 2**64
+
+
+def test_a_problem_that_comes_again_is_noticed_and_with_another_answer_contradictory():
+    seen = dedup.Seen()
+    shown = [("Find $x$.", "1"), ("Find $y$.", "2"), ("find x", "1"), ("find x", "3"), ("Find $y$", "2")]
+    assert [seen.again(*each) for each in shown] == [False, False, True, True, True]
+    assert seen.contradictory("FIND $x$") and not seen.contradictory("Find $y$.")

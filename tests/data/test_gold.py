@@ -1,4 +1,4 @@
-"""Gold answers, as the sources write them."""
+"""Tests the reading of gold answers as the sources write them."""
 
 import pytest
 
@@ -21,6 +21,8 @@ from frpo_verl.data import gold
         ("so $\\boxed{\\frac{a}{b}}$, hence \\boxed{ \\sqrt{2} }.", "\\sqrt{2}"),
         ("\\boxed{never closed", ""),
         ("\\boxed 5", ""),
+        ("\\boxed{\\{1\\}}", "\\{1\\}"),
+        ("\\boxed{" + "1" * 600 + "}", "1" * 600),
         ("$", "$"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Problems that reasoning-gym makes, and that its verifiers can score from the file."""
+"""Tests the problems that reasoning-gym generates, and that its verifiers can score from the file."""
 
 import json
 
@@ -98,11 +98,11 @@ def test_what_cannot_be_drawn_is_named_with_the_fix(tmp_path, name, draw, says):
 
 
 def test_a_source_is_of_no_use(tmp_path):
-    with pytest.raises(DataError, match="with --source .*: it is made on the spot; leave --source out"):
+    with pytest.raises(DataError, match="with --source .*: reasoning-gym generates it; leave --source out"):
         data.build("reasoning_gym:chain_sum", output=tmp_path, source=__file__)
 
 
 def test_without_reasoning_gym_the_package_is_named(monkeypatch):
     monkeypatch.setattr(gym_tasks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="reasoning-gym is not installed; pip install reasoning-gym"):
-        gym_tasks.find("chain_sum", "train", data.Draw())
+        gym_tasks.find(gym_tasks.parts("reasoning_gym:chain_sum")[1], data.Draw())

@@ -1,4 +1,4 @@
-"""Problems out of rows."""
+"""Tests how a row of each source becomes a problem."""
 
 import pytest
 
@@ -60,19 +60,19 @@ def test_a_row_of_each_source(name, row, expected):
         (
             {"text": "x", "answer": "1"},
             "file, row 7: there is no column problem or question with the problem; its columns are text, answer; "
-            "rename the one that has it to problem",
+            "rename the right one to problem",
         ),
         (
             {"problem": "x", "target": 1},
-            "file, row 7: there is no column answer with the answer; its columns are problem, target; rename the one "
-            "that has it to answer",
+            "file, row 7: there is no column answer with the answer; its columns are problem, target; rename the right "
+            "one to answer",
         ),
-        ({"problem": "x", "answer": " "}, "file, row 7: the answer is empty; fill it in, or take the row out"),
-        ({"problem": "x", "answer": None}, "file, row 7: the answer is empty; fill it in, or take the row out"),
-        ({"problem": None, "answer": 1}, "file, row 7: the problem is empty; fill it in, or take the row out"),
+        ({"problem": "x", "answer": " "}, "file, row 7: the answer is empty; fill it in, or remove the row"),
+        ({"problem": "x", "answer": None}, "file, row 7: the answer is empty; fill it in, or remove the row"),
+        ({"problem": None, "answer": 1}, "file, row 7: the problem is empty; fill it in, or remove the row"),
         (
             {"problem": "\ud800", "answer": 1},
-            "file, row 7: the problem has half a character (a lone surrogate); mend it",
+            "file, row 7: the problem has half a character (a lone surrogate); correct it",
         ),
     ],
 )
