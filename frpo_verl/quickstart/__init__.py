@@ -1,5 +1,4 @@
-"""Everything that the quickstart trains on, made on the spot without a download.
+"""Trains a small model on the spot: builds model and data without a download, runs a recipe and follows it.
 
-`smollm2` and `tiny` build model folders, `task` writes the data, `reward` scores a completion. Importing any of them is
-light: torch, transformers and reasoning-gym are loaded by the functions that need them.
+Importing it is light: torch, transformers and reasoning-gym are loaded by the functions that need them.
 """

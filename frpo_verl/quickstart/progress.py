@@ -1,4 +1,4 @@
-"""What a waiting user sees of a run: its phase while it starts, then a line a step."""
+"""Shows a run to a waiting user: its phase while it starts, then a line per step."""
 
 import time
 from pathlib import Path
@@ -21,12 +21,7 @@ SHOWN = (
 
 
 class Phase(NamedTuple):
-    """A part of the start, recognised by what the log shows when it begins.
-
-    Attributes:
-        sign: text in the trainer's log.
-        name: what is happening from then on.
-    """
+    """A part of the start, and the text in the trainer's log that shows that it has begun."""
 
     sign: str
     name: str
@@ -44,7 +39,7 @@ PHASES = (
 
 
 class Clock:
-    """Prints lines with the time since the start, and says what goes on when nothing else was said for a while."""
+    """Prints lines with the time since the start, and says what it waits for after a silence."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -52,39 +47,22 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Returns the time since the start."""
         return time.monotonic() - self._start
 
     def say(self, text: str) -> None:
-        """Prints one line.
-
-        Args:
-            text: the line.
-        """
+        """Prints one line."""
         self._last = time.monotonic()
         print(f"{self.seconds:6.0f} s  {text}", flush=True)
 
     def beat(self, text: str) -> None:
-        """Prints a line if none was printed for a while.
-
-        Args:
-            text: what is going on.
-        """
+        """Prints a line if none was printed for a while."""
         if time.monotonic() - self._last > HEARTBEAT_SECONDS:
             self.say(f"… {text}")
 
 
 def follow(run: Run, steps: int, clock: Clock) -> float | None:
-    """Shows a run until it ends.
-
-    Args:
-        run: what to follow.
-        steps: how many training steps it will do.
-        clock: prints.
-
-    Returns:
-        Seconds from the start of the run to the end of its first training step, or None if it had none.
-    """
+    """Shows a run until it ends; returns the seconds from its start to the end of its first training step, if any."""
     began, phase, shown, first_step = clock.seconds, -1, set(), None
     while True:
         ended = run.process.poll() is not None

@@ -1,7 +1,7 @@
-"""Reward of a completion: the verdict of reasoning-gym's own verifier on the last number that the completion states.
+"""Scores a completion by reasoning-gym's own verifier on the last number that the completion states.
 
 verl loads this file by its path (`reward.custom_reward_function.path`) in its reward workers. A model as small as the
-quickstart's does not box its answers; `frpo_verl.rewards.reasoning_gym` is for those that do.
+quickstart's does not box its answers; `frpo_verl.rewards.reasoning_gym` is for models that do.
 """
 
 import re
@@ -27,7 +27,7 @@ def compute_score(
         solution_str: the completion, any string.
         ground_truth: the answer of the problem.
         extra_info: the other entries of the problem, for verifiers that read more than the answer.
-        **kwargs: whatever else verl passes; not used.
+        **kwargs: the other arguments that verl passes; ignored.
 
     Returns:
         1.0 if the verifier gives full credit, else 0.0: reasoning-gym's partial credit for an answer that merely

@@ -1,4 +1,4 @@
-"""A run of a recipe as a child process, that leaves nothing behind."""
+"""Runs a recipe as a child process and leaves no process behind."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARK = "FRPO_VERL_RUN"
-"""Environment variable that every process of a run inherits, Ray's and vLLM's too, and that tells them from others."""
+"""Environment variable that every process of a run inherits, those of Ray and vLLM included."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _RAY_PREFIX = re.compile(r"^\([^)]*pid=\d+[^)]*\) ")
@@ -23,39 +23,24 @@ class RunError(RuntimeError):
 
 
 class Run(NamedTuple):
-    """A recipe that is running.
+    """A recipe that is running."""
 
-    Attributes:
-        process: the recipe's shell, which becomes the trainer's driver.
-        mark: the value of `MARK` in the environment of all its processes.
-        directory: where its log and metrics are.
-    """
-
-    process: subprocess.Popen
-    mark: str
-    directory: Path
+    process: subprocess.Popen  # the recipe's shell, which becomes the trainer's driver
+    mark: str  # the value of `MARK` in the environment of all its processes
+    directory: Path  # where its log and metrics are
 
     @property
     def log(self) -> Path:
-        """Everything that the run prints."""
+        """Returns the file of everything that the run prints."""
         return self.directory / "trainer.log"
 
 
 @contextlib.contextmanager
 def running(recipe: Path, settings: dict[str, str], directory: Path, overrides: tuple[str, ...] = ()) -> Iterator[Run]:
-    """Starts a recipe, and at the end of the `with` block ends every process that it started.
+    """Yields a running recipe, and ends every process that it started at the end of the `with` block.
 
-    Args:
-        recipe: the shell script.
-        settings: its upper-case knobs.
-        directory: RUN_DIR of the recipe; made if absent.
-        overrides: further arguments, passed to verl as they are.
-
-    Yields:
-        The run.
-
-    Raises:
-        RunError: the recipe is not there, or the directory already holds a run.
+    `settings` are its upper-case knobs, `directory` its RUN_DIR, `overrides` are passed to verl unchanged. Raises
+    `RunError` where the recipe is missing or the directory already holds a run.
     """
     if not recipe.is_file():
         raise RunError(f"recipe {recipe}: no such file; start from the root of the repository or give --recipe")
@@ -86,11 +71,7 @@ def running(recipe: Path, settings: dict[str, str], directory: Path, overrides: 
 
 
 def end(run: Run) -> None:
-    """Ends every process of a run: a killed driver leaves Ray and vLLM processes behind, and vLLM's ignore SIGTERM.
-
-    Args:
-        run: what to end.
-    """
+    """Ends every process of a run: a killed driver leaves those of Ray and vLLM behind, and vLLM's ignore SIGTERM."""
     import psutil
 
     for signal_number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
@@ -98,23 +79,17 @@ def end(run: Run) -> None:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal_number)
-        # Reaps the driver, which would else be waited for as a zombie.
+        # Reaps the driver, which would otherwise be waited for as a zombie.
         run.process.poll()
         if not psutil.wait_procs(left, timeout=patience)[1] and not processes_of(run):
             return
 
 
 def processes_of(run: Run) -> list:
-    """The living processes of a run.
+    """Returns the living processes of a run, from psutil.
 
-    Found by session or by mark: Ray's processes overwrite their environment with a title but stay in the driver's
-    session, and vLLM's may leave the session but keep their environment.
-
-    Args:
-        run: a run.
-
-    Returns:
-        psutil processes.
+    They are found by session or by mark: Ray's processes overwrite their environment with a title but stay in the
+    driver's session, and vLLM's may leave the session but keep their environment.
     """
     import psutil
 
@@ -129,14 +104,9 @@ def processes_of(run: Run) -> list:
 
 
 def reasons(log: Path, most: int = 3) -> list[str]:
-    """The lines of a log that say why a run failed.
+    """Returns the last distinct lines of a log that name an error, without colours and Ray's prefixes.
 
-    Args:
-        log: a run's log.
-        most: how many lines at most.
-
-    Returns:
-        The last distinct lines that name an error, without colours and Ray's prefixes; the log's last lines if none do.
+    Where none does, these are the log's last lines.
     """
     lines = [
         _RAY_PREFIX.sub("", _COLOUR.sub("", line)).strip() for line in log.read_text(errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""The quickstart's task: reasoning-gym's `chain_sum` with two one-digit terms, as the parquet files that verl reads."""
+"""Writes the quickstart's task, reasoning-gym's `chain_sum` with two one-digit terms, as parquet files for verl."""
 
 import random
 from collections.abc import Sequence
@@ -18,29 +18,23 @@ _SPLIT_SEED = 0
 
 
 class Style(NamedTuple):
-    """How a problem is asked and answered.
+    """How a problem is asked and answered."""
 
-    Attributes:
-        data_source: by which verl names the reward and the validation metrics.
-        system_message: what comes before the question.
-        answer: the wanted completion, with `{}` for the number.
-    """
-
-    data_source: str
-    system_message: str
-    answer: str
+    data_source: str  # by which verl names the reward and the validation metrics
+    system_message: str  # before the question
+    answer: str  # the wanted completion, with `{}` for the number
 
 
 NUMBER = Style(f"reasoning_gym/{DATASET}", "Reply with only the number.", "{}")
 """The quickstart's."""
 
 BOXED = Style("one_digit_sums", INSTRUCTION, r"\boxed{{{}}}")
-"""That of the recipes for mathematics: the paper's words, and the answer where the paper's reward looks for it. They
-come before the question, where all prompts of the tiny model begin alike."""
+"""The style of the recipes for mathematics: the paper's words, and the answer where the paper's reward looks for it.
+The words come before the question, where all prompts of the tiny model begin alike."""
 
 
 class Problem(NamedTuple):
-    """One sum, as reasoning-gym words it."""
+    """One sum in reasoning-gym's words."""
 
     question: str
     answer: str
@@ -64,24 +58,15 @@ def split() -> Split:
 
 
 def messages(problem: Problem, style: Style = NUMBER) -> list[dict[str, str]]:
-    """The chat that asks for the answer to the problem."""
+    """Returns the chat that asks for the answer to the problem."""
     return [{"role": "system", "content": style.system_message}, {"role": "user", "content": problem.question}]
 
 
 def write(destination: Path, *, style: Style = NUMBER, train_rows: int = 1024, seed: int = 11) -> tuple[Path, Path]:
-    """Writes `one_digit_sums_train.parquet` and `one_digit_sums_held_out.parquet` in verl's RLHF schema.
+    """Writes `one_digit_sums_{train,held_out}.parquet` in verl's RLHF schema, replacing older ones; returns the paths.
 
-    The train file goes through all train problems before it repeats one, each time in a new order; the held-out file
-    has each of its problems once.
-
-    Args:
-        destination: the folder to write into; made if absent. Files of the same name are replaced.
-        style: how the problems are asked.
-        train_rows: number of rows of the train file.
-        seed: of the order of the train file. The split does not depend on it.
-
-    Returns:
-        The paths of the train and the held-out file.
+    The train file goes through all train problems before it repeats one, each time in a new order by the seed; the
+    held-out file has each of its problems once.
     """
     import pyarrow
     import pyarrow.parquet

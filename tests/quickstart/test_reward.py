@@ -81,7 +81,7 @@ def test_verl_can_load_the_function_by_the_path_of_its_file():
 
 def test_importing_the_quickstart_modules_loads_nothing_heavy():
     code = (
-        "import sys; from frpo_verl.quickstart import reward, smollm2, task, tiny;"
+        "import sys; from frpo_verl.quickstart import command, reward, smollm2, task, tiny, warm_up;"
         "print({'torch', 'transformers', 'numpy', 'pyarrow', 'gguf', 'reasoning_gym'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

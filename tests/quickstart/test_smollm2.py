@@ -69,18 +69,6 @@ def test_a_package_without_the_file_is_reported_as_missing(monkeypatch):
         smollm2.find_gguf()
 
 
-def test_rotary_rows_go_back_to_where_llama_cpp_took_them_from():
-    heads, half, hidden = 3, 4, 5
-    original = torch.arange(heads * 2 * half * hidden).view(heads * 2 * half, hidden)
-    interleaved = torch.empty_like(original)
-    for head in range(heads):
-        for plane in range(half):
-            for part in range(2):
-                row = head * 2 * half
-                interleaved[row + 2 * plane + part] = original[row + part * half + plane]
-    assert torch.equal(smollm2._rotary_halves(interleaved, heads), original)
-
-
 @pytest.mark.slow
 def test_the_tokenizer_gives_llama_cpps_ids(tokenizer):
     for text, ids in LLAMA_CPP_IDS.items():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from frpo_verl.quickstart import task, tiny
+from frpo_verl.quickstart import task, tiny, warm_up
 
 
 @pytest.fixture(scope="session")
@@ -67,25 +67,6 @@ def test_prompts_fit_in_64_tokens_and_answers_in_8(tokenizer):
         assert len(tokenizer.encode(problem.answer + tiny.END)) <= 8
 
 
-def test_only_the_answer_and_its_end_are_learned(tokenizer):
-    examples = tiny.encode(tokenizer, [task.Problem("2 - 12 =", "-10"), task.Problem("1 + 1 =", "2")])
-    learned = [tokenizer.decode(labels[labels >= 0]) for labels in examples.labels]
-    assert learned == ["-10" + tiny.END, "2" + tiny.END]
-    assert torch.equal(examples.input_ids[examples.labels >= 0], examples.labels[examples.labels >= 0])
-
-
-def test_the_answer_probability_is_the_product_of_its_tokens_probabilities(tokenizer):
-    model = tiny.make_model(tokenizer)
-    problem = task.split().train[0]
-    prefix, expected = tokenizer.encode(prompt_of(tokenizer, problem)), 1.0
-    for token in tokenizer.encode(problem.answer + tiny.END):
-        with torch.no_grad():
-            expected *= model(torch.tensor([prefix])).logits[0, -1].softmax(-1)[token].item()
-        prefix.append(token)
-    examples = tiny.encode(tokenizer, [problem, task.Problem("a much longer question than the others", "-10")])
-    assert tiny.answer_probabilities(model, examples)[0].item() == pytest.approx(expected, rel=1e-4)
-
-
 def test_the_initial_weights_depend_on_the_seed_alone_and_leave_the_callers_generator_alone(tokenizer):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -98,8 +79,8 @@ def test_the_initial_weights_depend_on_the_seed_alone_and_leave_the_callers_gene
 
 def test_the_warm_up_sees_train_problems_only(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(tiny, "warm_up", lambda model, examples, seed: seen.append(examples))
-    monkeypatch.setattr(tiny, "blur", lambda model, examples: seen.append(examples))
+    monkeypatch.setattr(warm_up, "learn", lambda model, examples, seed: seen.append(examples))
+    monkeypatch.setattr(warm_up, "blur", lambda model, examples: seen.append(examples))
     folder = tiny.build(tmp_path / "tiny")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     split = task.split()
@@ -111,7 +92,7 @@ def test_the_warm_up_sees_train_problems_only(tmp_path, monkeypatch):
 
 
 def test_a_warm_up_that_fails_says_so_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiny, "_MAX_STEPS", 1)
+    monkeypatch.setattr(warm_up, "_MAX_STEPS", 1)
     with pytest.raises(RuntimeError, match="0.8 in 1 steps with seed 3"):
         tiny.build(tmp_path / "tiny", seed=3)
     assert not list(tmp_path.iterdir())
@@ -123,41 +104,6 @@ def test_the_model_has_the_vocabulary_of_its_tokenizer_and_float32_weights(folde
     assert model.config.vocab_size == model.get_input_embeddings().num_embeddings == len(tokenizer)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-
-
-@pytest.mark.slow
-def test_the_model_solves_some_train_problems_and_most_groups_of_eight_hold_a_success(folder, model):
-    examples = tiny.encode(AutoTokenizer.from_pretrained(folder), task.split().train)
-    right = tiny.answer_probabilities(model, examples)
-    assert right.mean() == pytest.approx(tiny.START_ACCURACY, abs=0.01)
-    assert 0.60 <= (1 - (1 - right) ** 8).mean() <= 0.90
-
-
-@pytest.mark.slow
-def test_the_model_knows_more_than_its_samples_show(folder, model):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompts = [prompt_of(tokenizer, problem) for problem in task.split().train]
-    batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-    output = model.generate(**batch, do_sample=False, max_new_tokens=8)
-    completions = tokenizer.batch_decode(output[:, batch.input_ids.shape[1] :])
-    pairs = zip(completions, task.split().train, strict=True)
-    right = [text.startswith(problem.answer + tiny.END) for text, problem in pairs]
-    assert sum(right) / len(right) > 2 * tiny.START_ACCURACY
-
-
-@pytest.mark.slow
-def test_sampling_agrees_with_the_exact_accuracy(folder, model):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    problems = task.split().train
-    expected = tiny.answer_probabilities(model, tiny.encode(tokenizer, problems)).mean().item()
-    prompts = [prompt_of(tokenizer, problem) for problem in problems]
-    batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-    torch.manual_seed(0)
-    output = model.generate(**batch, do_sample=True, top_k=0, max_new_tokens=8, num_return_sequences=8)
-    completions = tokenizer.batch_decode(output[:, batch.input_ids.shape[1] :])
-    right = [text.startswith(problems[row // 8].answer + tiny.END) for row, text in enumerate(completions)]
-    # Four standard errors of 1,280 draws.
-    assert sum(right) / len(right) == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A model's folder that is either complete or not there."""
+"""Makes a model's folder that is either complete or absent."""
 
 import os
 import shutil
@@ -17,17 +17,9 @@ MODEL_FILES = (
 
 
 def build_once(destination: Path, write: Callable[[Path], None]) -> Path:
-    """Runs `write` on an empty folder that becomes `destination` only when it is complete.
+    """Calls `write` on an empty folder that becomes `destination` only when it is complete; keeps a complete one.
 
-    Args:
-        destination: the folder to make. If it holds all of `MODEL_FILES`, nothing is done.
-        write: puts the files into the folder that it is given.
-
-    Returns:
-        `destination`.
-
-    Raises:
-        FileExistsError: `destination` exists, is not empty and is not a complete model.
+    Raises `FileExistsError` where `destination` holds something other than a complete model.
     """
     if is_complete(destination):
         return destination
@@ -43,7 +35,7 @@ def build_once(destination: Path, write: Callable[[Path], None]) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder holds every file of a model, `MODEL_FILES`."""
+    """Returns True if the folder holds every one of `MODEL_FILES`."""
     return all((folder / name).is_file() for name in MODEL_FILES)
 
 

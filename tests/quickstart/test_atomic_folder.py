@@ -1,10 +1,10 @@
 import pytest
 
-from frpo_verl.quickstart import model_folder
+from frpo_verl.quickstart import atomic_folder
 
 
 def write_empty_files(folder):
-    for name in model_folder.MODEL_FILES:
+    for name in atomic_folder.MODEL_FILES:
         (folder / name).touch()
 
 
@@ -15,25 +15,25 @@ def test_the_folder_appears_only_when_it_is_complete(tmp_path):
         write_empty_files(folder)
         assert not destination.exists()
 
-    assert model_folder.build_once(destination, write) == destination
+    assert atomic_folder.build_once(destination, write) == destination
     assert [path.name for path in destination.parent.iterdir()] == ["model"]
-    assert model_folder.is_complete(destination)
+    assert atomic_folder.is_complete(destination)
 
 
 def test_a_complete_folder_is_left_as_it_is(tmp_path):
     write_empty_files(tmp_path)
-    assert model_folder.build_once(tmp_path, lambda folder: pytest.fail("it was written again")) == tmp_path
+    assert atomic_folder.build_once(tmp_path, lambda folder: pytest.fail("it was written again")) == tmp_path
 
 
 def test_a_folder_with_something_else_is_refused_and_kept(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(FileExistsError, match="remove it or name another folder"):
-        model_folder.build_once(tmp_path, write_empty_files)
+        atomic_folder.build_once(tmp_path, write_empty_files)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
 def test_an_empty_folder_is_filled(tmp_path):
-    assert model_folder.is_complete(model_folder.build_once(tmp_path, write_empty_files))
+    assert atomic_folder.is_complete(atomic_folder.build_once(tmp_path, write_empty_files))
 
 
 def test_a_failed_build_leaves_nothing_behind(tmp_path):
@@ -42,7 +42,7 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        model_folder.build_once(tmp_path / "model", fail)
+        atomic_folder.build_once(tmp_path / "model", fail)
     assert not list(tmp_path.iterdir())
 
 
@@ -54,5 +54,5 @@ def test_of_two_builders_at_once_the_second_takes_the_folder_of_the_first(tmp_pa
         destination.mkdir()
         write_empty_files(destination)
 
-    assert model_folder.build_once(destination, overtaken) == destination
+    assert atomic_folder.build_once(destination, overtaken) == destination
     assert list(tmp_path.iterdir()) == [destination]
