@@ -1,86 +1,190 @@
-"""Does a test notice? Every line of `MUTANTS` is a plausible mistake in the mathematics; each must turn the tests red.
+"""Checks that the tests notice: every mutant is a plausible mistake, and each must turn the tests red.
 
-`PYTHONPATH=tests python -m mutants` makes copies of the package with one mistake each and runs the core's tests on
-them, after the same tests were green on a copy without a mistake. A mutant that survives, or whose text is no longer
-in the code, ends it with an error. `--only TEXT` runs those whose name contains TEXT.
+`PYTHONPATH=tests python -m mutants` puts one mistake at a time into a copy of the package and runs the tests of that
+file; for a file of the core, then those of the whole core. The same tests must be green on a copy without a mistake.
+A mutant that survives is an error, and so is one that proves nothing: its text is no longer in the code, it does not
+import, it takes too long, or pytest gives no verdict. `--only TEXT` runs those whose description contains TEXT.
 """
 
 import argparse
+import importlib
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import NamedTuple
 
 from mutants import FIRST, MUTANTS, Mutant
+from mutants.mutant import PACKAGE, faults, mutated
 
-ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("advantage", "divergences", "test_masking.py", "test_rows.py")
+TESTS = PACKAGE.parent / "tests"
+CORE = ("advantage", "divergences", "checks.py", "masking.py", "rows.py")
+SECONDS = 600
+"""Limit of one run of the tests, on a machine that does other things too."""
 
-
-def places(mutant: Mutant) -> int:
-    """How often the text to be changed stands in its file; anything but 1 means that the mutant is out of date."""
-    return (ROOT / "frpo_verl" / mutant.file).read_text().count(mutant.right)
-
-
-def copy_of_the_package(directory: Path, mutant: Mutant | None) -> Path:
-    """The package under `directory`, with the mistake."""
-    shutil.copytree(ROOT / "frpo_verl", directory / "frpo_verl", ignore=shutil.ignore_patterns("__pycache__"))
-    if mutant is not None:
-        file = directory / "frpo_verl" / mutant.file
-        file.write_text(file.read_text().replace(mutant.right, mutant.wrong))
-    return directory
+KILLED, SURVIVED, NO_VERDICT = "killed", "survived", "no verdict"
+_VERDICT = "verdict"
 
 
-def red(mutant: Mutant | None) -> bool:
-    """Runs the tests on a copy, in a process of their own that has torch and pytest already; True when one fails."""
-    with tempfile.TemporaryDirectory() as directory:
-        package = copy_of_the_package(Path(directory), mutant)
-        child = os.fork()
-        if child == 0:
-            sys.path.insert(0, str(package))
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 1)
-                os.dup2(nowhere.fileno(), 2)
-            import pytest
+class Job(NamedTuple):
+    """Test files to run on a mutant, or on the package as it is; those to run after them if they stay green."""
 
-            os._exit(pytest.main([*_arguments(mutant), *_order(mutant)]))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    # 2 to 5 are runs that were interrupted or did not start: no verdict. A negative status is a crash: noticed.
-    if status > 1:
-        raise RuntimeError(f"pytest ended with {status} on {mutant}")
-    return status != 0
+    mutant: Mutant | None
+    files: tuple[str, ...]
+    then: tuple[str, ...] = ()
 
 
-def _arguments(mutant: Mutant | None) -> list[str]:
-    stop = [] if mutant is None else ["-x"]
-    return [
-        *stop,
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-W",
-        "ignore",
-        "--rootdir",
-        str(ROOT),
-        "-c",
-        str(ROOT / "pyproject.toml"),
-    ]
+class Running(NamedTuple):
+    """A job in a process of its own, with a folder of its own."""
+
+    job: Job
+    process: multiprocessing.Process
+    folder: Path
+    began: float
 
 
-def _order(mutant: Mutant | None) -> Iterator[str]:
-    """The test files where the mistake should show first, then all others."""
-    files = [path for name in TESTS for path in sorted((ROOT / "tests" / name).rglob("test_*.py"))]
-    files += [ROOT / "tests" / name for name in TESTS if name.endswith(".py")]
-    if mutant is not None:
-        path = Path(mutant.file)
-        first = FIRST.get(mutant.file, (str(path.parent / f"test_{path.name}"),))
-        files = [ROOT / "tests" / name for name in first] + files
-    return (str(path) for path in dict.fromkeys(files))
+class Verdict(NamedTuple):
+    """What became of a job: `KILLED` by a test, `SURVIVED`, or `NO_VERDICT` for a reason."""
+
+    kind: str
+    why: str = ""
+
+
+class _Watch:
+    """A pytest plugin that remembers the first test that failed and the first file that could not be collected."""
+
+    failed = ""
+    uncollected = ""
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid.removeprefix("tests/")
+
+    def pytest_collectreport(self, report) -> None:
+        if report.failed and not self.uncollected:
+            self.uncollected = f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}"
+
+
+def own_tests(file: str) -> tuple[str, ...]:
+    """Returns the test files for a file of the package."""
+    path = Path(file)
+    return FIRST.get(file, (str(path.parent / f"test_{path.name}"),))
+
+
+def core_tests() -> tuple[str, ...]:
+    """Returns the test files of the core."""
+    found = (path for name in CORE for path in (TESTS / name).rglob("test_*.py"))
+    files = [f"test_{name}" for name in CORE if name.endswith(".py")]
+    return (*sorted(str(path.relative_to(TESTS)) for path in found), *files)
+
+
+def in_core(file: str) -> bool:
+    """Tells whether a file of the package belongs to the core, all of whose tests may notice a mistake in it."""
+    return file.split("/")[0] in CORE
+
+
+def job_of(mutant: Mutant) -> Job:
+    """Returns the tests of the file, and for the core those of everything else in it."""
+    own = own_tests(mutant.file)
+    return Job(mutant, own, tuple(name for name in core_tests() if name not in own) if in_core(mutant.file) else ())
+
+
+def baselines(jobs: list[Job]) -> Iterator[Job]:
+    """Yields the runs without a mistake of every test file that is to run on one with a mistake."""
+    core = {name for job in jobs if job.then for name in (*job.files, *job.then)}
+    others = {name for job in jobs for name in job.files} - core
+    for names in (core, others):
+        if names:
+            yield Job(None, tuple(sorted(names)))
+
+
+def _test(job: Job, folder: Path) -> None:
+    """Runs in the forked process: pytest on a copy of the package, whose verdict goes into a file."""
+    os.setsid()
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    shutil.copytree(PACKAGE, folder / "frpo_verl", ignore=shutil.ignore_patterns("__pycache__"))
+    if job.mutant is not None:
+        (folder / "frpo_verl" / job.mutant.file).write_text(mutated(job.mutant))
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), str(TESTS)])
+    (folder / _VERDICT).write_text("\n".join(_judged(job)))
+
+
+def _judged(job: Job) -> Verdict:
+    import pytest
+
+    watch = _Watch()
+    options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore"]
+    options += ["--rootdir", str(TESTS.parent), "-c", str(TESTS.parent / "pyproject.toml")]
+    status = pytest.main([*options, *(str(TESTS / name) for name in job.files)], plugins=[watch])
+    if job.mutant is not None:
+        try:
+            importlib.import_module("frpo_verl." + job.mutant.file.removesuffix(".py").replace("/", "."))
+        except Exception as error:
+            return Verdict(NO_VERDICT, f"it does not import: {type(error).__name__}: {error}")
+    if watch.uncollected:
+        return Verdict(NO_VERDICT, f"tests cannot be collected: {watch.uncollected}")
+    if status == pytest.ExitCode.TESTS_FAILED:
+        return Verdict(KILLED, watch.failed)
+    if status == pytest.ExitCode.OK:
+        return Verdict(SURVIVED)
+    return Verdict(NO_VERDICT, f"pytest ended with {status!r}")
+
+
+def _started(job: Job, folder: Path) -> Running:
+    folder.mkdir()
+    process = multiprocessing.get_context("fork").Process(target=_test, args=(job, folder))
+    process.start()
+    return Running(job, process, folder, time.monotonic())
+
+
+def _ended(run: Running) -> Verdict | None:
+    """Returns the verdict of a process that is over, and ends one that takes too long."""
+    if run.process.is_alive() and time.monotonic() - run.began < SECONDS:
+        return None
+    late = run.process.is_alive()
+    if late:
+        os.killpg(run.process.pid, signal.SIGKILL)
+    run.process.join()
+    written = run.folder / _VERDICT
+    if late:
+        verdict = Verdict(NO_VERDICT, f"not done after {SECONDS} s")
+    elif written.exists():
+        verdict = Verdict(*written.read_text().split("\n", 1))
+    elif run.process.exitcode < 0:
+        verdict = Verdict(KILLED, f"a crash ({signal.Signals(-run.process.exitcode).name})")
+    else:
+        verdict = Verdict(NO_VERDICT, (run.folder / "output").read_text()[-2000:])
+    shutil.rmtree(run.folder)
+    return verdict
+
+
+def verdicts(jobs: list[Job], processes: int) -> Iterator[tuple[Job, Verdict, float]]:
+    """Yields each job with its verdict and its seconds, in the order in which they end."""
+    waiting, running, number = deque(jobs), [], 0
+    with tempfile.TemporaryDirectory() as scratch:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                number += 1
+                running.append(_started(waiting.popleft(), Path(scratch) / str(number)))
+            wait([run.process.sentinel for run in running], timeout=1)
+            for run in list(running):
+                if (verdict := _ended(run)) is None:
+                    continue
+                running.remove(run)
+                if verdict.kind == SURVIVED and run.job.then:
+                    waiting.appendleft(Job(run.job.mutant, run.job.then))
+                else:
+                    yield run.job, verdict, time.monotonic() - run.began
 
 
 def main() -> int:
@@ -88,6 +192,10 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    unusable = [f"{mutant}: {fault}" for mutant in MUTANTS for fault in faults(mutant)]
+    if unusable:
+        print(*unusable, sep="\n", file=sys.stderr)
+        return 1
     # Imported once and forked from then on: most of a test run's time is importing these.
     import hypothesis  # noqa: F401
     import pytest  # noqa: F401
@@ -95,25 +203,17 @@ def main() -> int:
 
     torch.set_num_threads(1)
     began = time.monotonic()
-    stale = [mutant for mutant in MUTANTS if places(mutant) != 1]
-    for mutant in stale:
-        print(f"{mutant.file}: {mutant.right!r} stands there {places(mutant)} times, not once", file=sys.stderr)
-    if stale:
-        return 1
-    chosen = [mutant for mutant in MUTANTS if options.only in f"{mutant.file}: {mutant.right}"]
-    survivors = []
-    with multiprocessing.get_context("fork").Pool(options.processes) as pool:
-        # The run without a mistake takes longest and goes first, beside the others.
-        results = pool.imap(red, [None, *chosen])
-        if next(results):
-            print("the tests are red without any mistake", file=sys.stderr)
+    jobs = [job_of(mutant) for mutant in MUTANTS if options.only in str(mutant)]
+    bad = 0
+    for job, verdict, seconds in verdicts([*baselines(jobs), *jobs], options.processes):
+        if job.mutant is None and verdict.kind != SURVIVED:
+            print(f"the tests are red without any mistake: {verdict.why}", file=sys.stderr)
             return 1
-        for mutant, killed in zip(chosen, results, strict=True):
-            if not killed:
-                survivors.append(mutant)
-                print(f"survived: {mutant.file}: {mutant.right!r} -> {mutant.wrong!r}", file=sys.stderr, flush=True)
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed in {time.monotonic() - began:.0f} s")
-    return 1 if survivors else 0
+        if job.mutant is not None and verdict.kind != KILLED:
+            bad += 1
+        print(f"{verdict.kind} ({seconds:.0f} s): {job.mutant or 'no mistake'} {verdict.why}", flush=True)
+    print(f"{len(jobs) - bad} of {len(jobs)} mutants killed in {time.monotonic() - began:.0f} s")
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ MUTANTS = (
         "outcome[:, None], divergence_to_go, alpha=beta",
         "outcome[:, None], divergence_to_go, alpha=-beta",
     ),
-    Mutant("advantage/frpo.py", "outcome: Outcome = normalise_by_group", "outcome: Outcome = centre_by_group"),
-    Mutant("advantage/frpo.py", "generator: Generator = REVERSE_KL", "generator: Generator = REVERSE_KL_K3"),
+    Mutant("advantage/frpo.py", "import normalise_by_group", "import centre_by_group as normalise_by_group"),
+    Mutant("advantage/frpo.py", "import REVERSE_KL, Generator", "import REVERSE_KL_K3 as REVERSE_KL, Generator"),
     # adjustments, steps, control
     Mutant(
         "advantage/adjustments.py",
