@@ -9,10 +9,10 @@ TWO_AT_A_TIME := OMP_NUM_THREADS=1 pytest -n 2
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-fast mutants lint lock dist benchmark clean
+.PHONY: help setup quickstart test test-all everyday e2e beside thorough test-fast mutants lint lock dist benchmark clean
 
 help:  ## Show this text
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 setup: $(VENV)/.installed  ## Make .venv with pinned versions and this project's wheel in it (about 2 minutes)
 
@@ -28,17 +28,34 @@ $(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '
 quickstart: setup  ## Train with FRPO on this machine's CPU and show what was learned (MODEL=tiny: the small model)
 	@$(RUN) python -P -m frpo_verl quickstart --model $(MODEL)
 
-test: setup lint  ## Everything that needs no GPU: unit tests, then mutants and end-to-end runs of the real trainer
+test: everyday  ## Everything that needs no GPU but what test-all adds
+	@echo "make test: all passed. Not run, for they are of test-all: verl's own tests on the patches, other releases of verl, the long fuzz"
+
+test-all: everyday thorough  ## The same, verl's own tests on the patches, other releases of verl, and the long fuzz
+	@echo "make test-all: all passed, verl's own tests on the patches, other releases of verl and the long fuzz among them"
+
+everyday:
+	@$(MAKE) --no-print-directory -j 2 setup lint
 	@$(RUN) $(TWO_AT_A_TIME)
-	@$(RUN) $(TWO_AT_A_TIME) -m slow --durations=0 --dist loadfile --ignore=tests/e2e
-# Alone, the runs leave a third of two cores idle.
-	@$(RUN) bash -c 'nice -n 19 PYTHONPATH=tests python -P -m mutants & \
-		pytest -m slow --durations=0 tests/e2e; runs=$$?; wait $$! && exit $$runs'
+	@$(MAKE) --no-print-directory -j 2 e2e beside
+
+e2e: setup  ## The runs of the real trainer
+	@$(RUN) pytest -m slow --durations=0 tests/e2e
+
+# Alone, the runs leave a third of two cores idle. Mutants first: the runs on two nodes, which come first, need the memory.
+beside: setup
+	@mkdir -p build
+	@$(RUN) nice -n 19 bash -c 'PYTHONPATH=tests python -P -m mutants \
+		&& $(TWO_AT_A_TIME) -m slow --durations=25 --dist loadfile --ignore=tests/e2e' \
+		> build/beside.log 2>&1; status=$$?; cat build/beside.log; exit $$status
+
+thorough: setup  ## What test-all adds to test
+	@$(RUN) $(TWO_AT_A_TIME) -m thorough --durations=0 --dist loadfile
 
 test-fast: setup  ## Unit tests only
 	@$(RUN) $(TWO_AT_A_TIME)
 
-mutants: setup  ## Whether the tests notice each of many mistakes in the mathematics
+mutants: setup  ## Check that the tests notice each of many mistakes in the mathematics
 	@$(RUN) PYTHONPATH=tests python -P -m mutants
 
 lint: $(VENV)-lint/.ready  ## Style, docstrings, recipes, Dockerfile and workflow

@@ -209,9 +209,11 @@ def main() -> int:
         if job.mutant is None and verdict.kind != SURVIVED:
             print(f"the tests are red without any mistake: {verdict.why}", file=sys.stderr)
             return 1
-        if job.mutant is not None and verdict.kind != KILLED:
-            bad += 1
-        print(f"{verdict.kind} ({seconds:.0f} s): {job.mutant or 'no mistake'} {verdict.why}", flush=True)
+        if job.mutant is None:
+            print(f"without a mistake, {len(job.files)} files are green ({seconds:.0f} s)", flush=True)
+            continue
+        bad += verdict.kind != KILLED
+        print(f"{verdict.kind} ({seconds:.0f} s): {job.mutant} {verdict.why}", flush=True)
     print(f"{len(jobs) - bad} of {len(jobs)} mutants killed in {time.monotonic() - began:.0f} s")
     return 1 if bad else 0
 
