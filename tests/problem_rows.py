@@ -1,9 +1,11 @@
-"""Made-up sources of problems."""
+"""Makes sources of problems, and builds and reads parquet files from them."""
 
 import json
 from pathlib import Path
 
 import pyarrow.parquet
+
+from frpo_verl import data
 
 SCHEMA = {"data_source", "prompt", "ability", "reward_model", "extra_info"}
 
@@ -19,6 +21,11 @@ def sums(count: int, first: int = 0) -> list[dict]:
     return [{"problem": f"What is ${n} + 1$?", "answer": str(n + 1), "id": f"sum-{n}"} for n in numbers]
 
 
+def built(folder: Path, name: str, rows: list[dict], **options) -> data.Built:
+    """Builds a set from a file next to the folder; dapo_math_17k is a train set of any size."""
+    return data.build(name, output=folder, source=jsonl(folder.parent / f"{name}.jsonl", rows), **options)[0]
+
+
 def rows_of(path: Path) -> list[dict]:
     return pyarrow.parquet.read_table(path).to_pylist()
 
@@ -29,3 +36,7 @@ def asked(path: Path) -> list[str]:
     contents = [row["prompt"][-1]["content"] for row in rows_of(path)]
     assert all(content.endswith(end) for content in contents)
     return [content[: -len(end)] for content in contents]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
