@@ -5,7 +5,7 @@
 # Purpose:  the run behind `make quickstart` and the end-to-end tests; a starting point for your own CPU runs.
 # Table:    none of the paper.
 # Hardware: 2 cores; 7 GiB of memory for the tiny model, 13 GiB for SmolLM2-135M.
-# Time:     a minute to start, then 3 s a step of the tiny model, 30 s of SmolLM2-135M.
+# Time:     a minute to start, then 3 s per step of the tiny model or 30 s per step of SmolLM2-135M.
 # Figure:   that of `make quickstart`, see run_smollm2_cpu.sh.
 # Needs:    `make setup`; a model folder, parquet files and a reward. `make quickstart` makes them (in runs/) and calls this.
 # verl:     0.9.1
@@ -24,7 +24,7 @@ ACTOR_PP=${ACTOR_PP:-1}
 ACTOR_CP=${ACTOR_CP:-1}
 ACTOR_EP=${ACTOR_EP:-1}
 # Which trainer of verl: sync | colocate_async | separate_async | one_step_off | fully_async. The last three serve from a
-# vLLM of their own, beside the actor.
+# vLLM of their own, separate from the actor.
 TRAINER=${TRAINER:-sync}
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
 

@@ -15,7 +15,7 @@ RECIPE=${1:-}
 export RAY_ADDRESS=${RAY_ADDRESS:-auto}
 
 if [ ! -f "${RECIPE}" ]; then
-    echo "frpo-verl: recipe '${RECIPE}': no such file; run_on_cluster.sh recipes/run_….sh [OVERRIDE …]" >&2
+    echo "frpo-verl: recipe '${RECIPE}': no such file; use run_on_cluster.sh recipes/run_….sh [OVERRIDE …]" >&2
     exit 2
 fi
 shift

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # FRPO, its baselines and its ablations | Qwen3-1.7B-Base | FSDP2 | DAPO-Math-17k
 #
-# Purpose:  what FRPO is compared with in the paper, and its own variants, all on one set-up. METHOD:
+# Purpose:  FRPO, the methods that the paper compares it with, and its variants, all on one set-up. METHOD:
 #             frpo                 the method: reverse KL (k1) as the return-to-go in the advantage
 #             no_kl                baseline: GRPO without a KL
 #             kl_loss              baseline: GRPO with the usual token penalty in the loss (k3)
@@ -15,7 +15,7 @@
 # Table:    pass@16 (baselines) and the k3 ablation, Qwen3-1.7B-Base; section 6.2. arXiv 2601.10201. The weights are those of
 #           Theorem 4.1; the k3 of the paper's Appendix E is +algorithm.frpo.form=appendix_e.
 # Hardware: one node of 8 x 80 GB.
-# Time:     not measured here; gae_kl_reward trains a critic of the same size beside the policy.
+# Time:     not measured here; gae_kl_reward also trains a critic of the same size.
 # Figure:   MATH500 pass@16 in the paper, one seed: frpo 85.3, no_kl 78.6, kl_loss 77.1, kl_reward "collapse"; forward_k3
 #           75.6, with baseline 75.2; reverse_k3 84.8, with baseline 68.3.
 # verl:     0.9.1

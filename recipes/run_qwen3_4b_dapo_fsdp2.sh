@@ -3,7 +3,7 @@
 #
 # Purpose:  FRPO with DAPO's asymmetric clipping, token-mean loss and soft penalty of overlong responses (arXiv 2503.14476).
 #           DAPO drops the KL; here it stays, in the advantage. Its dynamic sampling is not part of verl's own trainer.
-# Table:    none of the paper; its settings but for what is named above.
+# Table:    none of the paper; its settings except those named above.
 # Hardware: one node of 8 x 80 GB.
 # Time:     not measured here.
 # Figure:   none known.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # FRPO, fully asynchronous | Qwen3-4B-Base | FSDP2 | DAPO-Math-17k
 #
-# Purpose:  FRPO while sampling and training run side by side, on GPUs of their own (verl's fully-async trainer).
+# Purpose:  FRPO while sampling and training run at the same time, on GPUs of their own (verl's fully-async trainer).
 #           Its samples are up to STALENESS of a sync old; the divergence is that of the policy at the start of the update.
-# Table:    none of the paper; its settings but for the trainer.
+# Table:    none of the paper; its settings except the trainer.
 # Hardware: one node of 8 x 80 GB, 4 to train and 4 to sample; cupy, by which verl sends weights over NCCL.
 # Time:     not measured here.
 # Figure:   none known.

@@ -2,7 +2,7 @@
 # FRPO with LoRA | Qwen3-4B-Base | FSDP2 | DAPO-Math-17k
 #
 # Purpose:  FRPO on low-rank adapters: the reference is the base with the adapter off, so that no second model is loaded.
-# Table:    none of the paper; its settings but for the adapter and its learning rate.
+# Table:    none of the paper; its settings except the adapter and its learning rate.
 # Hardware: one node of 8 x 80 GB.
 # Time:     not measured here.
 # Figure:   none known.

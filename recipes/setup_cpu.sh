@@ -13,7 +13,7 @@ if ! "${PYTHON}" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] 
     exit 1
 fi
 
-# Runs pip with a log file, shows how far it is, and on failure what it said.
+# Runs pip with a log file, shows its progress, and on failure the end of its log.
 install() {
     local label=$1 total=$2
     shift 2
@@ -38,10 +38,10 @@ install() {
 echo "Setting up ${VENV} (about 2 minutes; once)"
 "${PYTHON}" -m venv "${VENV}"
 : > "${VENV}/setup.log"
-# Without dependencies: the file names them all, less what pyproject.toml excludes with its reasons.
+# Without dependencies: the file names them all, except those that pyproject.toml excludes, with reasons.
 install "pinned packages" "$(grep -c == requirements-cpu.txt)" --no-deps --require-hashes -r requirements-cpu.txt
-# Here and on all cores: else a dozen processes compile the same files at the first start, which took 80 s longer.
-# Some packages carry templates that are no Python, so the exit status says nothing.
+# Here and on all cores: otherwise a dozen processes compile the same files at the first start, which took 80 s longer.
+# Some packages carry templates that are not valid Python, so the exit status says nothing.
 echo "  compiling"
 "${VENV}/bin/python" -m compileall -q -j 0 "${VENV}/lib" > "${VENV}/compile.log" 2>&1 || true
 touch "${VENV}/.ready"

@@ -6,7 +6,7 @@
 #SBATCH --cpus-per-task=64
 #SBATCH --exclusive
 #SBATCH --output=slurm-%j.log
-# Any recipe on nodes that Slurm gives: sbatch [--nodes=N …] recipes/slurm.sh RECIPE [OVERRIDE …]
+# Any recipe on nodes of Slurm: sbatch [--nodes=N …] recipes/slurm.sh RECIPE [OVERRIDE …]
 #
 # Purpose:  starts a Ray of the job's own on its nodes, runs run_on_cluster.sh there, and ends it with the job.
 # Table:    that of the recipe.
@@ -21,11 +21,11 @@ set -euo pipefail
 
 PORT=${PORT:-6379}
 if [ "${#}" = 0 ]; then
-    echo "frpo-verl: no recipe; sbatch recipes/slurm.sh recipes/run_….sh [OVERRIDE …]" >&2
+    echo "frpo-verl: no recipe given; use sbatch recipes/slurm.sh recipes/run_….sh [OVERRIDE …]" >&2
     exit 2
 fi
 if [ -z "${SLURM_SUBMIT_DIR:-}" ]; then
-    echo "frpo-verl: no job of Slurm; sbatch recipes/slurm.sh recipes/run_….sh [OVERRIDE …]" >&2
+    echo "frpo-verl: not a Slurm job; use sbatch recipes/slurm.sh recipes/run_….sh [OVERRIDE …]" >&2
     exit 2
 fi
 
@@ -33,7 +33,7 @@ fi
 RECIPES=${RECIPES:-${SLURM_SUBMIT_DIR}/recipes}
 
 mapfile -t HOSTS < <(scontrol show hostnames "${SLURM_JOB_NODELIST}")
-# Its process is what is ended at the end, so no function stands before it.
+# Its process is ended at the end, so that no function may wrap it.
 ON=(srun --overlap --nodes=1 --ntasks=1 --nodelist)
 
 if [ -z "${HEAD_ADDRESS:-}" ]; then

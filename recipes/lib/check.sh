@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Whether frpo-verl and the verl that the recipes were made for are there, sourced before anything else.
+# Checks that frpo-verl and the verl that the recipes were made for are installed; sourced before anything else.
 
 MADE_FOR=0.9.1
 VERL=${VERL:-${MADE_FOR}}
@@ -15,5 +15,5 @@ if ! installed=$(python -P -c 'from importlib.metadata import version; import fr
 fi
 if [ "${installed}" != "${VERL}" ]; then
     stop "verl ${installed} is installed, VERL=${VERL} is wanted and the recipe was made for ${MADE_FOR}; pip install" \
-        "verl==${MADE_FOR}, or set VERL=${installed} to run it all the same"
+        "verl==${MADE_FOR}, or set VERL=${installed} to run it anyway"
 fi

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What verl, vLLM and Ray need on a machine without a GPU, sourced by run_cpu.sh and by every recipe with TINY=1: sets the
+# Settings of verl, vLLM and Ray for a machine without a GPU, sourced by run_cpu.sh and by every recipe with TINY=1: sets the
 # environment, and the arrays CPU (overrides) and ENVIRONMENT (names of what was exported).
 # Reads ENGINE, DTYPE, PLACES (workers and servers, each a logical GPU) and CPUS (logical cores).
 
@@ -84,7 +84,7 @@ if [ "${RAY_ADDRESS}" = local ]; then
         ++ray_kwargs.ray_init.include_dashboard=False
     )
 else
-    # Nodes that were started elsewhere know nothing of this shell.
+    # Nodes that were started elsewhere do not have this shell's environment.
     for name in "${ENVIRONMENT[@]}"; do
         case ${name} in
             RAY_* | VERL_PLATFORM) ;;

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The start of every recipe, sourced: the plugin and verl are looked at before anything else, and TINY=1 sets knobs before
-# the recipe does. Reads EXPERIMENT_NAME, ENGINE, and HAS_METHOD of a recipe that has the knob METHOD.
+# The start of every recipe, sourced: checks the plugin and verl before anything else; TINY=1 sets knobs before the recipe
+# does. Reads EXPERIMENT_NAME, ENGINE, and HAS_METHOD of a recipe that has the knob METHOD.
 
 DRY_RUN=${DRY_RUN:-0}
 TINY=${TINY:-0}
@@ -19,10 +19,10 @@ quoted() {
     esac
 }
 
-# Model, data, GPUs and reward are looked at before Ray starts, for baselines too.
+# Model, data, GPUs and reward are checked before Ray starts, for baselines too.
 export FRPO_VERL_RECIPE=${VERL}
 
-# Checkpoints, generations, metrics and the command of this run; a second run of the same name goes on where it stopped.
+# Checkpoints, generations, metrics and the command of this run; a second run of the same name resumes it.
 # Absolute: workers have other working directories.
 RUN_DIR=$(realpath -m "${RUN_DIR:-runs/${EXPERIMENT_NAME}}")
 export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
@@ -33,7 +33,7 @@ if [ "${TINY}" = 1 ]; then
     source "${LIB}/tiny.sh"
 fi
 
-# What decides what a run is, without how long it is.
+# The overrides that decide what a run is, without its length.
 kind_of() {
     grep -vE '^(trainer\.total_training_steps|trainer\.total_epochs|rollout\.total_rollout_steps)=' "$1"
 }
@@ -47,10 +47,10 @@ keep_earlier() {
     for name in metrics.jsonl command.txt overrides.txt; do
         [ ! -e "${RUN_DIR}/${name}" ] || mv "${RUN_DIR}/${name}" "${RUN_DIR}/earlier-${n}/"
     done
-    echo "frpo-verl: ${RUN_DIR} holds a run; its metrics are kept in earlier-${n}, and verl goes on from its last checkpoint if it has one"
+    echo "frpo-verl: ${RUN_DIR} holds a run; its metrics are kept in earlier-${n}, and verl resumes from its last checkpoint if there is one"
     if [ -e "${RUN_DIR}/earlier-${n}/overrides.txt" ] \
         && ! diff -q <(kind_of "${RUN_DIR}/earlier-${n}/overrides.txt") <(printf '%s\n' "$@" | kind_of /dev/stdin) > /dev/null; then
-        echo "frpo-verl: warning: that run was another one (compare overrides.txt); set RUN_DIR or EXPERIMENT_NAME to begin anew" >&2
+        echo "frpo-verl: warning: that run had other settings (compare overrides.txt); set RUN_DIR or EXPERIMENT_NAME to start afresh" >&2
     fi
 }
 

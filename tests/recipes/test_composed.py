@@ -15,7 +15,7 @@ pytestmark = pytest.mark.verl
 
 SCRIPTS = sorted(RECIPES.glob("*.sh"))
 LAUNCHERS = {"run_on_cluster.sh", "slurm.sh", "run_smollm2_cpu.sh", "setup_cpu.sh"}
-"""What starts another recipe, or nothing of verl's."""
+"""Scripts that start another recipe, or nothing of verl's."""
 OF_VERL = [script.name for script in SCRIPTS if script.name not in LAUNCHERS]
 PAPER = [name for name in OF_VERL if name.startswith("run_qwen3_")]
 METHODS = {
@@ -208,7 +208,7 @@ def test_an_earlier_run_of_the_same_folder_loses_nothing(tmp_path):
     assert "kept in earlier-1" in longer.said and "warning" not in longer.said
     other = caught("run_qwen3_1.7b_fsdp2.sh", tmp_path, STEPS="20", BETA="0.05")
     assert (run / "earlier-2").is_dir()
-    assert "warning: that run was another one" in other.said
+    assert "warning: that run had other settings" in other.said
     assert other.words
 
 

@@ -18,7 +18,7 @@ def test_another_verl_than_it_was_made_for(tmp_path):
     said = refused(caught(RECIPE, tmp_path, VERL="0.8.0"))
     assert said == (
         "frpo-verl: verl 0.9.1 is installed, VERL=0.8.0 is wanted and the recipe was made for 0.9.1; pip install "
-        "verl==0.9.1, or set VERL=0.9.1 to run it all the same"
+        "verl==0.9.1, or set VERL=0.9.1 to run it anyway"
     )
 
 
@@ -61,10 +61,12 @@ def test_a_cluster_without_a_recipe(tmp_path):
 
 
 def test_slurm_without_slurm(tmp_path):
-    assert refused(caught("slurm.sh", tmp_path, "recipes/run_it.sh")).startswith("frpo-verl: no job of Slurm; sbatch ")
+    assert refused(caught("slurm.sh", tmp_path, "recipes/run_it.sh")).startswith(
+        "frpo-verl: not a Slurm job; use sbatch "
+    )
 
 
 def test_slurm_without_a_recipe(tmp_path):
     assert refused(caught("slurm.sh", tmp_path, SLURM_SUBMIT_DIR=str(tmp_path))).startswith(
-        "frpo-verl: no recipe; sbatch "
+        "frpo-verl: no recipe given; use sbatch "
     )
