@@ -1,5 +1,7 @@
 """The warm-up: what is learned, and how much of it shows when the model is sampled."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -38,6 +40,15 @@ def test_the_answer_probability_is_the_product_of_its_tokens_probabilities(token
         prefix.append(token)
     examples = warm_up.encode(tokenizer, [problem, task.Problem("a much longer question than the others", "-10")])
     assert warm_up.answer_probabilities(model, examples)[0].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_blurred_model_starts_at_the_wanted_accuracy(monkeypatch):
+    # A model whose accuracy is the scale of its norm.
+    norm = SimpleNamespace(weight=torch.nn.Parameter(torch.tensor([0.9, 0.9])))
+    model = SimpleNamespace(model=SimpleNamespace(norm=norm))
+    monkeypatch.setattr(warm_up, "answer_probabilities", lambda model, examples: model.model.norm.weight.data)
+    warm_up.blur(model, None)
+    assert norm.weight.mean().item() == pytest.approx(warm_up.START_ACCURACY, abs=1e-3)
 
 
 @pytest.mark.slow
