@@ -10,23 +10,19 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from frpo_verl.advantage import (
+    RegularisedBatch,
     diagnose,
     normalise_by_group_population,
     number_groups,
     regularise_batch,
-    return_to_go,
-    undiscounted,
+    sample_slots,
 )
-from frpo_verl.advantage.variant import divergence_to_go, is_plain
 from frpo_verl.checks import InvalidInput, NonFiniteToken
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight import contract, settings
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.preflight.settings import Settings
 from frpo_verl.verl_plugin import control, metrics, worker
-
-_FIGURES_SLOTS = 2**18
-"""Of a larger batch, responses drawn at random, so many slots in all, stand for the rest in the costly figures."""
 
 
 class OutcomeOnly(NamedTuple):
@@ -37,14 +33,6 @@ class OutcomeOnly(NamedTuple):
     """
 
     std: str
-
-
-class _Regularised(NamedTuple):
-    """Advantages before and after, and (bs, 3) sums of f, reg and reg² of each response."""
-
-    before: Tensor
-    after: Tensor
-    sums: Tensor
 
 
 def compute_frpo_advantage(
@@ -120,17 +108,16 @@ def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
         call.arguments["adv_estimator"] = settings.OUTCOME_ESTIMATOR
     beta = control.coefficient(chosen, call.arguments["config"])
     if is_grpo and (beta != 0 or chosen.variant.std == "population"):
-        data, outcome, lengths = _grpo(host, call, chosen)
+        data, outcome = _grpo(host, call, chosen)
     else:
         # The grouping of several outputs calls compute_advantage, and with it our wrapper, once more.
         config = call.arguments["config"]
         call.arguments["config"] = OutcomeOnly("sample") if is_grpo else settings.without_mode(config)
-        data, outcome, lengths = host(*call.args, **call.kwargs), None, None
+        data, outcome = host(*call.args, **call.kwargs), None
         if beta != 0:
             _refuse_unfit(data.batch, call.arguments["adv_estimator"])
     if beta != 0:
-        lengths = data.batch["response_mask"].sum(-1) if lengths is None else lengths
-        return _subtract(data, outcome, lengths, chosen, beta)
+        return _subtract(data, outcome, chosen, beta)
     metrics.publish({"frpo/beta": 0.0})
     if outcome is not None:
         data.batch["advantages"] = data.batch["returns"] = _spread(outcome, data.batch["response_mask"])
@@ -152,7 +139,7 @@ def compute_population_outcome(data: Any) -> Any:
     return data
 
 
-def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tuple[Any, Tensor, Tensor]:
+def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tuple[Any, Tensor]:
     """verl's grpo on one column, the sum of a response's rewards.
 
     So grouping (rollouts with several outputs too) and normalisation are verl's to the bit, and nothing of the batch's
@@ -167,8 +154,7 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
     if not torch.isfinite(rewards).all():
         row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
         raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
-    lengths = data.batch["response_mask"].sum(-1)
-    any_valid = (lengths > 0).long()[:, None]
+    any_valid = (data.batch["response_mask"] != 0).any(-1, keepdim=True).long()
     column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
     call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
     call.arguments["config"] = OutcomeOnly(chosen.variant.std)
@@ -176,7 +162,7 @@ def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tup
         done = compute_population_outcome(call.arguments["data"])
     else:
         done = host(*call.args, **call.kwargs)
-    return data, done.batch["advantages"][:, 0], lengths
+    return data, done.batch["advantages"][:, 0]
 
 
 def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
@@ -200,7 +186,7 @@ def _spread(outcome: Tensor, response_mask: Tensor) -> Tensor:
     return zero_where_masked(outcome[:, None].expand(response_mask.shape), response_mask.bool())
 
 
-def _subtract(data: Any, outcome: Tensor | None, lengths: Tensor, chosen: Settings, beta: float) -> Any:
+def _subtract(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> Any:
     batch = data.batch
     for key, fix in (
         ("old_log_probs", "let verl recompute them"),
@@ -214,55 +200,35 @@ def _subtract(data: Any, outcome: Tensor | None, lengths: Tensor, chosen: Settin
         raise _not_finite(error, batch) from None
     except InvalidInput as error:
         raise BatchError(f"frpo cannot regularise this batch: {error}") from None
-    figures = _figures(done, batch, lengths, chosen, beta)
-    control.observe(chosen, figures["frpo/divergence_to_ref/token_mean"], int((lengths > 0).sum()))
+    figures = _figures(done, outcome, batch, chosen, beta)
+    control.observe(chosen, figures["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
     note = worker.note(chosen, beta if in_workers else None)
     metrics.publish(figures, note)
     data.meta_info[worker.NOTE] = note
-    batch["advantages"] = done.before if in_workers else done.after
     if outcome is not None:
-        batch["returns"] = done.before
+        batch["returns"] = batch["advantages"] = _spread(outcome.to(done.advantages.dtype), batch["response_mask"])
+    if not in_workers:
+        batch["advantages"] = done.advantages
     return data
 
 
-def _figures(done: _Regularised, batch: TensorDict, lengths: Tensor, chosen: Settings, beta: float) -> dict[str, float]:
+def _figures(
+    done: RegularisedBatch, outcome: Tensor | None, batch: TensorDict, chosen: Settings, beta: float
+) -> dict[str, float]:
     mask = batch["response_mask"]
-    # Not every n-th: rows stand in the order of their groups.
-    chance = torch.Generator().manual_seed(0)
-    rows = torch.randperm(len(mask), generator=chance)[: max(1, _FIGURES_SLOTS // max(1, mask.shape[1]))]
-    if len(rows) == len(mask):
-        rows = slice(None)
-    figures = metrics.of_step(done.sums, lengths, beta)
-    figures |= metrics.of_term(diagnose(done.before[rows], done.after[rows], mask[rows]), beta)
-    old, reference = batch["old_log_probs"][rows], batch["ref_log_prob"][rows]
-    return figures | metrics.of_tokens(old, reference, mask[rows], chosen.variant)
+    found = diagnose(done, batch["advantages"] if outcome is None else outcome, mask, beta)
+    slots = sample_slots(*mask.shape)
+    old, reference, valid = (part.reshape(-1)[slots] for part in (batch["old_log_probs"], batch["ref_log_prob"], mask))
+    seen = done.sums.tokens[slots // mask.shape[1]] > 0
+    return metrics.of_batch(found, beta) | metrics.of_tokens(old, reference, valid.bool(), seen, chosen.variant)
 
 
-def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> _Regularised:
+def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> RegularisedBatch:
     old, reference, mask = (data.batch[key] for key in ("old_log_probs", "ref_log_prob", "response_mask"))
-    if outcome is not None and is_plain(chosen.variant):
-        done = regularise_batch(outcome, old, reference, mask, beta, chosen.generator)
-        return _Regularised(done.outcomes, done.advantages, done.sums)
-    dtype = torch.promote_types(torch.promote_types(old.dtype, reference.dtype), torch.float32)
-    log_ratio = old.to(dtype) - reference.to(dtype)
-    if is_plain(chosen.variant):
-        # Advantages are rounded once, as in the pass for grpo and in verl's own kl_mode.
-        reg = return_to_go(log_ratio, mask, chosen.generator, _undiscounted_in_double)
-    else:
-        group = number_groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
-        reg = divergence_to_go(log_ratio, mask, chosen.generator, chosen.variant, group)
-    valid = mask.bool()
-    divergence = chosen.generator.future(zero_where_masked(log_ratio, valid))
-    sums = torch.stack([part.double().sum(-1) for part in (divergence, reg, reg.double().square())], -1)
-    before = data.batch["advantages"] if outcome is None else _spread(outcome.to(dtype), mask)
-    # Masked slots keep what the host wrote there.
-    after = torch.where(valid, before - beta * reg, before).to(torch.promote_types(before.dtype, dtype))
-    return _Regularised(before, after, sums)
-
-
-def _undiscounted_in_double(values: Tensor, mask: Tensor) -> Tensor:
-    return undiscounted(values.double(), mask)
+    before = data.batch["advantages"] if outcome is None else outcome
+    group = number_groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
+    return regularise_batch(before, old, reference, mask, beta, chosen.generator, chosen.variant, group)
 
 
 def _not_finite(error: NonFiniteToken, batch: TensorDict) -> BatchError:

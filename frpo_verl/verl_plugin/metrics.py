@@ -6,8 +6,6 @@ aggregator in mind, which picks the reduction from substrings (`sum`, `min`, `ma
 sample-weighted mean. What the workers measure under the current policy is in `worker`.
 """
 
-import math
-
 from torch import Tensor
 
 from frpo_verl.advantage.diagnostics import Diagnostics
@@ -52,86 +50,69 @@ def collect_note() -> str | None:
     return note
 
 
-def of_step(sums: Tensor, lengths: Tensor, beta: float) -> dict[str, float]:
-    """β, the divergence to the reference and the size of the future term, over valid tokens only.
+def of_batch(found: Diagnostics, beta: float) -> dict[str, float]:
+    """Names the figures of a batch; all are over valid tokens.
 
     - `frpo/beta`: β.
     - `frpo/divergence_to_ref/token_mean`: Σ m·future(δ) / Σ m, in nats; k1 of reverse KL by default.
     - `frpo/divergence_to_ref/sequence_mean`: mean over responses with a valid token of Σ_t m·future(δ), in nats.
-    - `frpo/future_term/mean`, `frpo/future_term/std`: of reg_{i,t} over valid tokens, in nats, before β.
-
-    Args:
-        sums: (bs, 3), float64: of each response Σ future(δ), Σ reg and Σ reg².
-        lengths: (bs,), the valid tokens of each response.
-        beta: β.
-
-    Returns:
-        Name to number.
-    """
-    tokens, responses = max(1, int(lengths.sum())), max(1, int((lengths > 0).sum()))
-    divergence, term, square = sums.sum(0).tolist()
-    mean = term / tokens
-    return {
-        "frpo/beta": beta,
-        "frpo/divergence_to_ref/token_mean": divergence / tokens,
-        "frpo/divergence_to_ref/sequence_mean": divergence / responses,
-        "frpo/future_term/mean": mean,
-        "frpo/future_term/std": math.sqrt(max(0.0, square / tokens - mean**2)),
-    }
-
-
-def of_term(found: Diagnostics, beta: float) -> dict[str, float]:
-    """What the term does to the advantages.
-
-    - `frpo/future_term/q05`, `q50`, `q95`: quantiles of reg over valid tokens, in nats; from a sample of 65,536 tokens.
+    - `frpo/future_term/mean`, `frpo/future_term/std`: of reg_{i,t}, in nats, before β.
+    - `frpo/future_term/q05`, `q50`, `q95`: quantiles of reg, in nats; from a sample of at most 65,536 slots.
     - `frpo/future_term/profile/tenth_01` … `tenth_10`: mean of reg over the tokens of each tenth of their response, in
       nats; the first tenth is the start.
-    - `frpo/future_term/variance_share`: Var(β·reg) / (Var(Â without it) + Var(β·reg)) over valid tokens.
-    - `frpo/sign_flip_share`: the share of valid tokens whose advantage changes sign by the term.
+    - `frpo/future_term/variance_share`: Var(β·reg) / (Var(Â without it) + Var(β·reg)).
+    - `frpo/sign_flip_share`: the share of tokens whose advantage changes sign by the term.
+    - `frpo/sampled_entropy/token_mean`: −Σ m·log π_θ / Σ m, in nats: an estimate of the policy's entropy.
 
     Args:
-        found: of the advantages before and after.
-        beta: β, not 0.
+        found: of the batch.
+        beta: β.
 
     Returns:
         Name to number.
     """
     low, middle, high = found.quantiles
     return {
-        "frpo/future_term/q05": low / beta,
-        "frpo/future_term/q50": middle / beta,
-        "frpo/future_term/q95": high / beta,
-        **{f"frpo/future_term/profile/tenth_{n:02d}": value / beta for n, value in enumerate(found.profile, start=1)},
+        "frpo/beta": beta,
+        "frpo/divergence_to_ref/token_mean": found.divergence_per_token,
+        "frpo/divergence_to_ref/sequence_mean": found.divergence_per_response,
+        "frpo/future_term/mean": found.mean,
+        "frpo/future_term/std": found.std,
+        "frpo/future_term/q05": low,
+        "frpo/future_term/q50": middle,
+        "frpo/future_term/q95": high,
+        **{f"frpo/future_term/profile/tenth_{n:02d}": value for n, value in enumerate(found.profile, start=1)},
         "frpo/future_term/variance_share": found.variance_share,
         "frpo/sign_flip_share": found.sign_flips,
+        "frpo/sampled_entropy/token_mean": found.entropy,
     }
 
 
-def of_tokens(log_prob: Tensor, ref_log_prob: Tensor, response_mask: Tensor, variant: Variant) -> dict[str, float]:
-    """Figures of single tokens.
+def of_tokens(
+    log_prob: Tensor, ref_log_prob: Tensor, valid: Tensor, seen: Tensor, variant: Variant
+) -> dict[str, float]:
+    """Figures of single tokens, from a sample of slots.
 
-    - `frpo/sampled_entropy/token_mean`: −Σ m·log π_θ / Σ m, in nats: an estimate of the policy's entropy.
     - `frpo/masked_nonfinite_share`: the share of masked slots, in responses with a valid token, whose log-ratio is not
       finite. They count nowhere; a valid token that is not finite ends the run.
     - `frpo/clipped_share`: the share of valid tokens with |δ| above `algorithm.frpo.token_clip`; only when it is set.
 
     Args:
-        log_prob: (bs, length), log π_θ.
-        ref_log_prob: (bs, length), log π_ref.
-        response_mask: (bs, length), nonzero for valid tokens.
+        log_prob: (slots,), log π_θ of some slots.
+        ref_log_prob: (slots,), log π_ref.
+        valid: (slots,), True for valid tokens.
+        seen: (slots,), True in responses with a valid token.
         variant: the run's variant.
 
     Returns:
         Name to number.
     """
-    valid = response_mask.bool()
-    unseen = ~valid & valid.any(-1, keepdim=True)
+    unseen = ~valid & seen
     delta = log_prob.float() - ref_log_prob.float()
-    tokens = max(1, int(valid.sum()))
     figures = {
-        "frpo/sampled_entropy/token_mean": -log_prob[valid].double().sum().item() / tokens,
         "frpo/masked_nonfinite_share": int((unseen & ~delta.isfinite()).sum()) / max(1, int(unseen.sum())),
     }
     if variant.token_clip is not None:
-        figures["frpo/clipped_share"] = int((valid & (delta.abs() > variant.token_clip)).sum()) / tokens
+        clipped = int((valid & (delta.abs() > variant.token_clip)).sum())
+        figures["frpo/clipped_share"] = clipped / max(1, int(valid.sum()))
     return figures

@@ -8,15 +8,17 @@ FIRST = {
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
 MUTANTS = (
+    Mutant("verl_plugin/estimator.py", "if not in_workers:", "if True:"),
+    Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
+    Mutant("verl_plugin/estimator.py", "done.sums.tokens[slots // mask.shape[1]] > 0", "slots >= 0"),
+    Mutant(
+        "verl_plugin/estimator.py", 'batch["returns"] = batch["advantages"] = _spread', 'batch["advantages"] = _spread'
+    ),
     # the mode in verl: any estimator, current policy, adaptive coefficient
-    Mutant("verl_plugin/estimator.py", "before - beta * reg", "before + beta * reg"),
-    Mutant("verl_plugin/estimator.py", "done.before if in_workers else done.after", "done.after"),
-    Mutant("verl_plugin/estimator.py", 'batch["returns"] = done.before', 'batch["returns"] = done.after'),
-    Mutant("verl_plugin/estimator.py", "int((lengths > 0).sum())", "len(lengths)"),
+    Mutant("verl_plugin/estimator.py", 'batch["returns"] = batch["advantages"] =', 'batch["advantages"] ='),
     Mutant("verl_plugin/worker.py", "advantages - told.beta * reg", "advantages + told.beta * reg"),
     Mutant("verl_plugin/worker.py", 'log_prob - padded["ref_log_prob"]', 'log_prob - padded["old_log_probs"]'),
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
-    Mutant("verl_plugin/estimator.py", "torch.randperm(len(mask), generator=chance)", "torch.arange(0, len(mask), 10)"),
     Mutant("verl_plugin/worker.py", "values.sum() / tokens * ranks", "values.sum() / tokens"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     Mutant("verl_plugin/control.py", "n_steps=responses", "n_steps=1"),
