@@ -23,8 +23,7 @@ def examine() -> Section:
         rows[f"{symbol.module}.{symbol.name}"] = "module cannot be imported" if error else difference or "ok"
         if difference:
             problems.append(
-                f"{difference} in verl {contract.verl_version()}, where frpo-verl {symbol.use}; "
-                f"install verl {contract.TESTED_VERL[-1]} or a newer frpo-verl"
+                f"{difference} in verl {contract.verl_version()}, where frpo-verl {symbol.use}; {contract.FIX}"
             )
     unimportable = [
         f"{name} cannot be imported ({error}); install what is missing, or verl {contract.TESTED_VERL[-1]}"

@@ -117,7 +117,7 @@ def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointErr
     if not settings.asks_for_future(config.algorithm):
         return
     try:
-        contract.refuse_if_changed()
+        contract.refuse_misfit()
         chosen = settings.read(config.algorithm)
     except (SettingsError, HostError) as error:
         yield error

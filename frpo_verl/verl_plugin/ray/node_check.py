@@ -64,16 +64,16 @@ def _too_few(manager: Any) -> str:
     import ray
 
     wanted = sum(places for pool in manager.resource_pool_spec.values() for places in pool)
-    available, found, free = ray._private.state.available_resources_per_node(), [], 0
-    for node in filter(lambda node: node["Alive"], ray.nodes()):
-        for name in ACCELERATORS:
-            if total := node["Resources"].get(name):
-                left = available.get(node["NodeID"], {}).get(name, 0)
-                free += left
-                found.append(f"{left:g} of {total:g} on {node_name(node)}")
+    found = [
+        f"{node['Resources'][name]:g} on {node_name(node)}"
+        for node in ray.nodes()
+        for name in ACCELERATORS
+        if node["Alive"] and node["Resources"].get(name)
+    ]
+    free = sum(ray.available_resources().get(name, 0) for name in ACCELERATORS)
     return (
         f"trainer.nnodes, trainer.n_gpus_per_node and the rollout's places ask for {wanted} GPUs and Ray has {free:g} "
-        f"free ({', '.join(found) or 'no node has any'}); start more nodes, end what holds them, or lower those keys"
+        f"free, of {', '.join(found) or 'none on any node'}; start more nodes, end what holds them, or lower those keys"
     )
 
 

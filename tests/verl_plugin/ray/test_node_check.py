@@ -73,16 +73,18 @@ def test_too_few_places_are_said_with_what_each_node_has(answering, monkeypatch)
     nodes = [node("a", GPU=8.0, CPU=4.0), node("b", GPU=8.0), node("c", CPU=4.0), node("d", alive=False, GPU=8.0)]
     free = {"a" * 8: {"GPU": 8.0}, "b" * 8: {"CPU": 1.0}}
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    # verl's own verdict is by node, and by a private function
     monkeypatch.setattr(ray._private.state, "available_resources_per_node", lambda: free)
+    monkeypatch.setattr(ray, "available_resources", lambda: {"GPU": 8.0, "CPU": 1.0})
     monkeypatch.setattr(node_check, "_answers", dict)
     manager = ResourcePoolManager({"trainer": [8, 8], "rollout": [4]}, {})
     # verl's own verdict
     with pytest.raises(SettingsError) as refused:
         node_check.checked_before_placement(ResourcePoolManager._check_resource_available, manager)
     assert str(refused.value) == (
-        "trainer.nnodes, trainer.n_gpus_per_node and the rollout's places ask for 20 GPUs and Ray has 8 free (8 of 8 "
-        "on a (10.0.0.1, node aaaaaa), 0 of 8 on b (10.0.0.1, node bbbbbb)); start more nodes, end what holds them, or "
-        "lower those keys"
+        "trainer.nnodes, trainer.n_gpus_per_node and the rollout's places ask for 20 GPUs and Ray has 8 free, of 8 on "
+        "a (10.0.0.1, node aaaaaa), 8 on b (10.0.0.1, node bbbbbb); start more nodes, end what holds them, or lower "
+        "those keys"
     )
 
 
