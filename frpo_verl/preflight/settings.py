@@ -1,7 +1,5 @@
 """What the user set, read from verl's own keys and from `algorithm.frpo`."""
 
-import contextlib
-import copy
 import difflib
 import math
 from collections.abc import Mapping
@@ -54,26 +52,6 @@ def asks_for_future(algorithm: Mapping[str, Any] | None) -> bool:
     if algorithm is None:
         return False
     return algorithm.get("adv_estimator") == ESTIMATOR or algorithm.get("kl_mode") == MODE
-
-
-def without_mode(algorithm: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The section of the same run without `kl_mode`.
-
-    Args:
-        algorithm: verl's `algorithm` section.
-
-    Returns:
-        A copy, where the section can hold the key at all.
-    """
-    if "kl_mode" not in algorithm:
-        return algorithm
-    from omegaconf import OmegaConf, open_dict
-
-    # Shallow: it stays where it is in the whole, so that interpolations still resolve.
-    section = copy.copy(algorithm)
-    with open_dict(section) if OmegaConf.is_config(section) else contextlib.nullcontext():
-        del section["kl_mode"]
-    return section
 
 
 def needs_reference(algorithm: Mapping[str, Any]) -> bool:

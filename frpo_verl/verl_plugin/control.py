@@ -1,4 +1,4 @@
-"""β over the course of a run: fixed, or following the measured divergence, and kept across checkpoints."""
+"""Keeps β over the course of a run: fixed, or following the measured divergence, and saved with checkpoints."""
 
 import json
 import os
@@ -10,104 +10,61 @@ from frpo_verl.preflight.errors import CheckpointError, SettingsError
 from frpo_verl.preflight.resumed import FILE, LARGEST_ERROR, read
 from frpo_verl.preflight.settings import Settings
 
-_controller: Any = None
 
+class Coefficient:
+    """β of a run: `kl_ctrl.kl_coef`, or, with `kl_ctrl.type=adaptive`, the value of verl's own controller."""
 
-def coefficient(chosen: Settings, algorithm: Mapping[str, Any]) -> float:
-    """β of this step.
+    def __init__(self, chosen: Settings, algorithm: Mapping[str, Any]) -> None:
+        self._fixed, self._controller = chosen.beta, None
+        if chosen.adaptive:
+            from verl.trainer.ppo.core_algos import AdaptiveKLController
 
-    Args:
-        chosen: the run's settings.
-        algorithm: verl's `algorithm` section, for verl's own controller.
+            of_control = algorithm.get("kl_ctrl")
+            self._controller = AdaptiveKLController(chosen.beta, of_control.get("target_kl"), of_control.get("horizon"))
 
-    Returns:
-        `kl_ctrl.kl_coef` when it is fixed, else the controller's value.
-    """
-    return _running(chosen, algorithm).value if chosen.adaptive else chosen.beta
+    @property
+    def value(self) -> float:
+        """β of the coming step."""
+        return self._fixed if self._controller is None else self._controller.value
 
+    def observe(self, divergence: float, responses: int) -> None:
+        """Moves an adaptive β after a step, by verl's controller (arXiv 1909.08593, section 2.2).
 
-def observe(chosen: Settings, divergence: float, responses: int) -> None:
-    """Moves an adaptive β after a step, by verl's controller (arXiv 1909.08593, section 2.2).
+            β ← β · (1 + clip(divergence / target_kl − 1, −0.2, 0.2) · responses / horizon)
 
-        β ← β · (1 + clip(divergence / target_kl − 1, −0.2, 0.2) · responses / horizon)
+        The divergence is the mean over valid tokens, in nats, and only responses with a valid token count; verl's own
+        use averages over rows, those without a valid token included.
+        """
+        if self._controller is None:
+            return
+        self._controller.update(current_kl=divergence, n_steps=responses)
+        if self._controller.value <= 0:
+            raise SettingsError(
+                f"algorithm.kl_ctrl.horizon={self._controller.horizon}: a step of {responses} responses has taken β to "
+                f"{self._controller.value:g}; set it far above {LARGEST_ERROR * responses:.0f}"
+            )
 
-    verl's own use averages over rows, rows without a valid token included; here padding counts nowhere.
+    def save(self, folder: Path) -> None:
+        """Writes an adaptive β into verl's `global_step_N`, whole or not at all; nothing while β is fixed."""
+        if self._controller is None:
+            return
+        target, partial = folder / FILE, folder / f"{FILE}.partial"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("w") as file:
+                json.dump({"beta": self._controller.value}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise CheckpointError(
+                f"the state of the adaptive β cannot be written to {target}: {error.strerror}; make room, and resume "
+                "from the last checkpoint, which is untouched"
+            ) from error
 
-    Args:
-        chosen: the run's settings.
-        divergence: the token mean over the valid tokens of the batch, in nats.
-        responses: how many responses have a valid token.
-
-    Raises:
-        SettingsError: the horizon is so short that β would not stay positive.
-    """
-    if not chosen.adaptive:
-        return
-    _controller.update(current_kl=divergence, n_steps=responses)
-    if _controller.value <= 0:
-        raise SettingsError(
-            f"algorithm.kl_ctrl.horizon={_controller.horizon}: a step of {responses} responses has taken β to "
-            f"{_controller.value:g}; set it far above {LARGEST_ERROR * responses:.0f}"
-        )
-
-
-def reset() -> None:
-    """Forgets the controller: the next step starts at `kl_ctrl.kl_coef`."""
-    global _controller
-    _controller = None
-
-
-def save(folder: Path) -> None:
-    """Writes the controller's state into a checkpoint's folder; nothing while β is fixed.
-
-    Whole or not at all: a file of the state's size is written beside it, then renamed.
-
-    Args:
-        folder: verl's `global_step_N`; made when missing.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
-    if _controller is None:
-        return
-    target, partial = folder / FILE, folder / f"{FILE}.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("w") as file:
-            json.dump({"beta": _controller.value}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError as error:
-        raise CheckpointError(
-            f"the state of the adaptive β cannot be written to {target}: {error.strerror}; make room, and resume from "
-            "the last checkpoint, which is untouched"
-        ) from error
-
-
-def restore(chosen: Settings, algorithm: Mapping[str, Any], folder: Path) -> None:
-    """Takes the controller's state from a checkpoint's folder.
-
-    Args:
-        chosen: the run's settings; nothing is read while β is fixed.
-        algorithm: verl's `algorithm` section.
-        folder: verl's `global_step_N`.
-
-    Raises:
-        CheckpointError: there is no state, or it is damaged: a run that goes on with another β is not the same run.
-    """
-    if not chosen.adaptive:
-        return
-    beta = read(folder)
-    _running(chosen, algorithm).value = beta
-    print(f"frpo-verl: beta={beta:g} resumed from {folder / FILE}")
-
-
-def _running(chosen: Settings, algorithm: Mapping[str, Any]) -> Any:
-    global _controller
-    if _controller is None:
-        from verl.trainer.ppo.core_algos import AdaptiveKLController
-
-        kl_ctrl = algorithm.get("kl_ctrl")
-        _controller = AdaptiveKLController(chosen.beta, kl_ctrl.get("target_kl"), kl_ctrl.get("horizon"))
-    return _controller
+    def restore(self, folder: Path) -> None:
+        """Takes an adaptive β from verl's `global_step_N`; a run that resumes with another β is not the same run."""
+        if self._controller is None:
+            return
+        self._controller.value = read(folder)
+        print(f"frpo-verl: beta={self._controller.value:g} resumed from {folder / FILE}")

@@ -1,38 +1,20 @@
-"""The future divergence on verl's batches: verl's own estimator makes the advantage, then the term is subtracted."""
+"""Changes the advantages of verl's batches: verl's own estimator makes them, then the term is subtracted."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from frpo_verl.advantage import (
-    RegularisedBatch,
-    diagnose,
-    normalise_by_group_population,
-    number_groups,
-    regularise_batch,
-    sample_slots,
-)
-from frpo_verl.checks import InvalidInput, NonFiniteToken
-from frpo_verl.masking import zero_where_masked
-from frpo_verl.preflight import contract, settings
+from frpo_verl.preflight import contract, native, settings
 from frpo_verl.preflight.errors import BatchError
-from frpo_verl.preflight.settings import Settings
-from frpo_verl.verl_plugin import control, metrics, worker
-
-
-class OutcomeOnly(NamedTuple):
-    """Stands for the configuration where verl's grpo is asked for the outcome advantage alone.
-
-    Attributes:
-        std: `sample`, verl's, or `population`.
-    """
-
-    std: str
+from frpo_verl.verl_plugin import figures, note, outcome, run, term, token_weights
+from frpo_verl.verl_plugin.run import Run
 
 
 def compute_frpo_advantage(
@@ -44,27 +26,11 @@ def compute_frpo_advantage(
     non_tensor_batch: dict | None = None,
     reward_baselines: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The estimator under verl's keyword convention, for hosts that pass `batch` to estimators.
+    """Returns FRPO's advantages and, as returns, the outcome advantages, under verl's convention for estimators.
 
         Â^FRPO_{i,t} = Â^GRPO_i − β · reg_{i,t}                     (arXiv 2601.10201, eq. 5.1)
 
-    Released verl passes no batch; there the plugin runs `add_future_term` instead.
-
-    Args:
-        token_level_rewards: (bs, response_length).
-        response_mask: (bs, response_length), nonzero for the tokens that the policy produced.
-        index: (bs,), the prompt (group) of each response.
-        config: verl's `algorithm` section.
-        batch: holds `old_log_probs` and `ref_log_prob`, each (bs, response_length).
-        non_tensor_batch: accepted because hosts pass it; not used.
-        reward_baselines: accepted because hosts pass it; not used.
-
-    Returns:
-        The FRPO advantages and, as returns, the outcome advantages without the divergence.
-
-    Raises:
-        BatchError: β is not 0 and the log-probs are missing or not finite.
-        HostError: this verl is not one that the plugin fits.
+    For hosts that pass `batch` to estimators. Released verl does not; there `with_changes` runs instead.
     """
     from verl.protocol import DataProto
     from verl.trainer.ppo.ray_trainer import compute_advantage
@@ -79,90 +45,97 @@ def compute_frpo_advantage(
     return done.batch["advantages"], done.batch["returns"]
 
 
-def add_future_term(host: Callable, call: inspect.BoundArguments) -> Any:
-    """Runs one of verl's `compute_advantage` functions, and subtracts β·reg from the advantages that it made.
+def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Runs one of verl's `compute_advantage` functions, and changes the advantages as the run's settings ask for.
 
         Â_{i,t} − β · reg_{i,t}                                      (arXiv 2601.10201, Theorem 4.1)
 
-    After whatever the estimator does: normalising, whitening, baselines. Returns, the critic's targets among them, are
-    the host's. `frpo` is verl's `grpo`.
-
-    Args:
-        host: `compute_advantage` or `compute_advantage_for_multi_trajectories`.
-        call: its arguments. `data` is a DataProto whose batch holds what the estimator needs and, unless β is 0,
-            `old_log_probs` and `ref_log_prob`, each (bs, response_length); `config` is verl's `algorithm` section.
-
-    Returns:
-        The host's DataProto, with the regularised `advantages`; with `kl=current` the host's advantages, and a note to
-        the actor workers, which subtract the term of the current policy.
-
-    Raises:
-        BatchError: β is not 0 and the log-probs are missing or not finite.
+    Subtracts after whatever the estimator does: normalising, whitening, baselines. Returns, the critic's targets among
+    them, stay the host's. With `kl=current` the advantages stay the host's, and the actor workers are told to subtract
+    the term of the current policy. Token weights come last.
     """
-    contract.refuse_if_changed()
-    if call.arguments.get("config") is None:
-        raise BatchError("adv_estimator=frpo without verl's algorithm section: pass it to compute_advantage as config")
-    chosen = settings.read(call.arguments["config"])
+    if (nested := _nested.get()) is not None:
+        return nested(host, *args, **kwargs)
+    call = inspect.signature(host).bind(*args, **kwargs)
+    name, algorithm = call.arguments["adv_estimator"], call.arguments.get("config")
+    asks = name == settings.ESTIMATOR or settings.asks_for_future(algorithm)
+    if not asks or native.is_left_to_host(name):
+        data = _call(host, call)
+    elif algorithm is None:
+        raise BatchError(f"adv_estimator={name} without verl's algorithm section: pass it to the function as config")
+    else:
+        contract.refuse_if_changed()
+        data = _with_future_term(host, call, run.of(algorithm))
+    return token_weights.weighed(data, algorithm)
+
+
+def _with_future_term(host: Callable, call: inspect.BoundArguments, this: Run) -> Any:
+    beta, std = this.beta.value, this.settings.variant.std
     is_grpo = call.arguments["adv_estimator"] in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR)
     if is_grpo:
         call.arguments["adv_estimator"] = settings.OUTCOME_ESTIMATOR
-    beta = control.coefficient(chosen, call.arguments["config"])
-    if is_grpo and (beta != 0 or chosen.variant.std == "population"):
-        data, outcome = _grpo(host, call, chosen)
-    else:
-        # The grouping of several outputs calls compute_advantage, and with it our wrapper, once more.
-        config = call.arguments["config"]
-        call.arguments["config"] = OutcomeOnly("sample") if is_grpo else settings.without_mode(config)
-        data, outcome = host(*call.args, **call.kwargs), None
+    if not is_grpo or (beta == 0 and std == "sample"):
+        data, of_responses = _call(host, call), None
         if beta != 0:
             _refuse_unfit(data.batch, call.arguments["adv_estimator"])
+    else:
+        data, of_responses = _with_outcome(host, call, std)
     if beta != 0:
-        return _subtract(data, outcome, chosen, beta)
-    metrics.publish({"frpo/beta": 0.0})
-    if outcome is not None:
-        data.batch["advantages"] = data.batch["returns"] = _spread(outcome, data.batch["response_mask"])
+        return _subtract(data, of_responses, this, beta)
+    this.outbox.put({"frpo/beta": 0.0})
+    if of_responses is not None:
+        data.batch["advantages"] = data.batch["returns"] = term.spread(of_responses, data.batch["response_mask"])
     return data
 
 
-def compute_population_outcome(data: Any) -> Any:
-    """grpo's outcome advantage with the population's standard deviation, where verl computes it with the sample's.
-
-    Args:
-        data: DataProto of one column: `token_level_rewards`, `response_mask`, each (bs, 1), and `uid`.
-
-    Returns:
-        The same DataProto with `advantages` and `returns`.
-    """
-    scores = data.batch["token_level_rewards"].sum(-1)
-    outcome = normalise_by_group_population(scores, number_groups(data.non_tensor_batch["uid"]))
-    data.batch["advantages"] = data.batch["returns"] = outcome[:, None] * data.batch["response_mask"]
-    return data
-
-
-def _grpo(host: Callable, call: inspect.BoundArguments, chosen: Settings) -> tuple[Any, Tensor]:
-    """verl's grpo on one column, the sum of a response's rewards.
-
-    So grouping (rollouts with several outputs too) and normalisation are verl's to the bit, and nothing of the batch's
-    size is computed that is not needed.
-    """
+def _with_outcome(host: Callable, call: inspect.BoundArguments, std: str) -> tuple[Any, Tensor]:
+    """Returns the data and (bs,), grpo's advantage of each response; nothing of the batch's size is computed."""
     data = call.arguments["data"]
     if "response_mask" not in data.batch:
         from verl.trainer.ppo.ray_trainer import compute_response_mask
 
         data.batch["response_mask"] = compute_response_mask(data)
-    rewards = data.batch["token_level_rewards"].sum(-1, keepdim=True)
-    if not torch.isfinite(rewards).all():
-        row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
-        raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
-    any_valid = (data.batch["response_mask"] != 0).any(-1, keepdim=True).long()
-    column = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
-    call.arguments["data"] = type(data)(batch=column, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
-    call.arguments["config"] = OutcomeOnly(chosen.variant.std)
-    if chosen.variant.std == "population" and "batch_keys" not in call.arguments:
-        done = compute_population_outcome(call.arguments["data"])
+    column = outcome.column(data)
+    of_column = partial(outcome.of_column, norm=call.arguments.get("norm_adv_by_std_in_grpo", True), std=std)
+    if "batch_keys" in call.arguments:
+        # Rollouts with several outputs: verl groups them and calls its other function.
+        call.arguments["data"] = column
+        done = _call(host, call, lambda inner, data, *args, **kwargs: of_column(data))
     else:
-        done = host(*call.args, **call.kwargs)
+        done = of_column(column)
     return data, done.batch["advantages"][:, 0]
+
+
+def _as_it_is(host: Callable, *args: Any, **kwargs: Any) -> Any:
+    return host(*args, **kwargs)
+
+
+_nested: ContextVar[Callable | None] = ContextVar("nested", default=None)
+"""What answers, in place of `with_changes`, where the function of verl that it calls calls verl's other one."""
+
+
+def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_it_is) -> Any:
+    token = _nested.set(nested)
+    try:
+        return host(*call.args, **call.kwargs)
+    finally:
+        _nested.reset(token)
+
+
+def _subtract(data: Any, of_responses: Tensor | None, this: Run, beta: float) -> Any:
+    batch, chosen = data.batch, this.settings
+    done = term.regularised(data, of_responses, chosen, beta)
+    lengths = batch["response_mask"].sum(-1)
+    of_batch = figures.of_batch(done, batch, lengths, chosen, beta)
+    this.beta.observe(of_batch["frpo/divergence_to_ref/token_mean"], int((lengths > 0).sum()))
+    in_workers = chosen.variant.kl == "current"
+    told = note.write(chosen, beta if in_workers else None)
+    this.outbox.put(of_batch, told)
+    data.meta_info[note.KEY] = told
+    batch["advantages"] = done.before if in_workers else done.after
+    if of_responses is not None:
+        batch["returns"] = done.before
+    return data
 
 
 def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
@@ -180,63 +153,3 @@ def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
             f"adv_estimator={estimator} returned {advantages[row, token]:g} for row {row} at token {token}: look at "
             "the estimator and the reward function"
         )
-
-
-def _spread(outcome: Tensor, response_mask: Tensor) -> Tensor:
-    return zero_where_masked(outcome[:, None].expand(response_mask.shape), response_mask.bool())
-
-
-def _subtract(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> Any:
-    batch = data.batch
-    for key, fix in (
-        ("old_log_probs", "let verl recompute them"),
-        ("ref_log_prob", "check that every process has loaded frpo-verl, so that verl loads the reference policy"),
-    ):
-        if key not in batch:
-            raise BatchError(f"frpo needs {key!r} in the batch, which holds {sorted(batch.keys())}: {fix}")
-    try:
-        done = _regularised(data, outcome, chosen, beta)
-    except NonFiniteToken as error:
-        raise _not_finite(error, batch) from None
-    except InvalidInput as error:
-        raise BatchError(f"frpo cannot regularise this batch: {error}") from None
-    figures = _figures(done, outcome, batch, chosen, beta)
-    control.observe(chosen, figures["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
-    in_workers = chosen.variant.kl == "current"
-    note = worker.note(chosen, beta if in_workers else None)
-    metrics.publish(figures, note)
-    data.meta_info[worker.NOTE] = note
-    if outcome is not None:
-        batch["returns"] = batch["advantages"] = _spread(outcome.to(done.advantages.dtype), batch["response_mask"])
-    if not in_workers:
-        batch["advantages"] = done.advantages
-    return data
-
-
-def _figures(
-    done: RegularisedBatch, outcome: Tensor | None, batch: TensorDict, chosen: Settings, beta: float
-) -> dict[str, float]:
-    mask = batch["response_mask"]
-    found = diagnose(done, batch["advantages"] if outcome is None else outcome, mask, beta)
-    slots = sample_slots(*mask.shape)
-    old, reference, valid = (part.reshape(-1)[slots] for part in (batch["old_log_probs"], batch["ref_log_prob"], mask))
-    seen = done.sums.tokens[slots // mask.shape[1]] > 0
-    return metrics.of_batch(found, beta) | metrics.of_tokens(old, reference, valid.bool(), seen, chosen.variant)
-
-
-def _regularised(data: Any, outcome: Tensor | None, chosen: Settings, beta: float) -> RegularisedBatch:
-    old, reference, mask = (data.batch[key] for key in ("old_log_probs", "ref_log_prob", "response_mask"))
-    before = data.batch["advantages"] if outcome is None else outcome
-    group = number_groups(data.non_tensor_batch["uid"]) if chosen.variant.centring == "group" else None
-    return regularise_batch(before, old, reference, mask, beta, chosen.generator, chosen.variant, group)
-
-
-def _not_finite(error: NonFiniteToken, batch: TensorDict) -> BatchError:
-    row, token = error.sample, error.token
-    old, reference = batch["old_log_probs"][row, token], batch["ref_log_prob"][row, token]
-    return BatchError(
-        f"{error.count} of {int(batch['response_mask'].bool().sum())} response tokens have a log-ratio to the "
-        f"reference that is not finite, the first in row {row} at token {token} (old_log_probs {old:g}, ref_log_prob "
-        f"{reference:g}): the policy has diverged or the two models differ in vocabulary; lower the learning rate or "
-        "check the reference's path"
-    )

@@ -1,16 +1,17 @@
-"""What the plugin does to each verl module, once that module is imported."""
+"""Lists what the plugin changes in each module of verl, and does it once the module is imported."""
 
-import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
-from frpo_verl.preflight import contract, native, settings
+from frpo_verl.preflight import contract, settings
 from frpo_verl.preflight.errors import HostError
-from frpo_verl.verl_plugin import checkpoint, search_path, worker
-from frpo_verl.verl_plugin.metrics import collect, collect_note
+from frpo_verl.verl_plugin import checkpoint, note, policy_losses, run, search_path, token_weights, worker
 from frpo_verl.verl_plugin.patching import wrap
 from frpo_verl.verl_plugin.ray import launch, node_check
+
+Hook = Callable[[ModuleType], None]
 
 
 def _register_estimator(core_algos: ModuleType) -> None:
@@ -20,135 +21,139 @@ def _register_estimator(core_algos: ModuleType) -> None:
         core_algos.register_adv_est(settings.ESTIMATOR)(compute_frpo_advantage)
 
 
-def _with_future_term(host: Callable, *args, **kwargs):
-    from frpo_verl.verl_plugin import estimator
+def _change_advantages_v0(ray_trainer: ModuleType) -> None:
+    from frpo_verl.verl_plugin.estimator import with_changes
 
-    call = inspect.signature(host).bind(*args, **kwargs)
-    name, config = call.arguments["adv_estimator"], call.arguments.get("config")
-    if isinstance(config, estimator.OutcomeOnly):
-        if config.std == "population":
-            return estimator.compute_population_outcome(call.arguments["data"])
-    elif name == settings.ESTIMATOR or settings.asks_for_future(config):
-        if not native.is_left_to_host(name):
-            return estimator.add_future_term(host, call)
-    return host(*args, **kwargs)
+    wrap(ray_trainer, "compute_advantage", with_changes)
 
 
-def _update_acknowledged_v0(host: Callable, trainer, batch):
-    output = host(trainer, batch)
-    worker.require_acknowledgement(batch.meta_info.get(worker.NOTE), output.meta_info["metrics"])
-    return output
+def _change_advantages_v1(v1_utils: ModuleType) -> None:
+    from frpo_verl.verl_plugin.estimator import with_changes
+
+    wrap(v1_utils, "compute_advantage_for_multi_trajectories", with_changes)
 
 
-def _update_acknowledged_v1(host: Callable, trainer, batch, metrics: dict):
-    note = batch.extra_info.get(worker.NOTE)
+def _take_figures() -> dict[str, float]:
+    return {} if run.current() is None else run.current().outbox.take_figures()
+
+
+def _logged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
     result = host(trainer, batch, metrics)
-    worker.require_acknowledgement(note, metrics)
+    metrics.update(_take_figures())
+    told = None if run.current() is None else run.current().outbox.take_note()
+    if told is not None:
+        result.extra_info[note.KEY] = told
     return result
 
 
-def _change_v0(ray_trainer: ModuleType) -> None:
-    wrap(ray_trainer, "compute_advantage", _with_future_term)
-    wrap(ray_trainer.RayPPOTrainer, "_update_actor", _update_acknowledged_v0)
+def _fetch_more_fields(trainer_base: ModuleType) -> None:
+    wrap(trainer_base.PPOTrainer, "_compute_advantage", token_weights.with_more_fields)
+
+
+def _log_v1(trainer_base: ModuleType) -> None:
+    wrap(trainer_base.PPOTrainer, "_compute_advantage", _logged_v1)
+
+
+def _logged_v0(host: Callable, *args: Any, **kwargs: Any) -> dict:
+    return {**host(*args, **kwargs), **_take_figures()}
+
+
+def _log_v0(metric_utils: ModuleType) -> None:
+    wrap(metric_utils, "compute_data_metrics", _logged_v0)
+
+
+def _acknowledged_v0(host: Callable, trainer: Any, batch: Any) -> Any:
+    output = host(trainer, batch)
+    note.require_acknowledgement(batch.meta_info.get(note.KEY), output.meta_info["metrics"])
+    return output
+
+
+def _acknowledged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
+    told = batch.extra_info.get(note.KEY)
+    result = host(trainer, batch, metrics)
+    note.require_acknowledgement(told, metrics)
+    return result
+
+
+def _hear_workers_v0(ray_trainer: ModuleType) -> None:
+    wrap(ray_trainer.RayPPOTrainer, "_update_actor", _acknowledged_v0)
+
+
+def _hear_workers_v1(trainer_base: ModuleType) -> None:
+    wrap(trainer_base.PPOTrainer, "_update_actor", _acknowledged_v1)
+
+
+def _keep_beta_v0(ray_trainer: ModuleType) -> None:
     wrap(ray_trainer.RayPPOTrainer, "_save_checkpoint", checkpoint.save_before)
     wrap(ray_trainer.RayPPOTrainer, "_load_checkpoint", checkpoint.restore_after)
 
 
-def _change_fully_async(fully_async_trainer: ModuleType) -> None:
+def _keep_beta_v1(trainer_base: ModuleType) -> None:
+    wrap(trainer_base.PPOTrainer, "_save_checkpoint", checkpoint.save_before)
+    wrap(trainer_base.PPOTrainer, "_load_checkpoint", checkpoint.restore_after)
+
+
+def _keep_beta_fully_async(fully_async_trainer: ModuleType) -> None:
     # A Ray actor's class: the one that its processes run is behind the handle.
     trainer = fully_async_trainer.FullyAsyncTrainer.__ray_metadata__.modified_class
     wrap(trainer, "_save_checkpoint", checkpoint.save_before)
     wrap(trainer, "load_checkpoint", checkpoint.restore_after)
 
 
-def _wrap_multi_trajectories(v1_utils: ModuleType) -> None:
-    wrap(v1_utils, "compute_advantage_for_multi_trajectories", _with_future_term)
-
-
-def _add_published(host: Callable, trainer, batch, metrics: dict):
-    result = host(trainer, batch, metrics)
-    metrics.update(collect())
-    note = collect_note()
-    if note is not None:
-        result.extra_info[worker.NOTE] = note
-    return result
-
-
-def _change_v1(trainer_base: ModuleType) -> None:
-    wrap(trainer_base.PPOTrainer, "_compute_advantage", _add_published)
-    wrap(trainer_base.PPOTrainer, "_update_actor", _update_acknowledged_v1)
-    wrap(trainer_base.PPOTrainer, "_save_checkpoint", checkpoint.save_before)
-    wrap(trainer_base.PPOTrainer, "_load_checkpoint", checkpoint.restore_after)
-
-
-def _plus_published_metrics(host: Callable, *args, **kwargs) -> dict:
-    return {**host(*args, **kwargs), **collect()}
-
-
-def _report_metrics_v0(metric_utils: ModuleType) -> None:
-    wrap(metric_utils, "compute_data_metrics", _plus_published_metrics)
-
-
-def _or_needed_by_us(host: Callable, config) -> bool:
+def _or_needed_by_us(host: Callable, config: Any) -> bool:
     return host(config) or settings.needs_reference(config.algorithm)
 
 
-def _wrap_need_reference_policy(ppo_utils: ModuleType) -> None:
+def _load_the_reference(ppo_utils: ModuleType) -> None:
     wrap(ppo_utils, "need_reference_policy", _or_needed_by_us)
 
 
-def _wrap_validate_config(verl_config: ModuleType) -> None:
+def _check_before_ray(verl_config: ModuleType) -> None:
     wrap(verl_config, "validate_config", launch.checked_before_validation)
 
 
-def _wrap_runtime_env(constants_ppo: ModuleType) -> None:
+def _load_the_plugin_in_workers(constants_ppo: ModuleType) -> None:
     wrap(constants_ppo, "get_ppo_ray_runtime_env", launch.with_plugin_in_workers)
 
 
-def _wrap_placement(ray_base: ModuleType) -> None:
+def _ask_nodes(ray_base: ModuleType) -> None:
     wrap(ray_base.ResourcePoolManager, "create_resource_pool", node_check.checked_before_placement)
 
 
-def _wrap_policy_loss(losses: ModuleType) -> None:
+def _measure_in_workers(losses: ModuleType) -> None:
     wrap(losses, "ppo_loss", worker.with_current_divergence)
 
 
-HOOKS: dict[str, Callable[[ModuleType], None]] = {
-    "verl.trainer.ppo.core_algos": _register_estimator,
-    "verl.trainer.ppo.ray_trainer": _change_v0,
-    "verl.trainer.ppo.v1.utils": _wrap_multi_trajectories,
-    "verl.trainer.ppo.v1.trainer_base": _change_v1,
-    "verl.experimental.fully_async_policy.fully_async_trainer": _change_fully_async,
-    "verl.trainer.ppo.metric_utils": _report_metrics_v0,
-    "verl.trainer.ppo.utils": _wrap_need_reference_policy,
-    "verl.utils.config": _wrap_validate_config,
-    "verl.trainer.constants_ppo": _wrap_runtime_env,
-    "verl.single_controller.ray.base": _wrap_placement,
-    "verl.workers.utils.losses": _wrap_policy_loss,
-    "hydra.core.plugins": search_path.register,
+HOOKS: dict[str, tuple[Hook, ...]] = {
+    "verl.trainer.ppo.core_algos": (_register_estimator, policy_losses.register),
+    "verl.trainer.ppo.ray_trainer": (_change_advantages_v0, _hear_workers_v0, _keep_beta_v0),
+    "verl.trainer.ppo.v1.utils": (_change_advantages_v1,),
+    "verl.trainer.ppo.v1.trainer_base": (_fetch_more_fields, _log_v1, _hear_workers_v1, _keep_beta_v1),
+    "verl.experimental.fully_async_policy.fully_async_trainer": (_keep_beta_fully_async,),
+    "verl.trainer.ppo.metric_utils": (_log_v0,),
+    "verl.trainer.ppo.utils": (_load_the_reference,),
+    "verl.utils.config": (_check_before_ray,),
+    "verl.trainer.constants_ppo": (_load_the_plugin_in_workers,),
+    "verl.single_controller.ray.base": (_ask_nodes,),
+    "verl.workers.utils.losses": (_measure_in_workers,),
+    "hydra.core.plugins": (search_path.register,),
 }
-"""Module -> what to do with it."""
+"""Module -> what to do with it, in order."""
 
 
-def run(hook: Callable[[ModuleType], None], module: ModuleType) -> None:
+def apply(module: ModuleType) -> None:
     """Checks a freshly imported module against the contract, then changes it.
 
-    A module that does not fit is left as it is and named on stderr: runs that do not use frpo must not break. Those
-    that do are refused, before Ray starts if the driver imports the module, else at the first advantage.
-
-    Args:
-        hook: a value of `HOOKS`.
-        module: the module of its key.
-
-    Raises:
-        HostError: the module does not fit, and FRPO_VERL_STRICT=1.
+    An incompatible module is left unpatched and reported on stderr, since runs that do not use frpo must not break. A
+    run that uses frpo is then refused: before Ray starts if the driver imports the module, otherwise at the first
+    advantage. With FRPO_VERL_STRICT=1 the import itself raises HostError.
     """
     try:
         contract.require(module)
+        for hook in HOOKS[module.__name__]:
+            hook(module)
     except HostError as error:
         if contract.is_strict():
             raise
         contract.problems.append(str(error))
         print(f"frpo-verl: {error}", file=sys.stderr)
-    else:
-        hook(module)

@@ -49,16 +49,6 @@ def test_a_host_that_passes_no_configuration_asks_for_nothing():
     assert not settings.asks_for_future(None)
 
 
-def test_without_the_mode_the_section_is_as_it_was_and_where_it_was():
-    whole = OmegaConf.create({"data": {"gamma": 0.5}, "algorithm": {"kl_mode": "future", "gamma": "${data.gamma}"}})
-    OmegaConf.set_struct(whole, True)
-    section = settings.without_mode(whole.algorithm)
-    assert not settings.asks_for_future(section)
-    assert (section.get("kl_mode"), section.gamma) == (None, 0.5)
-    assert whole.algorithm.kl_mode == "future"
-    assert settings.without_mode({"kl_mode": "future", "gamma": 1}) == {"gamma": 1}
-
-
 def test_another_mode_is_refused():
     with pytest.raises(SettingsError, match=r"algorithm\.kl_mode=past: there is one mode, future; set \+algorithm"):
         settings.read(algorithm(kl_mode="past"))

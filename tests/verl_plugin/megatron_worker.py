@@ -106,14 +106,14 @@ def update(worker: Any, tensors: dict[str, torch.Tensor], case: dict[str, Any]) 
     from verl.utils import tensordict_utils as tu
 
     from frpo_verl.preflight import settings
-    from frpo_verl.verl_plugin import worker as in_worker
+    from frpo_verl.verl_plugin import note as note_of
 
     chosen = settings.read(
         OmegaConf.create({"kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}, "frpo": {"kl": "current"}})
     )
     data = sent(
         own_rows(worker, tensors),
-        **{in_worker.NOTE: in_worker.note(chosen, BETA if case["how"] == "current" else None)},
+        **{note_of.KEY: note_of.write(chosen, BETA if case["how"] == "current" else None)},
         global_batch_size=case.get("mini_batch", ROWS),
         mini_batch_size=case.get("mini_batch", ROWS),
         epochs=case.get("epochs", 1),

@@ -106,7 +106,7 @@ def train(model: Path, how: str, mini_batch: int, epochs: int) -> dict[str, Any]
     from frpo_verl.advantage import return_to_go
     from frpo_verl.divergences import by_name
     from frpo_verl.preflight import settings
-    from frpo_verl.verl_plugin import worker as in_worker
+    from frpo_verl.verl_plugin import note as note_of
 
     worker, tensors = actor(model), batch()
     old = log_probs(worker, tensors)
@@ -119,8 +119,8 @@ def train(model: Path, how: str, mini_batch: int, epochs: int) -> dict[str, Any]
     chosen = settings.read(
         OmegaConf.create({"kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}, "frpo": {"kl": "current"}})
     )
-    note = {"none": {}, "rollout": {in_worker.NOTE: in_worker.note(chosen, None)}}
-    note["current"] = {in_worker.NOTE: in_worker.note(chosen, BETA)}
+    note = {"none": {}, "rollout": {note_of.KEY: note_of.write(chosen, None)}}
+    note["current"] = {note_of.KEY: note_of.write(chosen, BETA)}
     data = sent(
         {**tensors, "old_log_probs": old, "ref_log_prob": reference, "advantages": advantages},
         **note[how],

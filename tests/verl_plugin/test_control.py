@@ -9,10 +9,9 @@ import mode_oracles
 import pytest
 from omegaconf import OmegaConf
 
-from frpo_verl.preflight import settings
 from frpo_verl.preflight.errors import CheckpointError, SettingsError
 from frpo_verl.preflight.resumed import FILE
-from frpo_verl.verl_plugin import checkpoint, control
+from frpo_verl.verl_plugin import checkpoint, run
 
 pytest.importorskip("verl")
 
@@ -21,9 +20,9 @@ CONTROL = {"type": "adaptive", "kl_coef": 0.05, "target_kl": 0.1, "horizon": 500
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    control.reset()
+    run.end()
     yield
-    control.reset()
+    run.end()
 
 
 def algorithm(**changes):
@@ -39,11 +38,11 @@ def trainer(folder: Path, step: int = 0, **changes) -> SimpleNamespace:
 
 
 def follow(divergences: list[float], responses: list[int]) -> list[float]:
-    chosen, used = settings.read(algorithm()), []
+    beta, used = run.of(algorithm()).beta, []
     for divergence, number in zip(divergences, responses, strict=True):
-        used.append(control.coefficient(chosen, algorithm()))
-        control.observe(chosen, divergence, number)
-    return [*used, control.coefficient(chosen, algorithm())]
+        used.append(beta.value)
+        beta.observe(divergence, number)
+    return [*used, beta.value]
 
 
 def test_the_trajectory_is_that_of_the_definition():
@@ -54,13 +53,13 @@ def test_the_trajectory_is_that_of_the_definition():
 
 def test_a_fixed_coefficient_has_no_state(tmp_path):
     fixed = algorithm(type="fixed")
-    chosen = settings.read(fixed)
-    assert control.coefficient(chosen, fixed) == 0.05
-    control.observe(chosen, 10.0, 1000)
-    assert control.coefficient(chosen, fixed) == 0.05
-    control.save(tmp_path / "global_step_1")
+    beta = run.of(fixed).beta
+    assert beta.value == 0.05
+    beta.observe(10.0, 1000)
+    assert beta.value == 0.05
+    beta.save(tmp_path / "global_step_1")
     assert not (tmp_path / "global_step_1").exists()
-    control.restore(chosen, fixed, tmp_path / "nowhere")
+    beta.restore(tmp_path / "nowhere")
 
 
 def test_a_coefficient_that_would_not_stay_positive_ends_the_run():
@@ -74,11 +73,11 @@ def test_a_coefficient_that_would_not_stay_positive_ends_the_run():
 def test_what_was_saved_goes_on_to_the_bit(tmp_path):
     divergences, responses = [0.3, 0.02, 0.5, 0.01], [32, 32, 32, 32]
     whole = follow(divergences, responses)
-    control.reset()
+    run.end()
     follow(divergences[:2], responses[:2])
-    control.save(tmp_path)
-    control.reset()
-    control.restore(settings.read(algorithm()), algorithm(), tmp_path)
+    run.current().beta.save(tmp_path)
+    run.end()
+    run.of(algorithm()).beta.restore(tmp_path)
     assert follow(divergences[2:], responses[2:]) == whole[2:]
     assert not list(tmp_path.glob("*.partial"))
 
@@ -100,27 +99,26 @@ def test_a_state_that_cannot_be_read_ends_the_run_in_one_sentence(tmp_path, cont
     if content is not None:
         (tmp_path / FILE).write_text(content)
     with pytest.raises(CheckpointError, match=sentence) as error:
-        control.restore(settings.read(algorithm()), algorithm(), tmp_path)
+        run.of(algorithm()).beta.restore(tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_the_fix_that_the_missing_file_names_works(tmp_path):
-    chosen = settings.read(algorithm())
-    (tmp_path / FILE).write_text('{"beta": 0.05}')
-    control.restore(chosen, algorithm(), tmp_path)
-    assert control.coefficient(chosen, algorithm()) == 0.05
+    (tmp_path / FILE).write_text('{"beta": 0.06}')
+    run.of(algorithm()).beta.restore(tmp_path)
+    assert run.current().beta.value == 0.06
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     follow([0.3], [32])
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"the state of the adaptive β cannot be written to .*file/global_step_3"):
-        control.save(tmp_path / "file" / "global_step_3")
+        run.current().beta.save(tmp_path / "file" / "global_step_3")
 
 
 def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
     follow([0.3], [32])
-    control.save(tmp_path)
+    run.current().beta.save(tmp_path)
     last = (tmp_path / FILE).read_text()
 
     def full(*args):
@@ -128,7 +126,7 @@ def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CheckpointError, match="No space left on device; make room, and resume from the last"):
-        control.save(tmp_path)
+        run.current().beta.save(tmp_path)
     assert (tmp_path / FILE).read_text() == last
 
 
@@ -140,7 +138,41 @@ def test_the_state_is_there_before_verl_says_that_the_checkpoint_counts(tmp_path
         seen.append(json.loads((tmp_path / "global_step_7" / FILE).read_text()))
 
     checkpoint.save_before(host, trainer(tmp_path, 7))
-    assert seen == [{"beta": control.coefficient(settings.read(algorithm()), algorithm())}]
+    assert seen == [{"beta": run.of(algorithm()).beta.value}]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        PermissionError(13, "Permission denied"),
+        RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0"),
+    ],
+    ids=repr,
+)
+def test_a_file_that_cannot_be_written_is_said_to_be_one(tmp_path, error):
+    def host(trainer):
+        raise error
+
+    with pytest.raises(CheckpointError, match=r"step 7 could not be written .*: make room or choose another") as said:
+        checkpoint.save_before(host, trainer(tmp_path, 7))
+    assert said.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), RuntimeError("the actor died"), ConnectionResetError(104, "reset")], ids=repr
+)
+def test_any_other_error_of_verls_save_is_raised_as_it_is_with_a_note(tmp_path, error):
+    def host(trainer):
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        checkpoint.save_before(host, trainer(tmp_path, 7))
+    assert raised.value is error
+    (note,) = error.__notes__
+    assert note.startswith(f"frpo-verl: the checkpoint of step 7 could not be written to {tmp_path} (")
+    assert "the last one that counts, none yet, is untouched" in note
+    assert "make room" not in note
 
 
 @pytest.mark.parametrize("last", [None, "6"])
@@ -167,7 +199,7 @@ def resume(tmp_path: Path, of: SimpleNamespace, step: int) -> float:
         trainer.global_steps = step
 
     checkpoint.restore_after(host, of)
-    return control.coefficient(settings.read(algorithm()), algorithm())
+    return run.of(algorithm()).beta.value
 
 
 def test_resuming_takes_the_state_of_the_step_that_verl_resumed(tmp_path):
@@ -194,7 +226,7 @@ def test_fully_asyncs_coroutine_is_awaited_and_named_by_its_version(tmp_path):
         return 3
 
     assert asyncio.run(checkpoint.restore_after(host, of)) == 3
-    assert control.coefficient(settings.read(algorithm()), algorithm()) == 0.125
+    assert run.of(algorithm()).beta.value == 0.125
 
 
 def test_runs_without_the_mode_are_left_alone(tmp_path):

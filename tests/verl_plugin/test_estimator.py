@@ -10,11 +10,13 @@ import torch
 from omegaconf import OmegaConf
 from oracles import frpo as frpo_oracle
 
-from frpo_verl.advantage import diagnostics, return_to_go
+from frpo_verl.advantage import return_to_go
 from frpo_verl.divergences import by_name
 from frpo_verl.preflight import contract
 from frpo_verl.preflight.errors import BatchError, HostError, SettingsError
-from frpo_verl.verl_plugin import control, metrics, worker
+from frpo_verl.verl_plugin import figures as formulas
+from frpo_verl.verl_plugin import note, worker
+from frpo_verl.verl_plugin import run as runs
 
 pytest.importorskip("verl")
 
@@ -59,6 +61,10 @@ def run(data: DataProto, beta: float, estimator: str = "frpo", **changes) -> Dat
     config = algorithm(beta, adv_estimator=estimator, **changes)
     norm = config.norm_adv_by_std_in_grpo
     return compute_advantage(data, adv_estimator=estimator, norm_adv_by_std_in_grpo=norm, config=config)
+
+
+def collect() -> dict[str, float]:
+    return runs.current().outbox.take_figures()
 
 
 def oracle(data: DataProto, beta: float) -> torch.Tensor:
@@ -131,7 +137,7 @@ def test_masked_nan_and_inf_do_no_harm():
 def test_padding_rows_change_nothing_and_get_zero():
     data = batch()
     expected = run(deepcopy(data), 0.3).batch["advantages"]
-    figures = metrics.collect()
+    figures = collect()
     padding = batch(rows=2)
     padding.batch["response_mask"].zero_()
     padding.batch["old_log_probs"].fill_(math.nan)
@@ -139,7 +145,7 @@ def test_padding_rows_change_nothing_and_get_zero():
     padded = run(DataProto.concat([data, padding]), 0.3).batch["advantages"]
     assert torch.equal(padded[:-2], expected)
     assert torch.equal(padded[-2:], torch.zeros_like(padded[-2:]))
-    assert metrics.collect() == pytest.approx(figures, abs=1e-6)
+    assert collect() == pytest.approx(figures, abs=1e-6)
 
 
 def test_v1s_padding_rows_share_one_group_and_change_nothing():
@@ -214,14 +220,14 @@ def test_figures_of_the_step_are_published():
         for t in range(len(row))
         if keep[t]
     ]
-    figures = metrics.collect()
+    figures = collect()
     assert figures["frpo/beta"] == 0.3
     # single precision: metrics are figures for people
     assert figures["frpo/divergence_to_ref/token_mean"] == pytest.approx(np.mean(valid), abs=1e-6)
     assert figures["frpo/divergence_to_ref/sequence_mean"] == pytest.approx(sum(valid) / len(delta), abs=1e-6)
     assert figures["frpo/future_term/mean"] == pytest.approx(np.mean(future), abs=1e-6)
     assert figures["frpo/future_term/std"] == pytest.approx(np.std(future), abs=1e-6)
-    assert metrics.collect() == {}
+    assert collect() == {}
 
 
 def test_a_host_that_passes_the_batch_gets_the_same_numbers_from_the_registered_function():
@@ -382,23 +388,23 @@ def test_the_current_policys_term_is_left_to_the_workers(estimator):
     data = batch()
     plain = run(deepcopy(data), 0.0, "grpo" if estimator == "frpo" else estimator)
     fixed = run(deepcopy(data), 0.3, estimator, kl_mode="future")
-    figures = metrics.collect()
-    assert worker.read(metrics.collect_note()).beta is None
+    figures = collect()
+    assert note.read(runs.current().outbox.take_note()).beta is None
     found = run(deepcopy(data), 0.3, estimator, kl_mode="future", frpo={"kl": "current"})
     for key in ("advantages", "returns"):
         assert torch.equal(found.batch[key], plain.batch[key])
     # the figures are those of the rollout, whoever subtracts
-    assert metrics.collect() == figures
-    note = metrics.collect_note()
-    assert found.meta_info[worker.NOTE] == note
-    told = worker.read(note)
+    assert collect() == figures
+    text = runs.current().outbox.take_note()
+    assert found.meta_info[note.KEY] == text
+    told = note.read(text)
     log_ratio = data.batch["old_log_probs"] - data.batch["ref_log_prob"]
     there = worker.current_advantages(found.batch["advantages"], log_ratio, data.batch["response_mask"], told)
     assert torch.allclose(there, fixed.batch["advantages"], rtol=0, atol=1e-12)
 
 
 def test_an_adaptive_beta_follows_the_divergence_that_is_logged():
-    control.reset()
+    runs.end()
     kl_ctrl = {"type": "adaptive", "kl_coef": 0.3, "target_kl": 0.1, "horizon": 50}
     seen = []
     for _ in range(4):
@@ -406,8 +412,8 @@ def test_an_adaptive_beta_follows_the_divergence_that_is_logged():
         padding = batch(rows=2)
         padding.batch["response_mask"].zero_()
         run(DataProto.concat([data, padding]), 0.3, kl_ctrl=kl_ctrl)
-        seen.append(metrics.collect())
-    control.reset()
+        seen.append(collect())
+    runs.end()
     divergences = [figures["frpo/divergence_to_ref/token_mean"] for figures in seen]
     # six responses each: the padding rows are none
     expected = mode_oracles.adaptive_beta(0.3, 0.1, 50, divergences, [6] * 4)
@@ -438,9 +444,7 @@ def test_the_estimators_name_counts_whatever_the_configuration_names(config):
 
 
 def test_without_a_configuration_there_is_no_coefficient():
-    with pytest.raises(
-        BatchError, match="frpo without verl's algorithm section: pass it to compute_advantage as config"
-    ):
+    with pytest.raises(BatchError, match="frpo without verl's algorithm section: pass it to the function as config"):
         compute_advantage(batch(), adv_estimator="frpo", config=None)
 
 
@@ -493,7 +497,7 @@ def test_what_an_estimator_leaves_in_masked_slots_is_its_own_business(returning)
     assert torch.isfinite(found[~masked]).all()
 
 
-def test_quantiles_of_a_large_batch_come_from_responses_of_every_place_in_their_group(monkeypatch):
+def test_costly_figures_of_a_large_batch_come_from_responses_of_every_place_in_their_group(monkeypatch):
     # responses alternate: every second one has a reference far away, and groups have two
     data = batch(rows=400, length=4, group_size=2)
     data.batch["response_mask"].fill_(1)
@@ -501,11 +505,13 @@ def test_quantiles_of_a_large_batch_come_from_responses_of_every_place_in_their_
     data.batch["ref_log_prob"].fill_(-1.0)
     data.batch["ref_log_prob"][::2] = -3.0
     run(deepcopy(data), 0.3)
-    whole = metrics.collect()
-    monkeypatch.setattr(diagnostics, "SAMPLE", 400)
+    whole = collect()
+    monkeypatch.setattr(formulas, "_SLOTS", 400)
     run(data, 0.3)
-    part = metrics.collect()
-    # half the responses have 8, 6, 4 and 2 nats from their tokens on, and half have none
-    assert whole.pop("frpo/future_term/q50") == pytest.approx(part.pop("frpo/future_term/q50"), abs=2.0)
-    assert (part["frpo/future_term/q05"], part["frpo/future_term/q95"]) == pytest.approx((0.0, 8.0), abs=1e-5)
-    assert part == pytest.approx(whole, abs=1e-5)
+    part = collect()
+    name = "frpo/future_term/profile/tenth_01"
+    # half the responses have 4·2 nats ahead of their first token
+    assert whole[name] == pytest.approx(4.0, abs=1e-5)
+    # a hundred of four hundred: a standard error of 8/2/√100 · √(3/4)
+    assert part[name] == pytest.approx(4.0, abs=4 * 0.35)
+    assert part["frpo/divergence_to_ref/token_mean"] == whole["frpo/divergence_to_ref/token_mean"]

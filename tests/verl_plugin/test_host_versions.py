@@ -23,7 +23,7 @@ FILES = (
     "verl_plugin/test_control.py",
     "verl_plugin/test_estimator.py",
     "verl_plugin/test_every_estimator.py",
-    "verl_plugin/test_metrics.py",
+    "verl_plugin/test_figures.py",
     "verl_plugin/test_worker.py",
 )
 

@@ -124,3 +124,13 @@ print(compute_advantage(data, adv_estimator="frpo", config={}).batch["advantages
 """
     ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
     assert ended.stdout.strip() == "[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]", ended.stderr
+
+
+@pytest.mark.parametrize("platform", ["", "cpu"])
+def test_a_process_with_a_gpu_loads_nothing_of_the_cpu_platform(platform):
+    program = (
+        "import sys, frpo_verl.verl_plugin; "
+        "print(any(name.startswith('frpo_verl.verl_plugin.cpu') for name in sys.modules))"
+    )
+    ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none", VERL_PLATFORM=platform)
+    assert ended.stdout.strip() == str(platform == "cpu")

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from frpo_verl.preflight import settings
 from frpo_verl.preflight.errors import BatchError, HostError
-from frpo_verl.verl_plugin import hooks, worker
+from frpo_verl.verl_plugin import hooks, note, worker
 
 pytest.importorskip("verl")
 
@@ -28,7 +28,7 @@ def chosen(**frpo) -> settings.Settings:
     )
 
 
-def micro_batch(nested: bool, note: str | None) -> tuple[torch.Tensor, TensorDict, TensorDict]:
+def micro_batch(nested: bool, text: str | None) -> tuple[torch.Tensor, TensorDict, TensorDict]:
     """Log-probs of the current policy, the batch as verl sends it, and the same padded."""
     generator = torch.Generator().manual_seed(5)
     lengths = torch.tensor([5, 3, 4, 1])
@@ -54,8 +54,8 @@ def micro_batch(nested: bool, note: str | None) -> tuple[torch.Tensor, TensorDic
         fields["attention_mask"] = torch.cat([torch.ones(ROWS, PROMPT, dtype=torch.long), kept.long()], -1)
     data = TensorDict(fields, ROWS)
     tu.assign_non_tensor(data, dp_size=1, batch_num_tokens=int(mask.sum()), global_batch_size=ROWS)
-    if note is not None:
-        tu.assign_non_tensor(data, **{worker.NOTE: note})
+    if text is not None:
+        tu.assign_non_tensor(data, **{note.KEY: text})
     return now, data, padded
 
 
@@ -86,7 +86,7 @@ def actor_config():
 
 @pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
 def test_loss_and_gradient_are_those_of_the_definition(nested):
-    now, data, padded = micro_batch(nested, worker.note(chosen(), BETA))
+    now, data, padded = micro_batch(nested, note.write(chosen(), BETA))
     output, leaf = model_output(now)
     loss, figures = losses.ppo_loss(actor_config(), output, data)
     loss.backward()
@@ -110,7 +110,7 @@ def test_loss_and_gradient_are_those_of_the_definition(nested):
         for before, after, k in zip(row, line, keep, strict=True)
         if k
     ]
-    assert figures[worker.SUBTRACTED].aggregate() == pytest.approx(sum(kept) / len(kept), abs=1e-5)
+    assert figures[note.SUBTRACTED].aggregate() == pytest.approx(sum(kept) / len(kept), abs=1e-5)
     assert figures["frpo/divergence_to_ref/token_mean"].aggregate() == pytest.approx(sum(k3) / len(k3), abs=1e-5)
     assert figures["frpo/drift_from_old/token_mean"].aggregate() == pytest.approx(drift.mean().item(), abs=1e-6)
 
@@ -118,7 +118,7 @@ def test_loss_and_gradient_are_those_of_the_definition(nested):
 @pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
 def test_the_batch_is_left_as_it_was(nested):
     # verl goes through the same tensors once more in the next epoch
-    now, data, padded = micro_batch(nested, worker.note(chosen(), BETA))
+    now, data, padded = micro_batch(nested, note.write(chosen(), BETA))
     before = data["advantages"]
     losses.ppo_loss(actor_config(), model_output(now)[0], data)
     assert data["advantages"] is before
@@ -128,7 +128,7 @@ def test_the_batch_is_left_as_it_was(nested):
 
 @pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
 def test_without_beta_only_the_figures_are_added(nested):
-    now, data, _ = micro_batch(nested, worker.note(chosen(), None))
+    now, data, _ = micro_batch(nested, note.write(chosen(), None))
     plain, theirs = losses.ppo_loss.__wrapped__(actor_config(), model_output(now)[0], micro_batch(nested, None)[1])
     loss, figures = losses.ppo_loss(actor_config(), model_output(now)[0], data)
     assert torch.equal(loss, plain)
@@ -147,50 +147,50 @@ def test_without_a_note_it_is_verls_function():
     ("beta", "figures", "refused"),
     [
         (BETA, {}, True),
-        (BETA, {f"actor/{worker.SUBTRACTED}": 0.0}, False),
+        (BETA, {f"actor/{note.SUBTRACTED}": 0.0}, False),
         (0.0, {}, True),
         (None, {}, False),
         ("no note", {}, False),
     ],
 )
 def test_workers_that_do_not_subtract_end_the_run(beta, figures, refused):
-    note = None if beta == "no note" else worker.note(chosen(), beta)
+    text = None if beta == "no note" else note.write(chosen(), beta)
     if not refused:
-        worker.require_acknowledgement(note, figures)
+        note.require_acknowledgement(text, figures)
         return
     with pytest.raises(
         HostError, match=r"kl=current: the actor's workers did not subtract .*; install it on every node"
     ):
-        worker.require_acknowledgement(note, figures)
+        note.require_acknowledgement(text, figures)
 
 
 def test_the_v0_trainer_asks_for_it():
     from verl import DataProto
     from verl.trainer.ppo.ray_trainer import RayPPOTrainer
 
-    assert RayPPOTrainer._update_actor._frpo_verl_wrapper is hooks._update_acknowledged_v0
-    batch = DataProto(meta_info={worker.NOTE: worker.note(chosen(), BETA)})
-    done = DataProto(meta_info={"metrics": {f"actor/{worker.SUBTRACTED}": 0.0}})
-    assert hooks._update_acknowledged_v0(lambda trainer, batch: done, None, batch) is done
+    assert RayPPOTrainer._update_actor._frpo_verl_wrapper is hooks._acknowledged_v0
+    batch = DataProto(meta_info={note.KEY: note.write(chosen(), BETA)})
+    done = DataProto(meta_info={"metrics": {f"actor/{note.SUBTRACTED}": 0.0}})
+    assert hooks._acknowledged_v0(lambda trainer, batch: done, None, batch) is done
     with pytest.raises(HostError, match="did not subtract"):
-        hooks._update_acknowledged_v0(lambda trainer, batch: DataProto(meta_info={"metrics": {}}), None, batch)
+        hooks._acknowledged_v0(lambda trainer, batch: DataProto(meta_info={"metrics": {}}), None, batch)
 
 
 def test_the_v1_trainer_asks_for_it():
     v1 = pytest.importorskip("verl.trainer.ppo.v1.trainer_base", reason="verl 0.8 has no V1 trainer")
-    assert v1.PPOTrainer._update_actor._frpo_verl_wrapper is hooks._update_acknowledged_v1
-    batch = SimpleNamespace(extra_info={worker.NOTE: worker.note(chosen(), BETA)})
+    assert v1.PPOTrainer._update_actor._frpo_verl_wrapper is hooks._acknowledged_v1
+    batch = SimpleNamespace(extra_info={note.KEY: note.write(chosen(), BETA)})
 
     def updating(figures: dict):
         return lambda trainer, batch, metrics: metrics.update(figures)
 
-    hooks._update_acknowledged_v1(updating({f"actor/{worker.SUBTRACTED}": 0.0}), None, batch, {})
+    hooks._acknowledged_v1(updating({f"actor/{note.SUBTRACTED}": 0.0}), None, batch, {})
     with pytest.raises(HostError, match="did not subtract"):
-        hooks._update_acknowledged_v1(updating({}), None, batch, {})
+        hooks._acknowledged_v1(updating({}), None, batch, {})
 
 
 def test_a_batch_without_the_reference_is_refused():
-    now, data, _ = micro_batch(True, worker.note(chosen(), BETA))
+    now, data, _ = micro_batch(True, note.write(chosen(), BETA))
     del data["ref_log_prob"]
     with pytest.raises(BatchError, match="the actor's batch has no 'ref_log_prob'"):
         losses.ppo_loss(actor_config(), model_output(now)[0], data)
@@ -198,7 +198,7 @@ def test_a_batch_without_the_reference_is_refused():
 
 def test_splitting_a_mini_batch_changes_nothing_of_the_term():
     now, _, padded = micro_batch(False, None)
-    told = worker.read(worker.note(chosen(), BETA))
+    told = note.read(note.write(chosen(), BETA))
     mask, ratio = padded["response_mask"], now - padded["ref_log_prob"]
     whole = worker.current_advantages(padded["advantages"], ratio, mask, told)
     parts = [
@@ -209,7 +209,7 @@ def test_splitting_a_mini_batch_changes_nothing_of_the_term():
 
 
 def test_the_note_carries_all_that_the_term_needs():
-    told = worker.read(worker.note(chosen(form="appendix_e", horizon=2, token_clip=0.5), 0.125))
+    told = note.read(note.write(chosen(form="appendix_e", horizon=2, token_clip=0.5), 0.125))
     assert told.beta == 0.125
     assert told.variant == chosen(form="appendix_e", horizon=2, token_clip=0.5).variant
     delta = torch.tensor([3.0])

@@ -13,11 +13,6 @@ from frpo_verl.verl_plugin.cpu.shims import SHIMS
 from frpo_verl.verl_plugin.cpu.shims.shim import schedule
 
 
-def variables() -> dict[str, str]:
-    """Returns the environment variables that every worker needs, also on a node that was started without them."""
-    return {"VERL_PLATFORM": "cpu"} if environment.is_on_cpu() else {}
-
-
 def install() -> None:
     """Registers the platform with verl and, when it is asked for, the shims."""
     wrapt.register_post_import_hook(_register_platform, "verl.plugin.platform.platform_manager")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from frpo_verl import __version__
-from frpo_verl.preflight import contract, environment, inputs, regulariser, settings
+from frpo_verl.preflight import contract, inputs, regulariser, settings
+from frpo_verl.preflight.environment import is_on_cpu
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
-from frpo_verl.verl_plugin import cpu
+from frpo_verl.verl_plugin import policy_losses, token_weights
 from frpo_verl.verl_plugin.ray import node_watch
 
 MODULE = "frpo_verl.verl_plugin"
@@ -82,7 +83,8 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
         Ray's runtime environment.
     """
     environment = host() if config is None else host(config)
-    wanted, given = cpu.variables(), variables_of_the_job()
+    # Also on a node that was started without it.
+    wanted, given = ({"VERL_PLATFORM": "cpu"} if is_on_cpu() else {}), variables_of_the_job()
     # Where no configuration is passed, the plugin is here only because somebody named it.
     if config is None or _check(config):
         wanted |= {**variables(), DRIVERS_VERSION: __version__}
@@ -130,11 +132,13 @@ def _check(config: Any) -> bool:
         return False
     try:
         regulariser.check(config)
+        token_weights.chosen(config.algorithm)
+        policy_losses.refuse_taken(config)
         # V0 validates once more inside an actor, which Ray shows no GPU and where it holds the ports and the memory.
         if not ray.is_initialized():
             if settings.asks_for_future(config.algorithm) or inputs.RECIPE in os.environ:
                 inputs.check(config)
-            if environment.is_on_cpu():
+            if is_on_cpu():
                 from frpo_verl.preflight import cpu as cpu_preflight
 
                 cpu_preflight.check(config)

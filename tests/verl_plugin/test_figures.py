@@ -6,14 +6,16 @@ import mode_oracles
 import pytest
 import torch
 
-from frpo_verl.advantage.diagnostics import Diagnostics
-from frpo_verl.verl_plugin import metrics, worker
+from frpo_verl.verl_plugin import figures as formulas
+from frpo_verl.verl_plugin import run
 
 pytest.importorskip("verl")
 
 
-def figures(value: float) -> dict[str, float]:
-    return metrics.of_batch(Diagnostics(*[value] * 4, [value] * 3, [value] * 10, *[value] * 3), 0.5)
+def figures(delta: float) -> dict[str, float]:
+    """Two responses of three tokens with the same δ and, as if nothing came later, reg = δ."""
+    sums = torch.tensor([[3 * delta, 3 * delta, 3 * delta**2]] * 2, dtype=torch.float64)
+    return formulas.of_step(sums, torch.tensor([3, 3]), 0.5)
 
 
 def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
@@ -21,40 +23,28 @@ def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
     aggregator = utils.MetricsAggregator()
     aggregator.add_step_metrics(figures(1.0), sample_count=3)
     aggregator.add_step_metrics(figures(5.0), sample_count=1)
-    # (3·1 + 1·5) / 4
-    expected = {name: 2.0 for name in figures(1.0)} | {"frpo/beta": 0.5}
+    expected = {
+        "frpo/beta": 0.5,
+        "frpo/divergence_to_ref/token_mean": 2.0,  # (3·1 + 1·5) / 4
+        "frpo/divergence_to_ref/sequence_mean": 6.0,  # three tokens each
+        "frpo/future_term/mean": 2.0,
+        "frpo/future_term/std": 0.0,
+    }
     assert aggregator.get_aggregated_metrics() == pytest.approx(expected, abs=1e-6)
 
 
-def test_v1s_step_and_v0s_data_metrics_carry_the_figures_once():
-    from verl.trainer.ppo import metric_utils
+def test_responses_without_a_valid_token_count_nowhere():
+    sums = torch.tensor([[3.0, 4.0, 10.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    figures = formulas.of_step(sums, torch.tensor([2, 0]), 0.5)
+    assert figures["frpo/divergence_to_ref/token_mean"] == 1.5
+    assert figures["frpo/divergence_to_ref/sequence_mean"] == 3.0
+    assert figures["frpo/future_term/mean"] == 2.0
+    assert figures["frpo/future_term/std"] == 1.0
 
-    from frpo_verl.verl_plugin import hooks
 
-    v1 = pytest.importorskip("verl.trainer.ppo.v1.trainer_base", reason="verl 0.8 has no V1 trainer")
-
-    assert v1.PPOTrainer._compute_advantage._frpo_verl_wrapper is hooks._add_published
-    assert metric_utils.compute_data_metrics._frpo_verl_wrapper is hooks._plus_published_metrics
-
-    class Sent:
-        def __init__(self):
-            self.extra_info = {}
-
-    def host(trainer, batch, of_step):
-        metrics.publish({"frpo/beta": 0.25}, "a note")
-        of_step["host"] = 1.0
-        return batch
-
-    step: dict[str, float] = {}
-    # by keyword, as verl's trainer calls it
-    sent = hooks._add_published(host, None, Sent(), metrics=step)
-    assert step == {"host": 1.0, "frpo/beta": 0.25}
-    assert sent.extra_info == {worker.NOTE: "a note"}
-    # a step without the term sends none
-    assert hooks._add_published(lambda trainer, batch, of_step: batch, None, Sent(), step).extra_info == {}
-    metrics.publish({"frpo/beta": 0.5})
-    assert hooks._plus_published_metrics(lambda batch: {"host": 2.0}, None) == {"host": 2.0, "frpo/beta": 0.5}
-    assert hooks._plus_published_metrics(lambda batch: {"host": 2.0}, None) == {"host": 2.0}
+def test_a_batch_without_a_valid_token_has_no_divergence():
+    figures = formulas.of_step(torch.zeros(2, 3, dtype=torch.float64), torch.tensor([0, 0]), 0.5)
+    assert list(figures.values()) == [0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def every_figure(delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor, **frpo) -> dict[str, float]:
@@ -75,7 +65,7 @@ def every_figure(delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor,
     data = DataProto.from_dict(tensors=tensors, non_tensors={"uid": np.array(["a", "a", "b", "b"], dtype=object)})
     config = {"adv_estimator": "frpo", "kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": 0.3}, "frpo": frpo}
     compute_advantage(data, adv_estimator="frpo", config=OmegaConf.create(config))
-    return metrics.collect()
+    return run.current().outbox.take_figures()
 
 
 def test_every_figure_is_what_its_formula_says():

@@ -1,0 +1,70 @@
+"""Holds the state of the run of this process: its settings, its β, and what waits to be logged or sent to workers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from frpo_verl.preflight import settings
+from frpo_verl.verl_plugin.control import Coefficient
+
+
+class Outbox:
+    """Keeps the figures of the last advantages, and the note to the workers, until the trainer's next call takes them.
+
+    The advantages are computed where verl's metrics are out of reach. Each batch replaces what was not taken.
+    """
+
+    def __init__(self) -> None:
+        self._figures: dict[str, float] = {}
+        self._note: str | None = None
+
+    def put(self, figures: dict[str, float], note: str | None = None) -> None:
+        """Replaces the figures and the note by those of a new batch."""
+        self._figures, self._note = figures, note
+
+    def take_figures(self) -> dict[str, float]:
+        """Returns the figures, once; none the next time."""
+        figures, self._figures = self._figures, {}
+        return figures
+
+    def take_note(self) -> str | None:
+        """Returns the note, once; None the next time, and where the workers are told nothing."""
+        note, self._note = self._note, None
+        return note
+
+
+class Run:
+    """One run: `settings`, read and checked once, `beta`, the coefficient of the coming step, and `outbox`."""
+
+    def __init__(self, algorithm: Mapping[str, Any]) -> None:
+        self.algorithm = algorithm
+        self.settings = settings.read(algorithm)
+        self.beta = Coefficient(self.settings, algorithm)
+        self.outbox = Outbox()
+
+
+_current: Run | None = None
+
+
+def current() -> Run | None:
+    """Returns this process's run, or None where none has regularised yet."""
+    return _current
+
+
+def of(algorithm: Mapping[str, Any]) -> Run:
+    """Returns the run with these settings; a new one where the last one had others."""
+    if _current is not None and (_current.algorithm is algorithm or _current.algorithm == algorithm):
+        return _current
+    return start(algorithm)
+
+
+def start(algorithm: Mapping[str, Any]) -> Run:
+    """Returns a new run, and forgets the last one's β. Raises SettingsError where a setting cannot run."""
+    global _current
+    _current = Run(algorithm)
+    return _current
+
+
+def end() -> None:
+    """Forgets the run."""
+    global _current
+    _current = None
