@@ -29,13 +29,16 @@ def test_alone_it_prints_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["heal"], ["doctor", "a=b"], ["doctor", "--ray-timeout", "soon"], ["data", "--"]]
+    "arguments",
+    [["heal"], ["doctor", "a=b"], ["doctor", "--ray-timeout", "soon"], ["data", "--"], ["report", "runs", "--"]],
 )
 def test_bad_usage_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-    assert "usage: frpo-verl" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "usage: frpo-verl" in said
+    assert arguments[-1] != "--" or f"{arguments[0]} takes no --: " in said
 
 
 def test_overrides_without_dashes_are_told_of_them(capsys):
@@ -82,3 +85,12 @@ def test_importing_it_imports_nothing_heavy():
     )
     ended = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_every_command_of_the_table_explains_itself(capsys):
+    for name, module in cli.COMMANDS.items():
+        with pytest.raises(SystemExit) as ended:
+            cli.main([name, "--help"])
+        assert ended.value.code == 0
+        assert f"usage: frpo-verl {name}" in capsys.readouterr().out
+        assert callable(module.run)

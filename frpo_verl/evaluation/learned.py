@@ -51,7 +51,7 @@ class Command(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What a run learned."""
+    """The five quantities of a run, and the command that it ran."""
 
     command: Command
     correct_at: float  # the score from which a sample counts as correct

@@ -88,7 +88,7 @@ def read_validation(directory: Path, score_key: str = "score") -> dict[int, dict
         The scores by input text, by step in ascending order.
 
     Raises:
-        RunLogError: there is no such directory, or no finished dump in it.
+        RunLogError: the directory is missing, or holds no finished dump.
     """
     if not directory.is_dir():
         raise RunLogError(f"{directory} is not a directory: set trainer.validation_data_dir to make verl write it.")

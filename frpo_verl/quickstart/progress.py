@@ -17,7 +17,7 @@ SHOWN = (
     ("entropy", ENTROPY, ".2f"),
     ("seconds", ("timing_s/step",), ".0f"),
 )
-"""What the line of a step shows, with its metrics and number of digits."""
+"""The figures in the line of a step: name, metrics, format."""
 
 
 class Phase(NamedTuple):
