@@ -12,7 +12,7 @@ RUN := PATH="$(abspath $(BIN)):$$PATH"
 .PHONY: help setup quickstart test test-all everyday e2e beside thorough test-fast mutants lint lock dist benchmark clean
 
 help:  ## Show this text
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
 
 setup: $(VENV)/.installed  ## Make .venv with pinned versions and this project's wheel in it (about 2 minutes)
 
