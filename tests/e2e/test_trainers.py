@@ -1,4 +1,4 @@
-"""Every trainer of verl beside V1 sync and V0, three steps each, with what only it can show."""
+"""Each trainer of verl but V1 sync and V0, three steps each, with what only it can show."""
 
 import json
 
@@ -36,14 +36,14 @@ def test_colocate_async_on_megatron_with_expert_parallel_and_the_current_policys
     assert abs(first["actor/frpo/divergence_to_ref/token_mean"]) > 1e-6
 
 
-# One more vLLM beside the actor, on the CPU.
+# One more vLLM next to the actor, on the CPU.
 A_SERVER = ("actor_rollout_ref.rollout.checkpoint_engine.backend=cpu", "algorithm.rollout_correction.bypass_mode=False")
 
 
 def test_separate_async_with_two_updates_a_step(train):
     run = train(
         "separate-async",
-        recipe="run_qwen3_4b_fsdp2.sh",
+        recipe="run_qwen3_4b_dapo_fsdp2.sh",
         BETA="0.05",
         ROLLOUT_NGPUS="1",
         overrides=(

@@ -1,9 +1,10 @@
 """One rank of verl's own actor worker, on Megatron or FSDP2, for tests that compare what they compute.
 
-Run as `python megatron_worker.py MODEL OUT` with the ranks' usual environment and a JSON list of cases on standard
-input; the first rank that has outputs writes JSON with what each case computed.
+Run as `python megatron_worker.py OUT` with the ranks' usual environment and JSON with the cases, by name, on standard
+input; of each case, the first rank that has outputs writes JSON with what it computed into the folder OUT.
 """
 
+import gc
 import json
 import os
 import sys
@@ -131,18 +132,17 @@ def weights(worker: Any) -> dict[str, list[float]]:
     return {name: weight.flatten().tolist() for name, weight in sorted(named.items())}
 
 
-def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
+def run(case: dict[str, Any]) -> dict[str, Any] | None:
     """Log-probs, then one update of a fresh worker, then its weights; and what a second update does after a resume.
 
     Args:
-        model: the model's folder.
-        case: `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `mini_batch` and `epochs`; perhaps
+        case: `model`, `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `mini_batch` and `epochs`; perhaps
             `checkpoint`, an empty folder, or `resume`, one that another layout filled: the update is the second.
 
     Returns:
         What came of it, on the rank that has outputs.
     """
-    worker, tensors = actor(model, case["engine"], case["overrides"]), batch()
+    worker, tensors = actor(Path(case["model"]), case["engine"], case["overrides"]), batch()
     mask = tensors["response_mask"].long().tolist()
     tensors |= fields(worker, tensors, case["how"])
     if "resume" in case:
@@ -151,7 +151,7 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
     found = {"log_probs": tensors["old_log_probs"].tolist(), "mask": mask, "weights": weights(worker)}
     if "checkpoint" in case:
         worker.save_checkpoint(case["checkpoint"], None, 1)
-        resumed = actor(model, case["engine"], case["overrides"])
+        resumed = actor(Path(case["model"]), case["engine"], case["overrides"])
         resumed.load_checkpoint(case["checkpoint"])
         seconds = []
         for one in (worker, resumed):
@@ -163,17 +163,22 @@ def run(model: Path, case: dict[str, Any]) -> dict[str, Any] | None:
     return {**found, "grad_norm": figures["grad_norm"], "figures": real_worker._plain(figures)}
 
 
-def main(model: Path, out: Path, cases: list[dict[str, Any]]) -> None:
-    """Every case in turn, all of them in one layout."""
+def main(out: Path, cases: dict[str, dict[str, Any]]) -> None:
+    """Every case in turn, each in a layout of its own."""
     import verl  # noqa: F401 (loads the plugin)
+    from megatron.core import parallel_state
 
-    found = [run(model, case) for case in cases]
-    sources: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(sources, found[0] is not None)
-    if sources.index(True) == torch.distributed.get_rank():
-        out.write_text(json.dumps(found))
+    for number, (name, case) in enumerate(cases.items()):
+        print(f"case {name}", flush=True)
+        found = run(case)
+        sources: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(sources, found is not None)
+        if sources.index(True) == torch.distributed.get_rank():
+            (out / f"{number}.json").write_text(json.dumps(found))
+        parallel_state.destroy_model_parallel()
+        gc.collect()
 
 
 if __name__ == "__main__":
     os.environ["VERL_PLATFORM"] = "cpu"
-    main(Path(sys.argv[1]), Path(sys.argv[2]), json.load(sys.stdin))
+    main(Path(sys.argv[1]), json.load(sys.stdin))

@@ -16,7 +16,12 @@ pytestmark = pytest.mark.slow
 PADDED = ["actor_rollout_ref.model.use_remove_padding=False"]
 MICRO_BATCHES_OF_FOUR = ["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4"]
 DYNAMIC = ["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=24"]
-WAYS = (("current", []), ("rollout", PADDED), ("current", MICRO_BATCHES_OF_FOUR), ("rollout", DYNAMIC))
+WAYS = {
+    "packed": ("current", []),
+    "padded": ("rollout", PADDED),
+    "micro-batches of four": ("current", MICRO_BATCHES_OF_FOUR),
+    "dynamic": ("rollout", DYNAMIC),
+}
 # Four updates, so that ratios are not 1, and a policy loss of verl's that is not the usual one.
 SEVERAL_UPDATES = {
     "how": "current",
@@ -25,6 +30,7 @@ SEVERAL_UPDATES = {
     "epochs": 2,
 }
 MEGATRON = "actor_rollout_ref.actor.megatron."
+RESHARDABLE = f"{MEGATRON}dist_ckpt_optim_fully_reshardable=True"
 LAYOUTS = {
     "one rank": (1, []),
     "TP=2": (2, [f"{MEGATRON}tensor_model_parallel_size=2"]),
@@ -33,12 +39,14 @@ LAYOUTS = {
     "CP=2": (2, [f"{MEGATRON}context_parallel_size=2"]),
     "TP=2 PP=2": (4, [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}pipeline_model_parallel_size=2"]),
 }
+OF_SEVERAL_UPDATES = ("one rank", "TP=2")
 OF_MIXTURES = {
     "one rank": LAYOUTS["one rank"],
     "EP=2": (2, [f"{MEGATRON}expert_model_parallel_size=2"]),
     "TP=2": LAYOUTS["TP=2"],
     "CP=2": LAYOUTS["CP=2"],
 }
+SECONDS = 900
 
 
 @pytest.fixture(scope="module")
@@ -80,136 +88,144 @@ def models(tmp_path_factory):
     return folders
 
 
+def cases(models: dict[str, Path], checkpoints: Path) -> dict[int, dict[str, dict]]:
+    """Returns every case by the number of its ranks and its name; one that resumes comes after the one that saves."""
+    found = {1: {}, 2: {}, 4: {}}
+
+    def case(ranks: int, name: str, model: str, overrides: list[str], saves: bool = False, **how) -> None:
+        engine = how.pop("engine", "megatron")
+        folder = {"checkpoint": str(checkpoints / name)} if saves else {}
+        found[ranks][name] = {"model": str(models[model]), "engine": engine, "overrides": overrides, **how, **folder}
+
+    # What FSDP2 computes, which the tests of its worker hold against definitions.
+    for model, how in (("qwen2", "current"), ("qwen2", "rollout"), ("qwen3 moe", "current")):
+        case(1, f"fsdp2 {model} {how}", model, [], engine="fsdp2", how=how)
+    case(1, "fsdp2 several updates", "qwen2", engine="fsdp2", **SEVERAL_UPDATES)
+    for layout, (ranks, overrides) in LAYOUTS.items():
+        for way, (how, further) in WAYS.items():
+            # The first saves a checkpoint that any layout could load.
+            saves = way == "packed"
+            changes = [*overrides, *further, *([RESHARDABLE] if saves else [])]
+            case(ranks, f"{layout} {way}", "qwen2", changes, saves, how=how)
+    for layout in OF_SEVERAL_UPDATES:
+        ranks, overrides = LAYOUTS[layout]
+        changes = [*SEVERAL_UPDATES["overrides"], *overrides]
+        case(ranks, f"{layout} several updates", "qwen2", **{**SEVERAL_UPDATES, "overrides": changes})
+    case(2, "bfloat16", "qwen2", [*LAYOUTS["TP=2"][1], f"{MEGATRON}dtype=bfloat16"], True, how="current")
+    # random states are those of a layout
+    without_random_states = "actor_rollout_ref.actor.checkpoint.load_contents=[model,optimizer]"
+    resumes = [RESHARDABLE, *LAYOUTS["PP=2"][1], without_random_states]
+    case(2, "resumed as PP=2", "qwen2", resumes, how="current", resume=str(checkpoints / "DP=2 packed"))
+    for layout, (ranks, overrides) in OF_MIXTURES.items():
+        case(ranks, f"mixture {layout}", "qwen3 moe", overrides, True, how="current")
+    return found
+
+
+def ranks_of(number: int, of_ranks: dict[str, dict], folder: Path) -> dict[str, dict]:
+    """Runs cases in so many ranks, which start once; returns what each computed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(__file__).parent / "megatron_worker.py"
+    command = [sys.executable, "-P", "-W", "ignore", str(program), str(folder)]
+    processes, logs = [], []
+    for rank in range(number):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(program.parent), *sys.path])),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(number),
+            "LOCAL_WORLD_SIZE": str(number),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+        logs.append(folder / f"{rank}.log")
+        with logs[-1].open("w") as log:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
+        process.stdin.write(json.dumps(of_ranks).encode())
+        process.stdin.close()
+        processes.append(process)
+    try:
+        statuses = [process.wait(timeout=SECONDS) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert not any(statuses), "\n".join(log.read_text()[-1500:] for log in logs)
+    return {name: json.loads((folder / f"{number}.json").read_text()) for number, name in enumerate(of_ranks)}
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Runs cases in as many ranks: `run(model, ranks, cases)`."""
-
-    def ranks_of(model: Path, ranks: int, cases: list[dict]) -> list[dict]:
-        folder = tmp_path_factory.mktemp("ranks")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        program = Path(__file__).parent / "megatron_worker.py"
-        command = [sys.executable, "-P", "-W", "ignore", str(program), str(model), str(folder / "found.json")]
-        processes, logs = [], []
-        for rank in range(ranks):
-            environment = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, [str(program.parent), *sys.path])),
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(ranks),
-                "LOCAL_WORLD_SIZE": str(ranks),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-                "TORCHDYNAMO_DISABLE": "1",
-            }
-            logs.append(folder / f"{rank}.log")
-            with logs[-1].open("w") as log:
-                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
-            process.stdin.write(json.dumps(cases).encode())
-            process.stdin.close()
-            processes.append(process)
-        try:
-            statuses = [process.wait(timeout=300) for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        assert not any(statuses), "\n".join(log.read_text()[-1500:] for log in logs)
-        return json.loads((folder / "found.json").read_text())
-
-    return ranks_of
+def found(models, tmp_path_factory) -> dict[str, dict]:
+    """What every case computed, by its name."""
+    checkpoints = tmp_path_factory.mktemp("checkpoints")
+    every = {}
+    for number, of_ranks in cases(models, checkpoints).items():
+        for case in of_ranks.values():
+            if "checkpoint" in case:
+                Path(case["checkpoint"]).mkdir()
+        every |= ranks_of(number, of_ranks, tmp_path_factory.mktemp("ranks"))
+    return every
 
 
-@pytest.fixture(scope="module")
-def fsdp2(models, run):
-    """What FSDP2 computes, which the tests of its worker hold against definitions."""
-    cases = {
-        "current": {"how": "current", "overrides": []},
-        "rollout": {"how": "rollout", "overrides": []},
-        "several updates": SEVERAL_UPDATES,
-    }
-    found = {
-        name: run(model, 1, [{"engine": "fsdp2", **case} for case in cases.values()]) for name, model in models.items()
-    }
-    return {name: dict(zip(cases, of_model, strict=True)) for name, of_model in found.items()}
-
-
-def assert_same(found: dict, expected: dict) -> None:
+def assert_same(ours: dict, expected: dict) -> None:
     """To the last digits of float32, in which both ran; sums are taken in another order."""
-    for row, other, mask in zip(found["log_probs"], expected["log_probs"], expected["mask"], strict=True):
+    for row, other, mask in zip(ours["log_probs"], expected["log_probs"], expected["mask"], strict=True):
         kept = [(a, b) for a, b, m in zip(row, other, mask, strict=True) if m]
         assert [a for a, _ in kept] == pytest.approx([b for _, b in kept], abs=3e-6)
-    assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5)
+    assert ours["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5)
     reduced = expected["figures"]["reduced"]
     assert len(reduced) > 3
     for name, value in reduced.items():
-        assert found["figures"]["reduced"][name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
-    assert found["weights"].keys() == expected["weights"].keys()
+        assert ours["figures"]["reduced"][name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+    assert ours["weights"].keys() == expected["weights"].keys()
     for name, weight in expected["weights"].items():
         # Adam's first step is the learning rate (1e-3) times the gradient's sign, whose zeros are noise
-        assert found["weights"][name] == pytest.approx(weight, abs=1e-4), name
+        assert ours["weights"][name] == pytest.approx(weight, abs=1e-4), name
 
 
-def assert_resumed(found: dict) -> None:
+def assert_resumed(ours: dict) -> None:
     """To the bit: the same code on the same numbers."""
-    assert found["second, resumed"] == found["second"]
-    assert found["second"]["weights"] != found["weights"]
+    assert ours["second, resumed"] == ours["second"]
+    assert ours["second"]["weights"] != ours["weights"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_computes_what_fsdp2_does(found, layout, way):
+    assert_same(found[f"{layout} {way}"], found[f"fsdp2 qwen2 {WAYS[way][0]}"])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_computes_what_fsdp2_does(models, run, fsdp2, layout, tmp_path):
-    ranks, overrides = LAYOUTS[layout]
-    cases = [{"engine": "megatron", "overrides": [*overrides, *way], "how": how} for how, way in WAYS]
-    cases[0]["checkpoint"] = str(tmp_path)
-    # one that any layout could load
-    cases[0]["overrides"].append(f"{MEGATRON}dist_ckpt_optim_fully_reshardable=True")
-    ended = run(models["qwen2"], ranks, cases)
-    for (how, _), found in zip(WAYS, ended, strict=True):
-        assert_same(found, fsdp2["qwen2"][how])
-    assert_resumed(ended[0])
+def test_a_layout_resumes_to_the_bit(found, layout):
+    assert_resumed(found[f"{layout} packed"])
 
 
-@pytest.mark.parametrize("layout", ["one rank", "TP=2"])
-def test_several_updates_by_another_policy_loss_are_the_same(models, run, fsdp2, layout):
-    ranks, overrides = LAYOUTS[layout]
-    case = {**SEVERAL_UPDATES, "engine": "megatron", "overrides": [*SEVERAL_UPDATES["overrides"], *overrides]}
-    (found,) = run(models["qwen2"], ranks, [case])
-    expected = fsdp2["qwen2"]["several updates"]
+@pytest.mark.parametrize("layout", OF_SEVERAL_UPDATES)
+def test_several_updates_by_another_policy_loss_are_the_same(found, layout):
+    ours, expected = found[f"{layout} several updates"], found["fsdp2 several updates"]
     for name, value in expected["figures"]["reduced"].items():
-        assert found["figures"]["reduced"][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+        assert ours["figures"]["reduced"][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
     for name, weight in expected["weights"].items():
         # four steps of 1e-3, each with the noise of one
-        assert found["weights"][name] == pytest.approx(weight, abs=4e-4), name
-    assert expected["weights"] != fsdp2["qwen2"]["current"]["weights"]
+        assert ours["weights"][name] == pytest.approx(weight, abs=4e-4), name
+    assert expected["weights"] != found["fsdp2 qwen2 current"]["weights"]
 
 
-def test_bfloat16_is_near_and_resumes_to_the_bit(models, run, fsdp2, tmp_path):
-    ranks, overrides = LAYOUTS["TP=2"]
-    dtype = [f"{MEGATRON}dtype=bfloat16"]
-    case = {"engine": "megatron", "overrides": [*overrides, *dtype], "how": "current", "checkpoint": str(tmp_path)}
-    (found,) = run(models["qwen2"], ranks, [case])
-    expected = fsdp2["qwen2"]["current"]
-    for row, other, mask in zip(found["log_probs"], expected["log_probs"], expected["mask"], strict=True):
+def test_bfloat16_is_near_and_resumes_to_the_bit(found):
+    ours, expected = found["bfloat16"], found["fsdp2 qwen2 current"]
+    for row, other, mask in zip(ours["log_probs"], expected["log_probs"], expected["mask"], strict=True):
         kept = [(a, b) for a, b, m in zip(row, other, mask, strict=True) if m]
         # eight bits of mantissa through four layers
         assert [a for a, _ in kept] == pytest.approx([b for _, b in kept], abs=0.1)
-    assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=0.1)
-    assert_resumed(found)
+    assert ours["grad_norm"] == pytest.approx(expected["grad_norm"], rel=0.1)
+    assert_resumed(ours)
 
 
-def test_a_checkpoint_is_resumed_in_another_layout(models, run, tmp_path):
-    reshardable = [f"{MEGATRON}dist_ckpt_optim_fully_reshardable=True"]
-    case = {"engine": "megatron", "overrides": reshardable, "how": "current"}
-    (saved,) = run(models["qwen2"], 2, [{**case, "checkpoint": str(tmp_path)}])
-    pipeline = [
-        *reshardable,
-        f"{MEGATRON}pipeline_model_parallel_size=2",
-        # random states are those of a layout
-        "actor_rollout_ref.actor.checkpoint.load_contents=[model,optimizer]",
-    ]
-    (resumed,) = run(models["qwen2"], 2, [{**case, "overrides": pipeline, "resume": str(tmp_path)}])
+def test_a_checkpoint_is_resumed_in_another_layout(found):
+    resumed, saved = found["resumed as PP=2"], found["DP=2 packed"]
     assert resumed["grad_norm"] == pytest.approx(saved["second"]["grad_norm"], rel=1e-5)
     for name, weight in saved["second"]["weights"].items():
         # Adam divides by the root of the moments, which magnifies the last digits of gradients near 0
@@ -217,9 +233,7 @@ def test_a_checkpoint_is_resumed_in_another_layout(models, run, tmp_path):
 
 
 @pytest.mark.parametrize("layout", OF_MIXTURES)
-def test_a_mixture_of_experts_computes_what_fsdp2_does(models, run, fsdp2, layout, tmp_path):
-    ranks, overrides = OF_MIXTURES[layout]
-    case = {"engine": "megatron", "overrides": overrides, "how": "current", "checkpoint": str(tmp_path)}
-    (found,) = run(models["qwen3 moe"], ranks, [case])
-    assert_same(found, fsdp2["qwen3 moe"]["current"])
-    assert_resumed(found)
+def test_a_mixture_of_experts_computes_what_fsdp2_does(found, layout):
+    ours = found[f"mixture {layout}"]
+    assert_same(ours, found["fsdp2 qwen3 moe current"])
+    assert_resumed(ours)

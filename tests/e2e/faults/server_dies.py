@@ -2,19 +2,21 @@
 
 import os
 import signal
-from pathlib import Path
 
 import wrapt
+from raising import MARKER, is_due
 
 
 def _patch(cpu_worker) -> None:
     worker, host, calls = cpu_worker.CPUWorker, cpu_worker.CPUWorker.execute_model, []
 
     def execute_model(self, *args, **kwargs):
-        calls.append(None)
-        if len(calls) == 20:
-            Path(os.environ["FAULT_MARKER"]).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_due():
+            calls.append(None)
+            # Not the first token of a response.
+            if len(calls) == 3:
+                MARKER.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
         return host(self, *args, **kwargs)
 
     worker.execute_model = execute_model
