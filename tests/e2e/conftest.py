@@ -94,7 +94,7 @@ class Started(NamedTuple):
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory):
-    """Starts a recipe: `with start("name", recipe="run_….sh", overrides=(…), fault="module") as started`."""
+    """Starts a recipe: `with start(NAME, recipe="run_….sh", overrides=(…), fault="module") as started`."""
     # The recipes themselves make the models, once for all runs.
     folder = tmp_path_factory.mktemp("inputs")
     small = {"TINY": "1", "TINY_DIR": str(folder / "tiny"), "STEPS": STEPS, "RUNS": str(folder / "runs"), **PRIORITY}
@@ -112,7 +112,7 @@ def start(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def train(start):
-    """Runs a recipe to its end: `train("name", recipe="run_….sh", overrides=(…), fault="module", BETA="0.05")`."""
+    """Runs a recipe to its end: `train(NAME, recipe="run_….sh", overrides=(…), fault="module", BETA="0.05")`."""
 
     def run(name: str, **how) -> Ended:
         with start(name, **how) as started:
