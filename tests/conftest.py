@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long an example takes on a shared machine is no property of the code.
+# The time of an example on a shared machine says nothing of the code.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
@@ -54,9 +54,9 @@ def _seeded() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _where_ray_keeps_its_clusters() -> Iterator[None]:
-    """Ray joins a cluster of this machine unasked: that of a test beside this one, or of the developer.
+    """Keeps Ray from joining a cluster of this machine unasked: another test's, or the developer's.
 
-    Not below pytest's own folders, whose paths are too long for Ray's sockets.
+    The folder is not below pytest's own, whose paths are too long for Ray's sockets.
     """
     with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
         patched.setenv("RAY_TMPDIR", folder)
@@ -65,7 +65,7 @@ def _where_ray_keeps_its_clusters() -> Iterator[None]:
 
 @pytest.fixture
 def verls_defaults_are_there(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files, the model and the GPUs that verl's own configuration names."""
+    """Makes the files, the model and the GPUs that verl's own configuration names."""
     from frpo_verl.preflight import inputs
 
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

@@ -1,4 +1,4 @@
-"""A copy of the installed verl to put patches into, and Python processes that run on it."""
+"""Makes copies of the installed verl to put patches into, and runs Python on them."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ SERIES = sorted((ROOT / "patches").glob("0*.patch"))
 
 
 def installed() -> Path:
-    """Where verl is installed, and with it the tests that its wheel brings."""
+    """Returns where verl is installed, with the tests that its wheel brings."""
     return Path(find_spec("verl").origin).parents[1]
 
 

@@ -1,4 +1,4 @@
-"""Real runs of verl's trainer on the CPU: one at a time, each a driver of its own, all on the tiny model."""
+"""Runs verl's real trainer on the CPU: one run at a time, each with a driver of its own, all on the tiny model."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ class Ended(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A run that is going on, until the `with` block ends or it is killed."""
+    """A run in progress, until the `with` block ends or it is killed."""
 
     name: str
     run: Run
@@ -123,7 +123,7 @@ def train(start):
 
 @pytest.fixture(scope="session")
 def on_two_nodes_and_one(start, train, tmp_path_factory) -> tuple[Ended, Ended]:
-    """frpo on Megatron on two nodes, by Slurm, of which one dies in step 4; on FSDP2 on one with the same responses."""
+    """Trains on Megatron on two nodes of Slurm, one of which dies; then on FSDP2 on one, with the same responses."""
     folder = tmp_path_factory.mktemp("two-nodes")
     # verl's own cache of rollouts gives the second run the responses of the first.
     same = (

@@ -1,4 +1,4 @@
-"""Two machines on one.
+"""Makes two machines of one.
 
 Where the system allows it, each has a network namespace of its own: an address of its own and nothing shared but a wire
 between them. Where it does not, both are on the loopback address.

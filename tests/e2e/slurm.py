@@ -1,4 +1,4 @@
-"""Two nodes as Slurm gives them to `recipes/slurm.sh`: `srun` and `scontrol` that know the machines of `nodes.py`."""
+"""Gives two nodes as Slurm does to `recipes/slurm.sh`: `srun` and `scontrol` that know the machines of `nodes.py`."""
 
 import contextlib
 import os

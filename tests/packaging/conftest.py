@@ -1,4 +1,4 @@
-"""The sdist and the wheel, built once and without a network; the wheel from the sdist, as an index's users would."""
+"""Builds the sdist and the wheel once and without a network; the wheel from the sdist, as an index's users would."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def build(kind: str, source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def sdist_file(tmp_path_factory):
-    """The path of the sdist, built from a copy, since building leaves files behind."""
+    """Returns the path of the sdist, built from a copy, since building leaves files behind."""
     folder = tmp_path_factory.mktemp("sdist")
     shutil.copytree(ROOT, folder / "tree", ignore=shutil.ignore_patterns(*SCRATCH))
     return build("sdist", folder / "tree", folder / "built")
@@ -30,7 +30,7 @@ def sdist_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wheel_file(sdist_file, tmp_path_factory):
-    """The path of the wheel."""
+    """Returns the path of the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     with tarfile.open(sdist_file) as archive:
         archive.extractall(folder, filter="data")

@@ -1,4 +1,4 @@
-"""The sdist and the wheel, built without a network; the wheel from the unpacked sdist, as an index's users would."""
+"""Checks the sdist and the wheel, built without a network."""
 
 import email
 import subprocess
@@ -12,13 +12,13 @@ import frpo_verl
 
 ROOT = Path(__file__).parents[2]
 NAME = f"frpo_verl-{frpo_verl.__version__}"
-# Of use to whoever has the repository only.
+# Useful only to those who have the repository.
 NOT_IN_AN_SDIST = {".ci", ".github", ".gitignore"}
 
 
 @pytest.fixture(scope="module")
 def wheel(wheel_file):
-    """The wheel, opened."""
+    """Opens the wheel."""
     with zipfile.ZipFile(wheel_file) as archive:
         yield archive
 
@@ -32,7 +32,7 @@ def tracked() -> set[str]:
 
 @pytest.fixture(scope="module")
 def names(sdist_file):
-    """The files in the sdist, without the folder that holds them all."""
+    """Returns the files in the sdist, without the folder that holds them all."""
     with tarfile.open(sdist_file) as archive:
         return {member.name.removeprefix(f"{NAME}/") for member in archive if member.isfile()}
 
@@ -67,5 +67,5 @@ def test_the_metadata_says_licence_version_and_readme(wheel):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Version"] == frpo_verl.__version__
     assert metadata["Description-Content-Type"] == "text/markdown"
-    # An index refuses a licence classifier beside an expression.
+    # An index refuses a licence classifier next to an expression.
     assert not [each for each in metadata.get_all("Classifier") if each.startswith("License ::")]

@@ -1,4 +1,4 @@
-"""pyproject.toml and Dockerfile against the versions that verl itself pins."""
+"""Checks pyproject.toml and Dockerfile against the versions that verl itself pins."""
 
 import importlib.metadata
 import re
@@ -20,7 +20,7 @@ OURS = [Requirement(line) for line in importlib.metadata.requires("frpo-verl")]
 
 
 def pins_of_verl() -> dict[str, set[str]]:
-    """The versions that the installed verl fixes with `==`, in whatever extra."""
+    """Returns the versions that the installed verl fixes with `==`, in any extra."""
     pins = {}
     for requirement in map(Requirement, importlib.metadata.requires("verl")):
         for specifier in requirement.specifier:

@@ -1,4 +1,4 @@
-"""What pip would do to an environment that has verl: add, and replace nothing.
+"""Checks that pip adds to an environment that has verl, and replaces nothing.
 
 The environment has the metadata of the packages that verl needs and none of their files. pip resolves by metadata, so
 its answer is that of the real one, which would take 2 minutes and 3 GB.
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.verl]
 
 
 def needed(requirement: Requirement, found: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Adds what a requirement needs, in pairs of a package and one of its extras, as it is installed here."""
+    """Adds what a requirement needs, as pairs of an installed package and one of its extras."""
     name = canonicalize_name(requirement.name)
     for extra in {"", *requirement.extras} - {extra for each, extra in found if each == name}:
         found.add((name, extra))
@@ -37,7 +37,7 @@ OF_VERL = sorted({name for name, _ in needed(Requirement("verl"), set())})
 
 @pytest.fixture
 def environment(tmp_path):
-    """The folder of packages of an environment with verl, which can be asked what it holds and not be run."""
+    """Returns the folder of packages of an environment with verl, which pip can read but which cannot run."""
     venv.create(tmp_path / "venv", symlinks=True)
     (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     for name in OF_VERL:
@@ -48,7 +48,7 @@ def environment(tmp_path):
 
 
 def would_install(packages: Path, wheel: Path, extras: str = "") -> dict[str, str]:
-    """The name and version of each package that pip would bring."""
+    """Returns the name and version of each package that pip would bring."""
     python = packages.parents[2] / "bin" / "python"
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--disable-pip-version-check"]
     command += ["--dry-run", "--quiet", "--report", "-", f"{wheel}{extras}"]
@@ -82,7 +82,7 @@ def test_without_the_extra_a_verl_of_any_version_stays(version, environment, whe
 
 
 def test_the_extra_would_replace_a_verl_that_it_does_not_admit(environment, wheel_file):
-    """That the others would notice a replacement."""
+    """Shows that the other tests would notice a replacement."""
     (metadata,) = environment.glob("verl-*.dist-info/METADATA")
     metadata.write_text(
         metadata.read_text().replace(f"\nVersion: {importlib.metadata.version('verl')}", "\nVersion: 0.7.1")

@@ -1,4 +1,4 @@
-"""requirements-cpu.txt, against what asks for it, and the step that writes it."""
+"""Checks requirements-cpu.txt against what asks for it, and the step that writes it."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ PINNED = {line.split("==")[0]: line.split()[0].split("==")[1] for line in TEXT.s
 
 
 def asked_for(extra: str) -> list[Requirement]:
-    """What an extra asks for, by way of the extras that it is made of too."""
+    """Returns what an extra asks for, directly or through other extras."""
     found = []
     for requirement in map(Requirement, PROJECT["project"]["optional-dependencies"][extra]):
         own = requirement.name == PROJECT["project"]["name"]

@@ -1,4 +1,4 @@
-"""What the plugin and verl make of fixed batches, for comparing one verl with another: run as a script.
+"""Computes advantages of fixed batches, so that one verl can be compared with another. Run as a script:
 
     python cases.py FILE
 
@@ -18,7 +18,7 @@ ROWS, LENGTH, GROUP = 24, 200, 4
 
 
 def batch() -> DataProto:
-    """Float32, with tool spans, padding and one row without any valid token."""
+    """Returns a batch in float32 with tool spans, padding and one row without any valid token."""
     chance = torch.Generator().manual_seed(7)
     mask = torch.rand(ROWS, LENGTH, generator=chance) > 0.3
     lengths = torch.randint(1, LENGTH, (ROWS, 1), generator=chance)

@@ -1,4 +1,4 @@
-"""verl with the patches in it: its own tests and theirs pass, and with the plugin it gives the numbers of before."""
+"""Checks the patched verl: its own tests and the patches' pass, and with the plugin the numbers stay the same."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,13 @@ pytestmark = [pytest.mark.thorough, pytest.mark.verl]
 
 HERE = Path(__file__).parent
 GROUPING = 4
-"""The patch by which more estimators than grpo count a rollout of several outputs once: those rows change by design."""
+"""The patch by which more estimators than grpo count a rollout of several outputs once; such rows change by design."""
 
 Numbers = dict[str, dict[str, torch.Tensor]]
 
 
 class Patched(NamedTuple):
-    """A copy of verl with the whole series in it, and what the plugin made of every case after so many patches."""
+    """A copy of verl with the whole series in it, and the numbers of every case after so many patches."""
 
     verl: Path
     after: dict[int, Numbers]
@@ -47,7 +47,7 @@ def numbers(verl: Path, with_plugin: bool = True) -> Numbers:
 
 
 def differing(one: Numbers, other: Numbers) -> set[str]:
-    """Cases whose numbers are not the same to the bit; a zero of either sign is zero."""
+    """Returns the cases whose numbers are not the same to the bit; a zero of either sign is zero."""
     assert one.keys() == other.keys()
     return {
         name

@@ -1,4 +1,4 @@
-"""The patches themselves: their form, and that they apply to the verl that is installed."""
+"""Checks the form of the patches, and that they apply to the installed verl."""
 
 import re
 import shutil

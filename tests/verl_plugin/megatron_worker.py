@@ -20,7 +20,7 @@ DEVICE = "cpu"
 
 
 def actor(model: Path, engine: str, overrides: list[str]) -> Any:
-    """A real worker of role `actor`, with a fresh optimizer."""
+    """Makes a real worker of role `actor`, with a fresh optimizer."""
     from hydra import compose, initialize_config_module
     from verl.workers.engine_workers import ActorRolloutRefWorker
 
@@ -63,14 +63,14 @@ def actor(model: Path, engine: str, overrides: list[str]) -> Any:
 
 
 def own_rows(worker: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """This data-parallel rank's part of a batch, as verl's dispatch would send it."""
+    """Returns this data-parallel rank's part of a batch, as verl's dispatch would send it."""
     engine = worker.actor.engine
     rank, size = engine.get_data_parallel_rank(), engine.get_data_parallel_size()
     return {name: tensor.chunk(size)[rank] for name, tensor in tensors.items()}
 
 
 def log_probs(worker: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Every rank's log-probs of the whole batch's responses."""
+    """Returns, on every rank, the log-probs of the whole batch's responses."""
     from verl.utils import tensordict_utils as tu
     from verl.workers.utils.padding import no_padding_2_padding
 
@@ -86,7 +86,7 @@ def log_probs(worker: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def fields(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
-    """What the trainer would have computed from the worker's log-probs and a reference."""
+    """Computes what the trainer would from the worker's log-probs and a reference."""
     from frpo_verl.advantage import return_to_go
     from frpo_verl.divergences import by_name
 
@@ -102,7 +102,7 @@ def fields(worker: Any, tensors: dict[str, torch.Tensor], how: str) -> dict[str,
 
 
 def update(worker: Any, tensors: dict[str, torch.Tensor], case: dict[str, Any]) -> dict[str, Any]:
-    """One pass over the batch, or as many as the case says; its figures, on the rank that has outputs."""
+    """Updates by one pass over the batch, or as many as the case says; returns its figures on the rank with outputs."""
     from omegaconf import OmegaConf
     from verl.utils import tensordict_utils as tu
 
@@ -127,13 +127,13 @@ def update(worker: Any, tensors: dict[str, torch.Tensor], case: dict[str, Any]) 
 
 
 def weights(worker: Any) -> dict[str, list[float]]:
-    """Under Hugging Face's names, as they are sent to the server."""
+    """Returns the weights under Hugging Face's names, as they are sent to the server."""
     named = {name: weight.float().clone() for name, weight in worker.actor.engine.get_per_tensor_param()[0]}
     return {name: weight.flatten().tolist() for name, weight in sorted(named.items())}
 
 
 def run(case: dict[str, Any]) -> dict[str, Any] | None:
-    """Log-probs, then one update of a fresh worker, then its weights; and what a second update does after a resume.
+    """Computes log-probs, one update of a fresh worker and its weights; then a second update, also after a resume.
 
     Args:
         case: `model`, `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `mini_batch` and `epochs`; perhaps
@@ -164,7 +164,7 @@ def run(case: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def main(out: Path, cases: dict[str, dict[str, Any]]) -> None:
-    """Every case in turn, each in a layout of its own."""
+    """Runs every case in turn, each in a layout of its own."""
     import verl  # noqa: F401 (loads the plugin)
     from megatron.core import parallel_state
 

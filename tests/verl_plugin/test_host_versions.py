@@ -1,4 +1,4 @@
-"""The plugin's tests on every released verl that it says it runs on, each in an environment of its own."""
+"""Runs the plugin's tests on every released verl that it claims to support, each in an environment of its own."""
 
 import importlib.metadata
 import os
@@ -29,7 +29,7 @@ FILES = (
 
 
 def environment_with(version: str, folder: Path) -> Path:
-    """A virtual environment with one verl from the package index, and everything else from this one.
+    """Makes a virtual environment with one verl from the package index, and everything else from this one.
 
     Args:
         version: of verl.

@@ -1,4 +1,4 @@
-"""FRPO in real Megatron workers: the same as in FSDP2's, for every layout."""
+"""Checks that real Megatron workers compute the same FRPO as FSDP2's, for every layout."""
 
 import json
 import os
@@ -51,7 +51,7 @@ SECONDS = 900
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Small models with random weights, and the tiny model's tokenizer."""
+    """Makes small models with random weights, and the tiny model's tokenizer."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
@@ -159,7 +159,7 @@ def ranks_of(number: int, of_ranks: dict[str, dict], folder: Path) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def found(models, tmp_path_factory) -> dict[str, dict]:
-    """What every case computed, by its name."""
+    """Returns what every case computed, by its name."""
     checkpoints = tmp_path_factory.mktemp("checkpoints")
     every = {}
     for number, of_ranks in cases(models, checkpoints).items():
@@ -171,7 +171,7 @@ def found(models, tmp_path_factory) -> dict[str, dict]:
 
 
 def assert_same(ours: dict, expected: dict) -> None:
-    """To the last digits of float32, in which both ran; sums are taken in another order."""
+    """Compares to the last digits of float32, in which both ran; sums are taken in another order."""
     for row, other, mask in zip(ours["log_probs"], expected["log_probs"], expected["mask"], strict=True):
         kept = [(a, b) for a, b, m in zip(row, other, mask, strict=True) if m]
         assert [a for a, _ in kept] == pytest.approx([b for _, b in kept], abs=3e-6)
@@ -187,7 +187,7 @@ def assert_same(ours: dict, expected: dict) -> None:
 
 
 def assert_resumed(ours: dict) -> None:
-    """To the bit: the same code on the same numbers."""
+    """Compares to the bit: the same code on the same numbers."""
     assert ours["second, resumed"] == ours["second"]
     assert ours["second"]["weights"] != ours["weights"]
 

@@ -1,4 +1,4 @@
-"""The disk is full when the actor writes its second checkpoint: the kernel refuses files of more than a few bytes."""
+"""Fills the disk when the actor writes its second checkpoint: the kernel refuses files of more than 4 KB."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The last rank's Megatron worker raises at an optimizer step, while the others wait for it."""
+"""Makes the last rank's Megatron worker raise at an optimizer step, while the others wait for it."""
 
 import os
 

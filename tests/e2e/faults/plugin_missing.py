@@ -1,4 +1,4 @@
-"""A machine on which frpo-verl is not installed: Ray's workers cannot import it, the driver can."""
+"""Hides frpo-verl from Ray's workers, as on a machine where it is not installed; the driver can import it."""
 
 import os
 import sys

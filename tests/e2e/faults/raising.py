@@ -1,4 +1,4 @@
-"""What the faults share: when they happen, and a mark from which a test measures how soon the run ended."""
+"""Tells the faults when to happen, and leaves a mark from which a test measures how soon the run ended."""
 
 import os
 from pathlib import Path

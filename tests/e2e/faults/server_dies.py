@@ -1,4 +1,4 @@
-"""vLLM's worker process is killed in the middle of generation, as the kernel does when memory runs out."""
+"""Kills vLLM's worker process in the middle of generation, as the kernel does when memory runs out."""
 
 import os
 import signal
