@@ -8,6 +8,7 @@ import, it takes too long, or pytest gives no verdict. `--only TEXT` runs those 
 
 import argparse
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import resource
@@ -29,6 +30,12 @@ TESTS = PACKAGE.parent / "tests"
 CORE = ("advantage", "divergences", "checks.py", "masking.py", "rows.py")
 SECONDS = 300
 """Limit of a mutant's time on a processor; six times as long may pass, for tests that wait."""
+
+# Neither the package nor verl, whose import loads it.
+IMPORTED_ONCE = (
+    *("pytest", "hypothesis", "beartype", "jaxtyping", "torch", "numba", "sympy", "pandas", "datasets"),
+    *("hydra", "ray", "tensordict", "transformers", "peft", "torch.distributed.tensor"),
+)
 
 KILLED, SURVIVED, NO_VERDICT = "killed", "survived", "no verdict"
 _VERDICT = "verdict"
@@ -80,8 +87,8 @@ def own_tests(file: str) -> tuple[str, ...]:
 
 
 def core_tests() -> tuple[str, ...]:
-    """Returns the test files of the core."""
-    found = (path for name in CORE for path in (TESTS / name).rglob("test_*.py"))
+    """Returns the test files of the core, but for the one that runs the others on divergences of a user's own."""
+    found = (path for name in CORE for path in (TESTS / name).rglob("test_*.py") if path.name != "test_own.py")
     files = [f"test_{name}" for name in CORE if name.endswith(".py")]
     return (*sorted(str(path.relative_to(TESTS)) for path in found), *files)
 
@@ -192,6 +199,16 @@ def verdicts(jobs: list[Job], processes: int) -> Iterator[tuple[Job, Verdict, fl
                     yield run.job, verdict, time.monotonic() - run.began
 
 
+def _import_once() -> None:
+    """Imports what most of a test run's time would go to; the forked processes have it already."""
+    for name in IMPORTED_ONCE:
+        if importlib.util.find_spec(name):
+            importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", metavar="TEXT")
@@ -201,12 +218,7 @@ def main() -> int:
     if unusable:
         print(*unusable, sep="\n", file=sys.stderr)
         return 1
-    # Imported once and forked from then on: most of a test run's time is importing these.
-    import hypothesis  # noqa: F401
-    import pytest  # noqa: F401
-    import torch
-
-    torch.set_num_threads(1)
+    _import_once()
     began = time.monotonic()
     jobs = [job_of(mutant) for mutant in MUTANTS if options.only in str(mutant)]
     bad = 0
