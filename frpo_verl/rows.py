@@ -39,7 +39,7 @@ def row_blocks(like: Tensor) -> Iterator[slice]:
     """Cuts a batch into blocks of whole rows, at least one row for each thread.
 
     Args:
-        like: (bs, length), dense.
+        like: (bs, length).
 
     Yields:
         Slices of the first dimension, in order, that cover it once.
@@ -55,16 +55,13 @@ def over_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
     Args:
         function: takes one tensor for each of `tensors`, with fewer rows, and returns (rows, length) in float32 or
-            float64. For jagged tensors it sees rows of similar length, padded on the right with zeros.
-        *tensors: (bs, length) for values per token, all dense or all jagged, the first of them first; (bs,) or
-            (bs, 1) for values per row.
+            float64.
+        *tensors: (bs, length) for values per token, one of them first; (bs,) or (bs, 1) for values per row.
 
     Returns:
-        (bs, length), in the layout of the first tensor.
+        (bs, length).
     """
     first = tensors[0]
-    if first.is_nested:
-        return _over_jagged_rows(function, *tensors)
     blocks = list(row_blocks(first))
     if len(blocks) <= 1:
         return function(*tensors)
@@ -75,45 +72,6 @@ def over_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
             result = empty(first.shape, block.dtype, block.device)
         result[rows] = block
     return result
-
-
-def _over_jagged_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    first = tensors[0]
-    lengths = first.offsets().diff()
-    # Rows of similar length share a block, so that padding costs next to nothing whatever the lengths are.
-    order = torch.argsort(lengths)
-    sizes = lengths.tolist()
-    split = [tensor.values().split(sizes) if tensor.is_nested else tensor for tensor in tensors]
-    values = None
-    for rows in _similar_rows(order, lengths, first.device):
-        members = rows.tolist()
-        block = function(
-            *(
-                torch.nn.utils.rnn.pad_sequence([tensor[row] for row in members], batch_first=True)
-                if isinstance(tensor, tuple)
-                else tensor[rows]
-                for tensor in split
-            )
-        )
-        if values is None:
-            values = empty((len(first.values()),), block.dtype, block.device)
-            parts = values.split(sizes)
-        for row, computed in zip(members, block, strict=True):
-            parts[row].copy_(computed[: sizes[row]])
-    if values is None:
-        values = first.values().new_empty(0)
-    return torch.nested.nested_tensor_from_jagged(values, first.offsets())
-
-
-def _similar_rows(order: Tensor, lengths: Tensor, device: torch.device) -> Iterator[Tensor]:
-    first = 0
-    while first < len(order):
-        step = _rows_per_block(max(1, int(lengths[order[first]])), device)
-        # The longest row of the block sets its width: look once more with that.
-        longest = int(lengths[order[min(first + step, len(order)) - 1]])
-        step = _rows_per_block(max(1, longest), device)
-        yield order[first : first + step]
-        first += step
 
 
 def _rows_per_block(length: int, device: torch.device) -> int:

@@ -1,11 +1,8 @@
 """Random batches for hypothesis, and the two ways in which a batch can be computed."""
 
-import functools
-
 import pytest
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
 from frpo_verl.advantage import compiled
 
@@ -18,18 +15,6 @@ def log_ratios_and_masks(draw, largest: float = 20.0):
     delta = draw(st.lists(st.lists(number, min_size=length, max_size=length), min_size=rows, max_size=rows))
     mask = draw(st.lists(st.lists(flag, min_size=length, max_size=length), min_size=rows, max_size=rows))
     return torch.tensor(delta, dtype=torch.float64), torch.tensor(mask)
-
-
-def jagged(values: Tensor, lengths: list[int]) -> Tensor:
-    """The first `lengths[i]` tokens of each row, without padding."""
-    parts = [row[:length] for row, length in zip(values, lengths, strict=True)]
-    return torch.nested.nested_tensor_from_jagged(torch.cat(parts), _offsets(tuple(lengths)))
-
-
-@functools.cache
-def _offsets(lengths: tuple[int, ...]) -> Tensor:
-    # torch calls the ragged dimension the same only for the very same offsets tensor, and jaxtyping compares that
-    return torch.tensor([0, *lengths]).cumsum(0)
 
 
 @pytest.fixture(params=["fused", "as defined"])

@@ -27,42 +27,17 @@ CASES = {
         "return_to_go(torch.zeros(2, 3), torch.ones(2, 3, device='meta'), REVERSE_KL)",
         "log_ratio is on cpu and response_mask on meta: put them on one device",
     ),
-    "two layouts": (
-        "return_to_go(jagged([2, 1]), torch.ones(2, 2), REVERSE_KL)",
-        "one of log_ratio and response_mask is jagged and the other is padded: make both the same, for instance with "
-        "torch.nested.nested_tensor_from_jagged",
+    "a nested tensor": (
+        "return_to_go(nested([2, 1]), torch.ones(2, 2), REVERSE_KL)",
+        "log_ratio is a nested tensor: it must be padded, see torch.nested.to_padded_tensor",
     ),
-    "other jagged lengths": (
-        "return_to_go(jagged([2, 1]), jagged([1, 2]), REVERSE_KL)",
-        "log_ratio has offsets [0, 2, 3] and response_mask [0, 1, 3]: make both with the same offsets",
+    "a nested mask": (
+        "return_to_go(torch.zeros(2, 2), nested([2, 1]), REVERSE_KL)",
+        "response_mask is a nested tensor: it must be padded, see torch.nested.to_padded_tensor",
     ),
-    "fewer values than offsets": (
-        "return_to_go(jagged([2, 1], values=2), jagged([2, 1]), REVERSE_KL)",
-        "log_ratio has 2 values and offsets from 0 to 3: they must rise from 0 to the number of values",
-    ),
-    "fewer flags than offsets": (
-        "return_to_go(jagged([2, 1]), jagged([2, 1], values=2), REVERSE_KL)",
-        "response_mask has 2 values and offsets from 0 to 3: they must rise from 0 to the number of values",
-    ),
-    "rows cut out of longer ones": (
-        "return_to_go(*[torch.nested.narrow(torch.zeros(2, 6), 1, torch.tensor([1, 0]), torch.tensor([3, 2]), "
-        "layout=torch.jagged)] * 2, REVERSE_KL)",
-        "response_mask is nested, but not rows of tokens one behind the other: make it with "
-        "torch.nested.nested_tensor_from_jagged(values, offsets)",
-    ),
-    "the old kind of nested tensors": (
-        "return_to_go(*[torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.strided)] * 2, "
-        "REVERSE_KL)",
-        "response_mask is nested, but not rows of tokens one behind the other: make it with "
-        "torch.nested.nested_tensor_from_jagged(values, offsets)",
-    ),
-    "a jagged batch where none can be": (
-        "divide_by_length(jagged([2, 1]), jagged([2, 1]))",
-        "response_mask is jagged: this function takes padded tensors, see torch.nested.to_padded_tensor",
-    ),
-    "a jagged batch for a host": (
-        "regularise_batch(torch.zeros(2), jagged([2, 1]), jagged([2, 1]), jagged([2, 1]), 0.1)",
-        "response_mask is jagged: this function takes padded tensors, see torch.nested.to_padded_tensor",
+    "nested outcomes": (
+        "regularise_batch(nested([2, 1]), *torch.zeros(2, 2, 3), torch.ones(2, 3), 0.1)",
+        "outcome is a nested tensor: it must be padded, see torch.nested.to_padded_tensor",
     ),
     "numpy": (
         "return_to_go(torch.zeros(2, 3).numpy(), torch.ones(2, 3), REVERSE_KL)",
@@ -79,8 +54,7 @@ CASES = {
     "no name": ("by_name(None)", "divergence None: a name is a string, for instance 'kl'"),
     "names for groups": (
         "normalise_by_group(torch.zeros(2), ['a', 'b'])",
-        "group is a list: it must be a torch tensor of integers; of names, "
-        "torch.as_tensor(numpy.unique(names, return_inverse=True)[1])",
+        "group is a list: it must be a torch tensor of integers; of names, see number_groups",
     ),
     "a text for a separator": (
         "ends_by_separator(torch.zeros(2, 3).long(), torch.ones(2, 3).bool(), 'n')",
@@ -135,7 +109,7 @@ CASES = {
     ),
     "more groups than scores": (
         "normalise_by_group(torch.zeros(3), torch.zeros(2).long())",
-        "scores have shape (3,) and group (2,): both must be (batch,)",
+        "scores has shape (3,) and group (2,): both must be (batch,)",
     ),
     "groups that are no integers": (
         "normalise_by_group(torch.zeros(3), torch.zeros(3))",
@@ -143,11 +117,11 @@ CASES = {
     ),
     "scores that are integers": (
         "normalise_by_group(torch.zeros(3).long(), torch.zeros(3).long())",
-        "scores are torch.int64: they must be a floating dtype, for instance torch.float32",
+        "scores is torch.int64: it must be a floating dtype, for instance torch.float32",
     ),
     "scores elsewhere": (
         "normalise_by_group(torch.zeros(3, device='meta'), torch.zeros(3).long())",
-        "scores are on meta and group on cpu: put them on one device",
+        "scores is on meta and group on cpu: put them on one device",
     ),
     "groups for other rows": (
         "centre_in_group(torch.zeros(2, 3), torch.ones(2, 3).bool(), torch.zeros(3).long())",
@@ -165,9 +139,8 @@ import json, sys, torch
 from frpo_verl.advantage import *
 from frpo_verl.divergences import REVERSE_KL, by_name
 
-def jagged(lengths, values=None):
-    values = torch.zeros(sum(lengths) if values is None else values)
-    return torch.nested.nested_tensor_from_jagged(values, torch.tensor([0, *lengths]).cumsum(0))
+def nested(lengths):
+    return torch.nested.nested_tensor_from_jagged(torch.zeros(sum(lengths)), torch.tensor([0, *lengths]).cumsum(0))
 
 said = {}
 for name, call in json.load(sys.stdin).items():

@@ -11,6 +11,7 @@ from frpo_verl.advantage.batch import RegularisedBatch as RegularisedBatch
 from frpo_verl.advantage.batch import regularise_batch as regularise_batch
 from frpo_verl.advantage.diagnostics import Diagnostics as Diagnostics
 from frpo_verl.advantage.diagnostics import diagnose as diagnose
+from frpo_verl.advantage.diagnostics import sample_slots as sample_slots
 from frpo_verl.advantage.frpo import frpo_advantage as frpo_advantage
 from frpo_verl.advantage.frpo import regularise as regularise
 from frpo_verl.advantage.future import return_to_go as return_to_go
@@ -28,3 +29,7 @@ from frpo_verl.advantage.steps import ends_by_length as ends_by_length
 from frpo_verl.advantage.steps import ends_by_separator as ends_by_separator
 from frpo_verl.advantage.steps import value_at_step_end as value_at_step_end
 from frpo_verl.advantage.steps import value_at_step_start as value_at_step_start
+from frpo_verl.advantage.sums import Sums as Sums
+from frpo_verl.advantage.variant import Variant as Variant
+from frpo_verl.advantage.variant import divergence_to_go as divergence_to_go
+from frpo_verl.advantage.variant import formed as formed

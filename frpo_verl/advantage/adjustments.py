@@ -36,7 +36,7 @@ def minus_length_baseline(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go, log_ratio=log_ratio)
+    checks.finite_tokens(response_mask, divergence_to_go=divergence_to_go, log_ratio=log_ratio)
     mask = response_mask.bool()
     delta = zero_where_masked(log_ratio.detach().to(divergence_to_go.dtype), mask)
     remaining = undiscounted(mask.to(divergence_to_go.dtype), mask)
@@ -68,7 +68,7 @@ def centre_in_group(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.finite_tokens(response_mask, divergence_to_go=divergence_to_go)
     checks.integers("group", group)
     checks.row_tensor("group", group, response_mask)
     mask = response_mask.bool()
@@ -99,6 +99,6 @@ def divide_by_length(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.finite_tokens(response_mask, divergence_to_go=divergence_to_go)
     mask = response_mask.bool()
     return zero_where_masked(divergence_to_go / mask.sum(-1, keepdim=True).clamp(min=1), mask)

@@ -1,95 +1,132 @@
-"""A host's whole batch in one go: advantages, returns, and what is logged of them."""
+"""A host's whole batch in one go: advantages, and the sums that its log line is made of."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.advantage import compiled
-from frpo_verl.advantage.frpo import regularise_rows
 from frpo_verl.advantage.future import return_to_go_of_rows
 from frpo_verl.advantage.later import undiscounted
+from frpo_verl.advantage.sums import COLUMNS, Sums, measure
+from frpo_verl.advantage.variant import Variant, divergence_to_go, is_plain
 from frpo_verl.divergences import REVERSE_KL, Generator
 from frpo_verl.divergences.generator import refuse_unfit
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.rows import empty, row_blocks
+
+PLAIN = Variant()
+"""The theorem."""
 
 
 class RegularisedBatch(NamedTuple):
     """A batch after FRPO.
 
     Attributes:
-        advantages: (bs, length), Â_i − β·reg_{i,t}; 0 in masked slots.
-        outcomes: (bs, length), Â_i without the divergence; 0 in masked slots.
-        sums: (bs, 3), float64: of each response Σ_t f(u_t), Σ_t reg_t and Σ_t reg_t², over its valid tokens.
+        advantages: (bs, length), Â − β·reg.
+        sums: over the valid tokens of each response, for `diagnose`.
     """
 
     advantages: Tensor
-    outcomes: Tensor
-    sums: Tensor
+    sums: Sums
 
 
 def regularise_batch(
-    outcome: Float[Tensor, " bs"],
+    outcome: Float[Tensor, " bs"] | Float[Tensor, "bs length"],
     log_prob: Float[Tensor, "bs length"],
     ref_log_prob: Float[Tensor, "bs length"],
     response_mask: Shaped[Tensor, "bs length"],
     beta: float,
     generator: Generator = REVERSE_KL,
+    variant: Variant = PLAIN,
+    group: Int[Tensor, " bs"] | None = None,
 ) -> RegularisedBatch:
-    """FRPO's advantages from log-probs, with the sums that a log line needs: memory is gone through once.
+    """Subtracts the divergence from a batch's advantages, and sums up what a log line says of it.
 
-        Â^FRPO_{i,t} = Â_i − β · reg_{i,t},   δ = log π_θ − log π_ref
+        Â^FRPO_{i,t} = Â_{i,t} − β · reg_{i,t},   δ = log π_θ − log π_ref
 
-    The same as `regularise` of `return_to_go`; δ is taken in float32 or better whatever the log-probs are.
+    The same as `regularise` of `divergence_to_go`; δ is taken in float32 or better whatever the log-probs are. With one
+    outcome per response and the plain variant, on the CPU and with numba, memory is gone through once; no other sweep
+    over tensors of the batch's size is needed then, since `diagnose` makes its figures of the sums.
 
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), eq. 5.1.
 
     Args:
-        outcome: Â, one number per response.
-        log_prob: log π_θ of every token, in nats, dense.
+        outcome: Â, one number per response; or, of other estimators, one per token.
+        log_prob: log π_θ of every token, in nats.
         ref_log_prob: log π_ref of every token, in nats.
         response_mask: nonzero for the tokens that the policy produced.
         beta: the regularisation strength, in reward units (after normalisation) per nat.
-        generator: the divergence.
+        generator: the divergence, in its form (`formed`).
+        variant: what is done to its sum.
+        group: the group of each response, any integers; only `centring` looks at it.
 
     Returns:
-        Advantages, outcomes and sums.
+        Advantages and sums. Masked slots of the advantages are 0, or hold what a per-token `outcome` holds there.
 
     Raises:
-        InvalidInput: shapes, dtypes, devices or β do not fit, or the log-ratio of a valid token is not finite.
+        InvalidInput: shapes, dtypes, devices or β do not fit, or a valid token is not finite.
     """
     checks.coefficient(beta)
     checks.token_tensors(response_mask, log_prob=log_prob, ref_log_prob=ref_log_prob)
-    checks.padded(response_mask)
-    checks.row_tensor("outcome", outcome, response_mask)
-    refuse_unfit(generator)
-    outcome, log_prob, ref_log_prob = outcome.detach(), log_prob.detach(), ref_log_prob.detach()
     dtype = torch.promote_types(torch.promote_types(log_prob.dtype, ref_log_prob.dtype), torch.float32)
-    made = RegularisedBatch(
-        advantages=empty(log_prob.shape, dtype, log_prob.device),
-        outcomes=empty(log_prob.shape, dtype, log_prob.device),
-        sums=torch.zeros(len(outcome), 3, dtype=torch.float64, device=log_prob.device),
-    )
-    if compiled.can_take(log_prob):
-        flat = made.advantages.view(-1), made.outcomes.view(-1), made.sums
-        operands = compiled.Operands(log_prob, ref_log_prob, response_mask, *flat, outcome)
-        compiled.scan(operands, float(beta), generator)
-        return made
-    for rows in row_blocks(log_prob):
-        mask = response_mask[rows].bool()
-        delta = log_prob[rows].to(dtype) - ref_log_prob[rows].to(dtype)
-        to_go = return_to_go_of_rows(delta, mask, generator, undiscounted)
-        of_response = outcome[rows].to(dtype)
-        made.advantages[rows] = regularise_rows(of_response, to_go, mask, float(beta))
-        made.outcomes[rows] = zero_where_masked(of_response[:, None].expand(mask.shape), mask)
-        divergence = generator.future(zero_where_masked(delta, mask)).double()
-        made.sums[rows] = torch.stack(
-            [part.sum(-1) for part in (divergence, to_go.double(), to_go.double().square())], -1
+    if outcome.dim() == 1:
+        checks.row_tensor("outcome", outcome, response_mask)
+    else:
+        checks.finite_tokens(response_mask, outcome=outcome)
+        dtype = torch.promote_types(dtype, outcome.dtype)
+    refuse_unfit(generator)
+    read = tuple(tensor.detach() for tensor in (outcome, log_prob, ref_log_prob, response_mask))
+    advantages = empty(log_prob.shape, dtype, log_prob.device)
+    sums = torch.zeros(len(outcome), COLUMNS, dtype=torch.float64, device=log_prob.device)
+    if outcome.dim() == 1 and is_plain(variant) and compiled.can_take(log_prob):
+        finite = compiled.scan(read, advantages, sums, float(beta), generator)
+    else:
+        finite = _as_defined(read, advantages, sums, float(beta), generator, _term(read, generator, variant, group))
+    if not finite:
+        valid_advantages = zero_where_masked(advantages, response_mask.bool())
+        checks.nothing_overflowed(valid_advantages, log_prob - ref_log_prob, response_mask, generator.name)
+    return RegularisedBatch(advantages, Sums.of(sums))
+
+
+def _log_ratio(log_prob: Tensor, reference: Tensor) -> Tensor:
+    dtype = torch.promote_types(torch.promote_types(log_prob.dtype, reference.dtype), torch.float32)
+    return log_prob.to(dtype) - reference.to(dtype)
+
+
+Term = Callable[[slice], Tensor]
+"""Rows → their reg."""
+
+
+def _term(read: tuple[Tensor, ...], generator: Generator, variant: Variant, group: Tensor | None) -> Term:
+    _, log_prob, reference, mask = read
+    if is_plain(variant):
+        # In float64, so that advantages are rounded once.
+        def in_double(values: Tensor, mask: Tensor) -> Tensor:
+            return undiscounted(values.double(), mask)
+
+        return lambda rows: return_to_go_of_rows(
+            _log_ratio(log_prob[rows], reference[rows]), mask[rows], generator, in_double
         )
-    if not torch.isfinite(made.advantages.sum()):
-        checks.tokens_are_finite(log_prob - ref_log_prob, response_mask, "log_ratio")
-        checks.nothing_overflowed(made.advantages, generator.name)
-    return made
+    whole = divergence_to_go(_log_ratio(log_prob, reference), mask, generator, variant, group)
+    return lambda rows: whole[rows]
+
+
+def _as_defined(
+    read: tuple[Tensor, ...], advantages: Tensor, sums: Tensor, beta: float, generator: Generator, term: Term
+) -> bool:
+    """Does what `compiled.scan` does, in torch, and for every variant and outcome."""
+    finite = True
+    for rows in row_blocks(advantages):
+        outcome, log_prob, reference, mask = (tensor[rows] for tensor in read)
+        valid, reg = mask.bool(), term(rows)
+        # Masked slots of a host's advantages keep what stands there.
+        before = zero_where_masked(outcome[:, None].expand(mask.shape), valid) if outcome.dim() == 1 else outcome
+        after = advantages[rows] = torch.where(valid, before - beta * reg, before).to(advantages.dtype)
+        divergence = generator.future(zero_where_masked(_log_ratio(log_prob, reference), valid))
+        sums[rows] = measure(log_prob, divergence, reg, before, after, valid)
+        finite &= bool(torch.isfinite(zero_where_masked(after, valid).sum()))
+    return finite

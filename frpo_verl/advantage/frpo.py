@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
-from frpo_verl.advantage import compiled
 from frpo_verl.advantage.future import return_to_go_of_rows
 from frpo_verl.advantage.groups import normalise_by_group
 from frpo_verl.advantage.later import Later, refuse_no_sum, undiscounted
@@ -43,7 +42,7 @@ def regularise(
         InvalidInput: shapes, dtypes, devices or β do not fit, or an outcome or a valid token is not finite.
     """
     checks.coefficient(beta)
-    checks.padded_tensors(response_mask, divergence_to_go=divergence_to_go)
+    checks.finite_tokens(response_mask, divergence_to_go=divergence_to_go)
     checks.row_tensor("outcome", outcome, response_mask)
     return regularise_rows(outcome.to(divergence_to_go.dtype), divergence_to_go, response_mask.bool(), float(beta))
 
@@ -90,15 +89,15 @@ def frpo_advantage(
     Args:
         scores: one reward per response.
         group: the group (prompt) of each response, any integers.
-        log_ratio: δ = log π_θ − log π_ref per token, in nats, dense or jagged.
-        response_mask: nonzero for the tokens that the policy produced, in the layout of `log_ratio`.
+        log_ratio: δ = log π_θ − log π_ref per token, in nats.
+        response_mask: nonzero for the tokens that the policy produced.
         beta: the regularisation strength, in reward units (after normalisation) per nat.
         generator: the divergence.
         later: which later tokens count, and how much; all of them in the theorem.
         outcome: how rewards become Â; verl's grpo by default.
 
     Returns:
-        The advantage per token, float32 or better, in the layout of `log_ratio`; 0 in masked slots.
+        The advantage per token, float32 or better; 0 in masked slots.
 
     Raises:
         InvalidInput: shapes, dtypes, devices or β do not fit, or a valid token or a score is not finite.
@@ -111,8 +110,6 @@ def frpo_advantage(
     refuse_no_sum(later)
     log_ratio, of_response = log_ratio.detach(), outcome(scores.detach(), group).detach()
     checks.row_tensor("outcome", of_response, response_mask)
-    if later is undiscounted and compiled.can_take(log_ratio):
-        return compiled.advantage(of_response, log_ratio, response_mask, float(beta), generator)
 
     def of_rows(log_ratio: Tensor, response_mask: Tensor, of_response: Tensor) -> Tensor:
         divergence_to_go = return_to_go_of_rows(log_ratio, response_mask, generator, later)
@@ -121,5 +118,6 @@ def frpo_advantage(
         )
 
     result = over_rows(of_rows, log_ratio, response_mask, of_response)
-    checks.result_is_finite(result, log_ratio, response_mask, generator.name)
+    if not torch.isfinite(result.sum()):
+        checks.nothing_overflowed(result, log_ratio, response_mask, generator.name)
     return result

@@ -7,7 +7,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
-from frpo_verl.advantage import compiled
 from frpo_verl.advantage.later import Later, refuse_no_sum, undiscounted
 from frpo_verl.divergences import Generator
 from frpo_verl.divergences.generator import refuse_unfit
@@ -32,14 +31,13 @@ def return_to_go(
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Theorem 4.1 and eq. 4.5.
 
     Args:
-        log_ratio: δ = log π_θ − log π_ref per token, in nats, dense or jagged; masked slots may hold anything, NaN
-            included.
-        response_mask: nonzero for the tokens that the policy produced, in the layout of `log_ratio`.
+        log_ratio: δ = log π_θ − log π_ref per token, in nats; masked slots may hold anything, NaN included.
+        response_mask: nonzero for the tokens that the policy produced.
         generator: the divergence.
         later: which later tokens count, and how much; all of them in the theorem.
 
     Returns:
-        reg per token, detached, float32 or better, in the layout of `log_ratio`.
+        reg per token, detached, float32 or better; 0 in masked slots.
 
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
@@ -48,11 +46,10 @@ def return_to_go(
     refuse_unfit(generator)
     refuse_no_sum(later)
     log_ratio = log_ratio.detach()
-    if later is undiscounted and compiled.can_take(log_ratio):
-        return compiled.advantage(torch.zeros(log_ratio.size(0)), log_ratio, response_mask, -1.0, generator)
     of_rows = partial(return_to_go_of_rows, generator=generator, later=later)
     result = over_rows(of_rows, log_ratio, response_mask)
-    checks.result_is_finite(result, log_ratio, response_mask, generator.name)
+    if not torch.isfinite(result.sum()):
+        checks.nothing_overflowed(result, log_ratio, response_mask, generator.name)
     return result
 
 

@@ -29,7 +29,7 @@ def shuffle_tokens(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.padded_tensors(response_mask, log_ratio=log_ratio)
+    checks.finite_tokens(response_mask, log_ratio=log_ratio)
     mask = response_mask.bool()
     draw = torch.rand(log_ratio.shape, generator=random, device=log_ratio.device)
     # Valid slots in order of a uniform draw, put into the valid slots in order of position.

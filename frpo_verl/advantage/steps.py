@@ -31,7 +31,6 @@ def ends_by_length(
     if not isinstance(step_length, int) or step_length < 1:
         raise checks.InvalidInput(f"step length {step_length!r}: it must be a number of tokens, 1 or more")
     checks.token_tensors(response_mask)
-    checks.padded(response_mask)
     mask = response_mask.bool()
     return mask & (mask.cumsum(-1) % step_length == 0)
 
@@ -85,7 +84,7 @@ def value_at_step_end(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.padded_tensors(response_mask, values=values)
+    checks.finite_tokens(response_mask, values=values)
     checks.step_ends(ends, response_mask)
     mask, length = response_mask.bool(), values.shape[1]
     position = torch.arange(length, device=values.device).expand(values.shape)
@@ -115,7 +114,7 @@ def value_at_step_start(
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
-    checks.padded_tensors(response_mask, values=values)
+    checks.finite_tokens(response_mask, values=values)
     checks.step_ends(ends, response_mask)
     mask = response_mask.bool()
     position = torch.arange(values.shape[1], device=values.device).expand(values.shape)

@@ -124,17 +124,19 @@ def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_i
 
 def _subtract(data: Any, of_responses: Tensor | None, this: Run, beta: float) -> Any:
     batch, chosen = data.batch, this.settings
-    done = term.regularised(data, of_responses, chosen, beta)
-    lengths = batch["response_mask"].sum(-1)
-    of_batch = figures.of_batch(done, batch, lengths, chosen, beta)
-    this.beta.observe(of_batch["frpo/divergence_to_ref/token_mean"], int((lengths > 0).sum()))
+    before = batch["advantages"] if of_responses is None else of_responses
+    done = term.regularised(data, before, chosen, beta)
+    of_step = figures.of_step(done, before, batch, chosen, beta)
+    this.beta.observe(of_step["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
     told = note.write(chosen, beta if in_workers else None)
-    this.outbox.put(of_batch, told)
+    this.outbox.put(of_step, told)
     data.meta_info[note.KEY] = told
-    batch["advantages"] = done.before if in_workers else done.after
     if of_responses is not None:
-        batch["returns"] = done.before
+        outcome = of_responses.to(done.advantages.dtype)
+        batch["returns"] = batch["advantages"] = term.spread(outcome, batch["response_mask"])
+    if not in_workers:
+        batch["advantages"] = done.advantages
     return data
 
 

@@ -5,8 +5,17 @@ import torch
 from batches import log_ratios_and_masks, way  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from oracles import return_to_go as return_to_go_oracle
+from torch import Tensor
 
-from frpo_verl.advantage import regularise, regularise_batch, return_to_go
+from frpo_verl.advantage import (
+    RegularisedBatch,
+    Sums,
+    Variant,
+    divergence_to_go,
+    regularise,
+    regularise_batch,
+    return_to_go,
+)
 from frpo_verl.checks import InvalidInput
 from frpo_verl.divergences import BY_NAME, REVERSE_KL, Generator
 
@@ -15,26 +24,47 @@ pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("way"
 UNEVEN = Generator("uneven", local=lambda delta: 3 * delta, future=torch.square)
 
 
+def _parts(done: RegularisedBatch) -> tuple[Tensor, ...]:
+    return done.advantages, *done.sums
+
+
 def test_golden():
     log_prob = torch.tensor([[-1.0, 9.0, -2.0]], dtype=torch.float64)
     reference = torch.tensor([[-3.0, 9.0, -6.0]], dtype=torch.float64)
     done = regularise_batch(torch.tensor([10.0]).double(), log_prob, reference, torch.tensor([[1, 0, 1]]), 0.5)
     # δ = 2 and 4, reg = 6 and 4
     assert done.advantages.tolist() == [[7.0, 0.0, 8.0]]
-    assert done.outcomes.tolist() == [[10.0, 0.0, 10.0]]
-    assert done.sums.tolist() == [[6.0, 10.0, 52.0]]
+    assert done.sums.divergence.tolist() == [6.0]
+    assert (done.sums.term.tolist(), done.sums.term_square.tolist()) == ([10.0], [52.0])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(log_ratios_and_masks())
 def test_the_sums_equal_the_definition_written_as_a_loop(case):
     delta, mask = case
-    done = regularise_batch(torch.zeros(len(delta)).double(), delta, torch.zeros_like(delta), mask, 1.0, UNEVEN)
-    reg = return_to_go_oracle(delta.tolist(), mask.tolist(), lambda d: 3 * d, lambda d: d * d)
-    future = [sum(d * d for d, valid in zip(*row, strict=True) if valid) for row in zip(delta, mask, strict=True)]
-    expected = [[float(f), sum(row), sum(value * value for value in row)] for f, row in zip(future, reg, strict=True)]
-    # sums of squares of up to 4800
-    assert torch.allclose(done.sums, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-9)
+    outcome = torch.linspace(-50, 50, len(delta)).double()
+    done = regularise_batch(outcome, delta, torch.zeros_like(delta), mask, 0.5, UNEVEN)
+    rows, masks = delta.tolist(), mask.tolist()
+    reg = return_to_go_oracle(rows, masks, lambda d: 3 * d, lambda d: d * d)
+    for row, (own, of_row, valid) in enumerate(zip(outcome.tolist(), reg, masks, strict=True)):
+        places = [t for t, counts in enumerate(valid) if counts]
+        tenths = [0.0] * 10
+        for n, t in enumerate(places):
+            tenths[10 * n // len(places)] += of_row[t]
+        expected = Sums(
+            tokens=len(places),
+            log_prob=sum(rows[row][t] for t in places),
+            divergence=sum(rows[row][t] ** 2 for t in places),
+            term=sum(of_row[t] for t in places),
+            term_square=sum(of_row[t] ** 2 for t in places),
+            outcome=own * len(places),
+            outcome_square=own**2 * len(places),
+            flips=sum(own * (own - 0.5 * of_row[t]) < 0 for t in places),
+            tenths=tenths,
+        )
+        for found, wanted in zip(done.sums, expected, strict=True):
+            # sums of squares of up to 4800
+            assert found[row].tolist() == pytest.approx(wanted, rel=1e-12, abs=1e-9)
 
 
 def test_it_is_the_composition_of_the_parts(generator):
@@ -43,7 +73,81 @@ def test_it_is_the_composition_of_the_parts(generator):
     done = regularise_batch(outcome, log_prob, reference, mask, 0.3, generator)
     parts = regularise(outcome, return_to_go(log_prob - reference, mask, generator), mask, 0.3)
     assert torch.allclose(done.advantages, parts, rtol=1e-13, atol=1e-13)
-    assert torch.equal(done.outcomes, torch.where(mask, outcome[:, None], 0.0))
+
+
+@pytest.mark.parametrize("changes", [{}, {"horizon": 2}, {"centring": "group", "scale": "length"}], ids=str)
+@pytest.mark.parametrize("of_tokens", [False, True])
+def test_every_variant_and_outcomes_of_tokens_are_the_composition_too(changes, of_tokens):
+    log_prob, reference = torch.randn(2, 6, 9)
+    outcome, mask, group = torch.randn(6), torch.rand(6, 9) > 0.4, torch.arange(6) // 3
+    variant, k3 = Variant(**changes), BY_NAME["k3"]
+    if of_tokens:
+        outcome = outcome[:, None] + torch.randn(6, 9)
+        outcome[~mask] = 7.0
+    done = regularise_batch(outcome, log_prob, reference, mask, 0.3, k3, variant, group)
+    reg = divergence_to_go(log_prob - reference, mask, k3, variant, group)
+    before = outcome if of_tokens else torch.where(mask, outcome[:, None], 0.0)
+    assert torch.allclose(done.advantages, torch.where(mask, before - 0.3 * reg, before), rtol=0, atol=1e-6)
+    assert torch.allclose(done.sums.term, reg.double().sum(-1), rtol=0, atol=1e-5)
+    assert torch.allclose(done.sums.outcome, torch.where(mask, before, 0.0).double().sum(-1), rtol=0, atol=1e-12)
+
+
+def test_a_hosts_masked_slots_may_hold_anything_and_keep_it():
+    outcome, mask = torch.tensor([[1.0, math.nan]]), torch.tensor([[1, 0]])
+    done = regularise_batch(outcome, torch.ones(1, 2), torch.zeros(1, 2), mask, 0.5)
+    assert done.advantages[0].tolist() == pytest.approx([0.5, math.nan], nan_ok=True)
+    assert all(torch.isfinite(part).all() for part in done.sums)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.float32, torch.bfloat16])
+def test_hosts_masks_of_other_dtypes_mean_the_same(dtype):
+    log_prob, mask = torch.randn(3, 5), torch.rand(3, 5) > 0.5
+    expected = regularise_batch(torch.ones(3), log_prob, torch.zeros(3, 5), mask, 1.0)
+    found = regularise_batch(torch.ones(3), log_prob, torch.zeros(3, 5), mask.to(dtype), 1.0)
+    assert all(torch.equal(one, other) for one, other in zip(_parts(found), _parts(expected), strict=True))
+
+
+def test_memory_that_is_not_contiguous():
+    log_prob, reference = torch.randn(2, 5, 8)[..., ::2]
+    outcome, mask = torch.randn(10)[::2], (torch.rand(4, 5) > 0.5).T
+    expected = regularise_batch(outcome.clone(), log_prob.contiguous(), reference.contiguous(), mask.contiguous(), 1.0)
+    found = regularise_batch(outcome, log_prob, reference, mask, 1.0)
+    assert all(torch.equal(one, other) for one, other in zip(_parts(found), _parts(expected), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)])
+def test_nothing_in_nothing_out(shape):
+    empty = torch.zeros(shape)
+    done = regularise_batch(torch.zeros(shape[0]), empty, empty, empty.bool(), 1.0)
+    assert done.advantages.shape == shape
+    assert not any(part.any() for part in done.sums)
+
+
+def test_single_precision_stays_within_rounding_over_128k_tokens():
+    delta, mask = torch.randn(2, 131072), torch.ones(2, 131072, dtype=torch.bool)
+    exact = regularise_batch(torch.zeros(2), delta.double(), torch.zeros_like(delta), mask, 1.0)
+    done = regularise_batch(torch.zeros(2), delta, torch.zeros_like(delta), mask, 1.0)
+    # the sums run in float64, so what is left is one rounding, of sums of size up to 1200: 2⁻²⁴ · 2048
+    assert (done.advantages - exact.advantages).abs().max() < 2.5e-4
+
+
+def test_only_reverse_kl_itself_is_taken_for_the_identity():
+    clipping = Generator("clipping", local=lambda delta: delta, future=lambda delta: delta.clamp(-1, 1))
+    delta = torch.tensor([[1.0, 80.0, 2.0]])
+    done = regularise_batch(torch.zeros(1), delta, torch.zeros(1, 3), torch.ones(1, 3), 1.0, clipping)
+    assert done.advantages.tolist() == [[-3.0, -81.0, -2.0]]
+
+
+def test_a_local_part_that_alone_is_not_finite_is_noticed():
+    nasty = Generator("nasty", local=lambda delta: delta / (delta != 2), future=torch.zeros_like)
+    with pytest.raises(InvalidInput, match="the divergence 'nasty' of a response overflows torch.float32: "):
+        regularise_batch(torch.zeros(1), torch.tensor([[1.0, 2.0]]), torch.zeros(1, 2), torch.ones(1, 2), 1.0, nasty)
+
+
+def test_no_gradient_comes_out_and_none_is_needed():
+    log_prob = torch.randn(2, 3, requires_grad=True)
+    done = regularise_batch(torch.zeros(2), log_prob, torch.zeros(2, 3), torch.ones(2, 3), 1.0)
+    assert not any(part.requires_grad for part in _parts(done))
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
@@ -53,7 +157,8 @@ def test_masked_slots_may_hold_anything_and_valid_ones_are_named(generator, pois
     mask[2, 3] = True
     expected = regularise_batch(outcome, log_prob, reference, mask, 0.3, generator)
     spoilt = torch.where(mask, log_prob, poison)
-    for one, other in zip(regularise_batch(outcome, spoilt, reference, mask, 0.3, generator), expected, strict=True):
+    found = regularise_batch(outcome, spoilt, reference, mask, 0.3, generator)
+    for one, other in zip(_parts(found), _parts(expected), strict=True):
         assert torch.equal(one, other)
     spoilt[2, 3] = poison
     with pytest.raises(InvalidInput, match=f"log_ratio of sample 2 at token 3 is {poison:g} .* the first of 1: "):
@@ -76,7 +181,7 @@ def test_a_batch_of_many_blocks(generator):
     done = regularise_batch(outcome, log_prob, reference, mask, 0.1, generator)
     for rows in (slice(0, 1), slice(150, 152), slice(299, 300)):
         alone = regularise_batch(outcome[rows], log_prob[rows], reference[rows], mask[rows], 0.1, generator)
-        for one, other in zip(done, alone, strict=True):
+        for one, other in zip(_parts(done), _parts(alone), strict=True):
             assert torch.allclose(one[rows], other, rtol=1e-12, atol=1e-9)
 
 

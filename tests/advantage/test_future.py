@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from batches import jagged, log_ratios_and_masks, way  # noqa: F401
+from batches import log_ratios_and_masks
 from divergence_oracles import reference_future, reference_local
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import return_to_go as return_to_go_oracle
 from oracles import reverse_kl_return_to_go
@@ -12,23 +12,15 @@ from textbook import key_of
 
 from frpo_verl.advantage import discounted, return_to_go
 from frpo_verl.checks import InvalidInput
-from frpo_verl.divergences import BY_NAME, REVERSE_KL, Generator, from_f, token_clip
+from frpo_verl.divergences import BY_NAME, REVERSE_KL, Generator, from_f
 
-pytestmark = [
-    pytest.mark.filterwarnings("error"),
-    # jagged tensors are still called a prototype
-    pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
-    pytest.mark.usefixtures("way"),
-]
+pytestmark = pytest.mark.filterwarnings("error")
 
 # A generator whose local and future parts differ, so that mixing them up shows.
 UNEVEN = Generator("uneven", local=lambda delta: 3 * delta, future=torch.square)
 
 # float64 sums of up to 12 numbers of size up to 20
 EXACT = {"rtol": 0, "atol": 1e-12}
-
-# `way` only chooses the code, which is the same for every example
-each_way = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def test_golden_with_a_tool_span_in_the_middle():
@@ -57,7 +49,6 @@ def test_golden_of_k3():
     assert return_to_go(delta, mask, BY_NAME["k3"])[0].tolist() == pytest.approx(expected, abs=1e-15)
 
 
-@each_way
 @given(log_ratios_and_masks())
 def test_reverse_kl_equals_the_definition_written_as_a_loop(case):
     delta, mask = case
@@ -65,7 +56,6 @@ def test_reverse_kl_equals_the_definition_written_as_a_loop(case):
     assert torch.allclose(return_to_go(delta, mask, REVERSE_KL), expected.reshape(delta.shape), **EXACT)
 
 
-@each_way
 @given(log_ratios_and_masks())
 def test_the_general_form_equals_the_theorem_written_as_a_loop(case):
     delta, mask = case
@@ -91,7 +81,6 @@ def test_every_divergence_equals_the_theorem_in_sixty_digits(generator):
     assert torch.allclose(return_to_go(delta, mask, generator), expected, rtol=1e-13, atol=1e-13)
 
 
-@each_way
 @given(log_ratios_and_masks(), st.sampled_from([math.nan, math.inf, -math.inf]))
 def test_masked_slots_may_hold_anything(case, poison):
     delta, mask = case
@@ -100,7 +89,6 @@ def test_masked_slots_may_hold_anything(case, poison):
         assert torch.equal(return_to_go(poisoned, mask, generator), return_to_go(delta, mask, generator))
 
 
-@each_way
 @given(log_ratios_and_masks())
 def test_a_mask_equals_slicing(case):
     delta, mask = case
@@ -111,7 +99,6 @@ def test_a_mask_equals_slicing(case):
         assert torch.allclose(result[row][mask[row]], alone, rtol=1e-14, atol=1e-11)
 
 
-@each_way
 @given(log_ratios_and_masks(), st.integers(0, 3), st.integers(0, 3))
 def test_padding_on_either_side_changes_nothing(case, left, right):
     delta, mask = case
@@ -122,7 +109,6 @@ def test_padding_on_either_side_changes_nothing(case, left, right):
     assert torch.allclose(result, return_to_go(delta, mask, UNEVEN), rtol=1e-14, atol=1e-11)
 
 
-@each_way
 @given(log_ratios_and_masks(), st.randoms())
 def test_rows_do_not_touch_each_other(case, random):
     delta, mask = case
@@ -147,35 +133,12 @@ def test_memory_that_is_not_contiguous():
 
 
 def test_a_batch_of_many_blocks(generator):
-    # 300 × 2000 = 600,000 tokens are more than two blocks in either way
+    # 300 × 2000 = 600,000 tokens are more than two blocks
     delta, mask = torch.randn(300, 2000, dtype=torch.float64), torch.rand(300, 2000) > 0.2
     result = return_to_go(delta, mask, generator)
     for row in (0, 131, 299):
         alone = return_to_go(delta[row : row + 1], mask[row : row + 1], generator)[0]
         assert torch.allclose(result[row], alone, rtol=1e-13, atol=1e-9)
-
-
-@pytest.mark.parametrize("lengths", [[3, 7, 1, 0, 7, 5], [0, 0, 0, 0, 0, 0], [7, 0, 0, 0, 0, 0]])
-def test_a_jagged_batch_equals_its_padded_twin(generator, lengths):
-    delta, mask = torch.randn(6, 7, dtype=torch.float64), torch.rand(6, 7) > 0.3
-    mask &= torch.arange(7) < torch.tensor(lengths)[:, None]
-    result = return_to_go(jagged(delta, lengths), jagged(mask, lengths), generator)
-    padded = return_to_go(delta, mask, generator)
-    assert torch.allclose(result.values(), jagged(padded, lengths).values(), rtol=1e-13, atol=1e-13)
-    assert result.offsets().tolist() == [0, *torch.tensor(lengths).cumsum(0).tolist()]
-
-
-def test_a_jagged_batch_of_many_blocks_keeps_its_order():
-    lengths = torch.randint(1, 3000, (400,)).tolist()
-    delta = torch.nested.nested_tensor_from_jagged(
-        torch.randn(sum(lengths), dtype=torch.float64), torch.tensor([0, *lengths]).cumsum(0)
-    )
-    mask = torch.nested.nested_tensor_from_jagged(torch.ones(sum(lengths), dtype=torch.bool), delta.offsets())
-    for generator in (REVERSE_KL, UNEVEN):
-        result = return_to_go(delta, mask, generator).unbind()
-        for row in (0, 57, 399):
-            alone = return_to_go(delta[row][None], mask[row][None], generator)[0]
-            assert torch.allclose(result[row], alone, rtol=1e-13, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)])
@@ -246,20 +209,6 @@ def test_a_valid_token_that_is_not_finite_is_named(generator, poison):
         return_to_go(delta, mask, generator)
 
 
-def test_a_valid_token_of_a_jagged_batch_is_named_too():
-    delta, mask = torch.zeros(3, 4), torch.ones(3, 4, dtype=torch.bool)
-    delta[2, 1] = math.nan
-    with pytest.raises(InvalidInput, match="log_ratio of sample 2 at token 1 is nan .* the first of 1: "):
-        return_to_go(jagged(delta, [1, 4, 2]), jagged(mask, [1, 4, 2]), token_clip(REVERSE_KL, 1.0))
-
-
-def test_a_jagged_batch_with_fewer_values_than_its_offsets_say_is_refused():
-    offsets = torch.tensor([0, 2, 9])
-    delta, mask = (torch.nested.nested_tensor_from_jagged(values, offsets) for values in (torch.ones(3), torch.ones(9)))
-    with pytest.raises(InvalidInput, match="log_ratio has 3 values and offsets from 0 to 9"):
-        return_to_go(delta, mask, REVERSE_KL)
-
-
 def test_a_divergence_that_overflows_says_so():
     delta = torch.full((1, 200_000), -80.0)
     with pytest.raises(InvalidInput, match="the divergence 'forward KL' of a response overflows torch.float32: "):
@@ -270,14 +219,6 @@ def test_a_local_part_that_alone_is_not_finite_is_noticed():
     nasty = Generator("nasty", local=lambda delta: delta / (delta != 2), future=torch.zeros_like)
     with pytest.raises(InvalidInput, match="the divergence 'nasty' of a response overflows torch.float32: "):
         return_to_go(torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 3, dtype=torch.bool), nasty)
-
-
-def test_only_reverse_kl_itself_is_taken_for_the_identity():
-    clipping = Generator("clipping", local=lambda delta: delta, future=lambda delta: delta.clamp(-1, 1))
-    again = Generator("δ again", local=lambda delta: delta, future=lambda delta: delta)
-    delta, mask = torch.tensor([[1.0, 80.0, 2.0]]), torch.ones(1, 3, dtype=torch.bool)
-    assert return_to_go(delta, mask, clipping).tolist() == [[3.0, 81.0, 2.0]]
-    assert return_to_go(delta, mask, again).tolist() == [[83.0, 82.0, 2.0]]
 
 
 def test_a_local_part_that_charges_equal_policies_is_refused():

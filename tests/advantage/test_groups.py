@@ -137,7 +137,7 @@ def test_matches_verls_grpo(form, norm):
 
 @pytest.mark.parametrize("form", ALL)
 def test_bad_scores_are_refused_by_sample(form):
-    with pytest.raises(InvalidInput, match="the score of sample 1 is nan: look at its reward function"):
+    with pytest.raises(InvalidInput, match="scores of sample 1 is nan: look at the sample's reward"):
         form(torch.tensor([0.0, math.nan, math.inf]), torch.zeros(3, dtype=torch.int64))
 
 

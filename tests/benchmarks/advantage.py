@@ -1,12 +1,11 @@
-"""Time and memory of the frpo advantage against verl's own grpo and against copies of the same bytes.
+"""Measures the frpo advantage through verl's `compute_advantage` against verl's own grpo, its parts, and copies.
 
 `make benchmark`, or `python tests/benchmarks/advantage.py --help`. All is measured in one process, one case after the
 other, round by round, so that a noisy minute hits all of them. Ratios and medians are what to read.
 
 The batch is 256 prompts × 5 responses × 8192 tokens, float32, lengths uniform in 512..8192, as the issue of the KL
-estimators states it; `verl grpo` is verl's `compute_grpo_outcome_advantage`. `copy` moves as many bytes as the case
-named in front of it reads and writes (half of them from one place to another): into new memory, as every function that
-returns a new tensor must, and into memory that was written before.
+estimators states it. `copy` moves as many bytes as the pass reads and writes (half of them from one place to another):
+into new memory, as every function that returns a new tensor must, and into memory that was written before.
 """
 
 import argparse
@@ -15,29 +14,28 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from frpo_verl.advantage import compiled, frpo_advantage, normalise_by_group
-from frpo_verl.divergences import CATALOGUE
+from frpo_verl.advantage import compiled, diagnose, normalise_by_group, regularise_batch
+from frpo_verl.divergences import CATALOGUE, REVERSE_KL
 from frpo_verl.rows import empty
-
-if TYPE_CHECKING:
-    from verl import DataProto
 
 SHORTEST = 512
 BETA = 0.01
+GRPO = "verl compute_advantage, grpo"
 
 
 class Batch(NamedTuple):
-    """What an advantage is computed from, as the core takes it."""
+    """What an advantage is computed from."""
 
     scores: Tensor
     group: Tensor
-    log_ratio: Tensor
+    log_prob: Tensor
+    reference: Tensor
     mask: Tensor
 
 
@@ -45,37 +43,33 @@ def make_batch(prompts: int, group_size: int, length: int, device: str = "cpu") 
     rows = prompts * group_size
     random = torch.Generator().manual_seed(0)
     lengths = torch.randint(min(SHORTEST, length), length + 1, (rows, 1), generator=random)
+    reference = -torch.rand(rows, length, generator=random)
     return Batch(
         scores=torch.rand(rows, generator=random).round().to(device),
         group=torch.arange(rows, device=device) // group_size,
-        log_ratio=(torch.randn(rows, length, generator=random) * 0.1).to(device),
-        mask=(torch.arange(length) < lengths).to(device),
+        log_prob=(reference + torch.randn(rows, length, generator=random) * 0.1).to(device),
+        reference=reference.to(device),
+        mask=(torch.arange(length) < lengths).long().to(device),
     )
 
 
-def jagged(batch: Batch) -> Batch:
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), batch.mask.sum(-1).cumsum(0)])
-    values = torch.nested.nested_tensor_from_jagged(batch.log_ratio[batch.mask], offsets)
-    mask = torch.nested.nested_tensor_from_jagged(torch.ones(len(values.values()), dtype=torch.bool), offsets)
-    return batch._replace(log_ratio=values, mask=mask)
+def ours(batch: Batch, generator=REVERSE_KL):
+    outcome = normalise_by_group(batch.scores, batch.group)
+    return regularise_batch(outcome, batch.log_prob, batch.reference, batch.mask, BETA, generator)
 
 
-def ours(batch: Batch, generator=CATALOGUE[0]) -> Tensor:
-    return frpo_advantage(*batch, BETA, generator)
-
-
-def as_defined(batch: Batch, generator=CATALOGUE[0]) -> Tensor:
+def as_defined(batch: Batch):
     """The torch code that runs on accelerators and without numba."""
     fused, compiled.can_take = compiled.can_take, lambda tensor: False
     try:
-        return ours(batch, generator)
+        return ours(batch)
     finally:
         compiled.can_take = fused
 
 
 def plain(batch: Batch) -> Tensor:
     """The three lines that one would write: mask, flip-cumsum-flip, subtract."""
-    delta = batch.log_ratio * batch.mask
+    delta = (batch.log_prob - batch.reference) * batch.mask
     to_go = delta.flip(-1).cumsum(-1).flip(-1)
     return (normalise_by_group(batch.scores, batch.group)[:, None] - BETA * to_go) * batch.mask
 
@@ -90,8 +84,8 @@ def copies(total_bytes: int, device: str) -> dict[str, Callable[[], object]]:
     }
 
 
-def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
-    """verl's functions, and ours through verl's `compute_advantage`, on the batch as a trainer holds it."""
+def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
+    """verl's `compute_advantage` on the batch as a trainer holds it, and what goes on inside it."""
     from omegaconf import OmegaConf
     from tensordict import TensorDict
     from verl import DataProto
@@ -99,13 +93,12 @@ def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
     from verl.trainer.ppo.ray_trainer import compute_advantage
 
     last = batch.mask.sum(-1, keepdim=True) - 1
-    rewards = torch.zeros_like(batch.log_ratio).scatter_(1, last, batch.scores[:, None])
-    reference = -torch.rand_like(batch.log_ratio)
+    rewards = torch.zeros_like(batch.log_prob).scatter_(1, last, batch.scores[:, None])
     tensors = {
         "token_level_rewards": rewards,
-        "response_mask": batch.mask.long(),
-        "old_log_probs": reference + batch.log_ratio,
-        "ref_log_prob": reference,
+        "response_mask": batch.mask,
+        "old_log_probs": batch.log_prob,
+        "ref_log_prob": batch.reference,
     }
     uid = np.array([f"prompt-{group}" for group in batch.group.tolist()], dtype=object)
     data = DataProto(batch=TensorDict(tensors, batch_size=len(uid)), non_tensor_batch={"uid": uid})
@@ -122,26 +115,15 @@ def hosts(batch: Batch) -> tuple[dict[str, Callable[[], object]], int]:
         return case
 
     column = batch.scores[:, None].clone(), torch.ones(len(uid), 1, dtype=torch.int64)
-    cases = {
-        "verl grpo": lambda: compute_grpo_outcome_advantage(rewards, tensors["response_mask"], uid),
-        "verl grpo on one column": lambda: compute_grpo_outcome_advantage(*column, uid),
-        "verl compute_advantage, grpo": advantage("grpo"),
+    outcome, done = normalise_by_group(batch.scores, batch.group), ours(batch)
+    return {
+        GRPO: advantage("grpo"),
         "verl compute_advantage, frpo": advantage("frpo"),
-        "figures of the log line": figures(data, batch),
+        "part: sum of the rewards": lambda: rewards.sum(-1),
+        "part: verl's grpo on one column": lambda: compute_grpo_outcome_advantage(*column, uid),
+        "part: the pass": lambda: regularise_batch(outcome, *batch[2:], BETA),
+        "part: figures of the log line": lambda: diagnose(done, outcome, batch.mask, BETA),
     }
-    read = sum(tensor.nbytes for tensor in tensors.values())
-    return cases, read + 2 * rewards.nbytes
-
-
-def figures(data: "DataProto", batch: Batch) -> Callable[[], object]:
-    """What the log line costs beside the advantages."""
-    from frpo_verl.preflight import settings
-    from frpo_verl.verl_plugin import estimator
-
-    chosen = settings.read({"kl_penalty": "kl", "kl_ctrl": {"kl_coef": BETA}})
-    done = estimator._regularised(data, batch.scores, chosen, BETA)
-    lengths = batch.mask.sum(-1)
-    return lambda: estimator._figures(done, data.batch, lengths, chosen, BETA)
 
 
 def seconds(cases: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
@@ -224,31 +206,24 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device, repeats = options.device, options.repeats
     batch = make_batch(options.prompts, options.group_size, options.length, device)
-    output_bytes = batch.log_ratio.nbytes
-    core_bytes = 2 * output_bytes + batch.mask.nbytes
-    print(
-        f"{len(batch.scores)} × {options.length}, {int(batch.mask.sum())} of {batch.mask.numel()} slots valid, float32"
-    )
+    output_bytes = batch.log_prob.nbytes
+    valid = int((batch.mask != 0).sum())
+    print(f"{len(batch.scores)} × {options.length}, {valid} of {batch.mask.numel()} slots valid, float32")
     print(f"{machine()}\n")
 
-    cases: dict[str, Callable[[], object]] = {}
+    cases = hosts(batch) if device == "cpu" else {}
+    cases["core, groups included"] = lambda: ours(batch)
     if device == "cpu":
-        cases, host_bytes = hosts(batch)
-        cases |= {f"copy, bytes of verl's frpo, {name}": case for name, case in copies(host_bytes, device).items()}
-    cases["core frpo"] = lambda: ours(batch)
-    if device == "cpu":
-        ragged = jagged(batch)
-        cases["core frpo, jagged"] = lambda: ours(ragged)
-        cases["core frpo, as defined (torch)"] = lambda: as_defined(batch)
+        cases["core, as defined (torch)"] = lambda: as_defined(batch)
     cases["flip-cumsum-flip"] = lambda: plain(batch)
-    cases |= {f"copy, bytes of core frpo, {name}": case for name, case in copies(core_bytes, device).items()}
-    references = {"to its copy": "copy, bytes of core frpo, new memory"}
+    moved = 3 * output_bytes + batch.mask.nbytes
+    cases |= {f"copy, {name}": case for name, case in copies(moved, device).items()}
+    references = {"to a copy": "copy, new memory in huge pages"}
     if device == "cpu":
-        references = {"to verl's grpo": "verl grpo", "to copy (core)": "copy, bytes of core frpo, new memory"}
-        references |= {"to copy (verl)": "copy, bytes of verl's frpo, new memory"}
+        references |= {"to verl's grpo": GRPO}
     print(table(seconds(cases, repeats, device), references), "\n")
 
-    for name in ("core frpo", "verl compute_advantage, frpo", "flip-cumsum-flip"):
+    for name in ("core, groups included", "verl compute_advantage, frpo", "flip-cumsum-flip"):
         if name in cases and (extra := extra_memory(cases[name], output_bytes, device)) is not None:
             print(f"peak memory of {name}, result included: {extra:.2f} tensors of the output's size")
     print()

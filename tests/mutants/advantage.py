@@ -3,7 +3,8 @@
 from mutants.mutant import Mutant
 
 FIRST = {
-    "advantage/compiled.py": ("advantage/test_batch.py", "advantage/test_future.py"),
+    "advantage/compiled.py": ("advantage/test_batch.py",),
+    "advantage/sums.py": ("advantage/test_batch.py", "advantage/test_diagnostics.py"),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
@@ -23,37 +24,43 @@ MUTANTS = (
     Mutant("advantage/future.py", "log_ratio.to(torch.promote_types(log_ratio.dtype, torch.float32))", "log_ratio"),
     Mutant("advantage/future.py", "zero_where_masked(divergence_to_go + (delta - delta), mask)", "divergence_to_go"),
     Mutant("advantage/future.py", "log_ratio = log_ratio.detach()", "log_ratio = log_ratio"),
-    Mutant(
-        "advantage/future.py", "torch.zeros(log_ratio.size(0)), log_ratio", "torch.ones(log_ratio.size(0)), log_ratio"
-    ),
-    Mutant("advantage/future.py", "later is undiscounted and compiled", "compiled"),
-    # the fused pass
-    Mutant("advantage/compiled.py", "own, following = local[t], future[t]", "own, following = future[t], future[t]"),
-    Mutant("advantage/compiled.py", "own, following = local[t], future[t]", "own, following = local[t], local[t]"),
-    Mutant("advantage/compiled.py", "to_go = own + later\n", "to_go = later\n"),
-    Mutant("advantage/compiled.py", "later += following", "later = following"),
-    Mutant("advantage/compiled.py", "of_response - beta * to_go", "of_response + beta * to_go"),
-    Mutant("advantage/compiled.py", "log_prob[t] - reference[t]", "reference[t] - log_prob[t]"),
-    Mutant(
-        "advantage/compiled.py", "offsets[row + 1] - 1, offsets[row] - 1, -1", "offsets[row + 1] - 1, offsets[row], -1"
-    ),
-    Mutant("advantage/compiled.py", "advantages[t] = 0.0", "advantages[t] = of_response"),
-    Mutant("advantage/compiled.py", "outcomes[t] = 0.0", "outcomes[t] = of_response"),
-    Mutant("advantage/compiled.py", "squares += to_go * to_go", "squares += own * own"),
-    Mutant("advantage/compiled.py", "= later, total, squares", "= total, later, squares"),
-    Mutant("advantage/compiled.py", "witness += log_prob[t]", "witness += 0.0"),
-    Mutant("advantage/compiled.py", "witness += advantages[t]", "witness += 0.0"),
+    # the batch, as defined, and its sums
+    Mutant("advantage/batch.py", "values.double(), mask", "values, mask"),
+    Mutant("advantage/batch.py", "before - beta * reg, before", "before - beta * reg, before * 0"),
+    Mutant("advantage/batch.py", "log_prob.to(dtype) - reference.to(dtype)", "(log_prob - reference).to(dtype)"),
+    Mutant("advantage/batch.py", 'checks.row_tensor("outcome", outcome, response_mask)', "pass"),
+    Mutant("advantage/sums.py", "(count - 1) * PARTS", "count * PARTS - 1"),
+    Mutant("advantage/sums.py", "before.sign() * after.sign() < 0", "before.sign() * after.sign() <= 0"),
+    Mutant("advantage/sums.py", "reg, reg.square(), before", "reg.square(), reg, before"),
+    # the one pass
+    Mutant("advantage/compiled.py", "delta if local is None else local[t]", "delta if local is None else future[t]"),
+    Mutant("advantage/compiled.py", "delta if future is None else future[t]", "delta if future is None else local[t]"),
+    Mutant("advantage/compiled.py", "else local[t]) + later", "else local[t])"),
+    Mutant("advantage/compiled.py", "later += delta", "later = delta"),
+    Mutant("advantage/compiled.py", "outcome - beta * reg", "outcome + beta * reg"),
+    Mutant("advantage/compiled.py", "delta = log_prob[t] - reference[t]", "delta = reference[t] - log_prob[t]"),
+    Mutant("advantage/compiled.py", "range(last - 1, first - 1, -1)", "range(last - 1, first, -1)"),
+    Mutant("advantage/compiled.py", "advantages[row, last:] = 0.0", "advantages[row, last:] = outcome[row]"),
+    Mutant("advantage/compiled.py", "outcome - beta * reg if valid else 0.0", "outcome - beta * reg"),
+    Mutant("advantage/compiled.py", "log_probs += log_prob[t] if valid else ZERO", "log_probs += log_prob[t]"),
+    Mutant("advantage/compiled.py", "to_go[t] = 0.0", "to_go[t] = later"),
+    Mutant("advantage/compiled.py", "squares += reg * reg", "squares += reg"),
+    Mutant("advantage/compiled.py", "outcome * advantages[t] < 0", "outcome * advantages[t] <= 0"),
+    Mutant("advantage/compiled.py", "rank = -(-part * tokens // PARTS)", "rank = part * tokens // PARTS"),
+    Mutant("advantage/compiled.py", "if last - first == tokens:", "if tokens:"),
+    Mutant("advantage/compiled.py", "while first < last and not mask[first]:", "while False:"),
+    Mutant("advantage/compiled.py", "total[7] += found[3]", "total[7] = found[3]"),
+    Mutant("advantage/compiled.py", "of * of * tokens", "of * of"),
+    Mutant("advantage/compiled.py", "witness += log_prob[t] - reference[t] if valid else ZERO", "pass"),
+    Mutant("advantage/compiled.py", "witness += advantages[t]", "pass"),
     Mutant(
         "advantage/compiled.py",
         "generator.local is generator.future is log_ratio_itself",
         "generator.local is log_ratio_itself",
     ),
-    Mutant("advantage/compiled.py", "delta - read[1].to(dtype)", "delta + read[1].to(dtype)"),
-    Mutant("advantage/compiled.py", "delta = read[0].to(dtype)", "delta = read[0]"),
-    Mutant(
-        "advantage/compiled.py", "offsets[first : last + 1] - offsets[first], beta", "offsets[first : last + 1], beta"
-    ),
-    Mutant("advantage/compiled.py", 'side="right")) - 1)', 'side="right")))'),
+    Mutant("advantage/compiled.py", "delta = pair[0] - pair[1]", "delta = pair[0] + pair[1]"),
+    Mutant("advantage/compiled.py", "log_prob[rows].to(advantages.dtype)", "log_prob[rows].float()"),
+    Mutant("advantage/compiled.py", "outcome[rows].double()", "outcome[: rows.stop - rows.start].double()"),
     # groups and composition
     Mutant("advantage/groups.py", "(of.size - 1).clamp(min=1)", "of.size"),
     Mutant(
@@ -68,7 +75,11 @@ MUTANTS = (
         "outcome[:, None], divergence_to_go, alpha=-beta",
     ),
     Mutant("advantage/frpo.py", "import normalise_by_group", "import centre_by_group as normalise_by_group"),
-    Mutant("advantage/frpo.py", "import REVERSE_KL, Generator", "import REVERSE_KL_K3 as REVERSE_KL, Generator"),
+    Mutant(
+        "advantage/frpo.py",
+        "divergences import REVERSE_KL, Generator",
+        "divergences.catalogue import REVERSE_KL_K3 as REVERSE_KL, Generator",
+    ),
     # adjustments, steps, control
     Mutant(
         "advantage/adjustments.py",
@@ -100,9 +111,15 @@ MUTANTS = (
         "scores.dtype, torch.float32), scores.float()",
     ),
     # figures
-    Mutant("advantage/diagnostics.py", "off = old - new", "off = new - old"),
-    Mutant("advantage/diagnostics.py", "old * new < 0", "old * new <= 0"),
-    Mutant("advantage/diagnostics.py", "(count - 1) * PARTS", "count * PARTS - 1"),
-    Mutant("advantage/diagnostics.py", "off, minlength=PARTS) / counts", "off, minlength=PARTS)"),
-    Mutant("advantage/diagnostics.py", "variances[1] / sum(variances)", "variances[0] / sum(variances)"),
+    Mutant("advantage/diagnostics.py", "(done.sums.tokens > 0).sum()", "len(outcome)"),
+    Mutant("advantage/diagnostics.py", "beta**2 * of_term", "beta * of_term"),
+    Mutant("advantage/diagnostics.py", "subtracted / (of_outcome", "of_outcome / (of_outcome"),
+    Mutant("advantage/diagnostics.py", "/ _tokens_by_tenth(done.sums.tokens).clamp(min=1)", "/ tokens"),
+    Mutant("advantage/diagnostics.py", "* torch.arange(PARTS + 1", "* torch.arange(1, PARTS + 2"),
+    Mutant("advantage/diagnostics.py", "mask.reshape(-1)[slots] != 0", "mask.reshape(-1)[slots] > -1"),
+    Mutant("advantage/diagnostics.py", "outcome[slots // mask.shape[1]]", "outcome[slots % len(outcome)]"),
+    Mutant("advantage/diagnostics.py", "number * GOLDEN % 1", "number * 0"),
+    Mutant("advantage/diagnostics.py", "min(slots, SAMPLE)", "slots // (slots // SAMPLE or 1)"),
+    Mutant("advantage/diagnostics.py", "mean_square - mean**2", "mean_square"),
+    Mutant("advantage/diagnostics.py", "if variance > 1e-12 * mean_square else", "if variance > 0 else"),
 )

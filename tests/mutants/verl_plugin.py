@@ -13,10 +13,11 @@ FIRST = {
 
 MUTANTS = (
     # the mode in verl: any estimator, current policy
-    Mutant("verl_plugin/term.py", "before - beta * reg", "before + beta * reg"),
-    Mutant("verl_plugin/estimator.py", "done.before if in_workers else done.after", "done.after"),
-    Mutant("verl_plugin/estimator.py", 'batch["returns"] = done.before', 'batch["returns"] = done.after'),
-    Mutant("verl_plugin/estimator.py", "int((lengths > 0).sum())", "len(lengths)"),
+    Mutant("verl_plugin/estimator.py", "if not in_workers:", "if True:"),
+    Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
+    Mutant("verl_plugin/estimator.py", 'batch["returns"] = batch["advantages"] = term', 'batch["advantages"] = term'),
+    Mutant("verl_plugin/figures.py", "done.sums.tokens[slots // mask.shape[1]] > 0", "slots >= 0"),
+    Mutant("verl_plugin/term.py", ' if variant.centring == "group" else None', " if False else None"),
     Mutant("verl_plugin/estimator.py", "_nested.reset(token)", "pass"),
     Mutant("verl_plugin/estimator.py", "nested: Callable = _as_it_is", "nested: Callable | None = None"),
     Mutant("verl_plugin/outcome.py", "stable=True", "stable=False, descending=True"),
@@ -27,8 +28,6 @@ MUTANTS = (
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
     Mutant("verl_plugin/worker.py", "values.sum() / tokens * ranks", "values.sum() / tokens"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
-    Mutant("verl_plugin/figures.py", "torch.randperm(len(mask), generator=chance)", "torch.arange(0, len(mask), 10)"),
-    Mutant("verl_plugin/figures.py", "max(0.0, square / tokens - mean**2)", "square / tokens"),
     # seams
     Mutant(
         "verl_plugin/token_weights.py",

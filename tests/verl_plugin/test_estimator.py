@@ -10,11 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from oracles import frpo as frpo_oracle
 
-from frpo_verl.advantage import return_to_go
+from frpo_verl.advantage import diagnostics, return_to_go
 from frpo_verl.divergences import by_name
 from frpo_verl.preflight import contract
 from frpo_verl.preflight.errors import BatchError, HostError, SettingsError
-from frpo_verl.verl_plugin import figures as formulas
 from frpo_verl.verl_plugin import note, worker
 from frpo_verl.verl_plugin import run as runs
 
@@ -497,7 +496,7 @@ def test_what_an_estimator_leaves_in_masked_slots_is_its_own_business(returning)
     assert torch.isfinite(found[~masked]).all()
 
 
-def test_costly_figures_of_a_large_batch_come_from_responses_of_every_place_in_their_group(monkeypatch):
+def test_quantiles_of_a_large_batch_come_from_responses_of_every_place_in_their_group(monkeypatch):
     # responses alternate: every second one has a reference far away, and groups have two
     data = batch(rows=400, length=4, group_size=2)
     data.batch["response_mask"].fill_(1)
@@ -506,12 +505,10 @@ def test_costly_figures_of_a_large_batch_come_from_responses_of_every_place_in_t
     data.batch["ref_log_prob"][::2] = -3.0
     run(deepcopy(data), 0.3)
     whole = collect()
-    monkeypatch.setattr(formulas, "_SLOTS", 400)
+    monkeypatch.setattr(diagnostics, "SAMPLE", 400)
     run(data, 0.3)
     part = collect()
-    name = "frpo/future_term/profile/tenth_01"
-    # half the responses have 4·2 nats ahead of their first token
-    assert whole[name] == pytest.approx(4.0, abs=1e-5)
-    # a hundred of four hundred: a standard error of 8/2/√100 · √(3/4)
-    assert part[name] == pytest.approx(4.0, abs=4 * 0.35)
-    assert part["frpo/divergence_to_ref/token_mean"] == whole["frpo/divergence_to_ref/token_mean"]
+    # half the responses have 8, 6, 4 and 2 nats from their tokens on, and half have none
+    assert whole.pop("frpo/future_term/q50") == pytest.approx(part.pop("frpo/future_term/q50"), abs=2.0)
+    assert (part["frpo/future_term/q05"], part["frpo/future_term/q95"]) == pytest.approx((0.0, 8.0), abs=1e-5)
+    assert part == pytest.approx(whole, abs=1e-5)

@@ -6,16 +6,15 @@ import mode_oracles
 import pytest
 import torch
 
+from frpo_verl.advantage.diagnostics import Diagnostics
 from frpo_verl.verl_plugin import figures as formulas
 from frpo_verl.verl_plugin import run
 
 pytest.importorskip("verl")
 
 
-def figures(delta: float) -> dict[str, float]:
-    """Two responses of three tokens with the same δ and, as if nothing came later, reg = δ."""
-    sums = torch.tensor([[3 * delta, 3 * delta, 3 * delta**2]] * 2, dtype=torch.float64)
-    return formulas.of_step(sums, torch.tensor([3, 3]), 0.5)
+def figures(value: float) -> dict[str, float]:
+    return formulas.of_batch(Diagnostics(*[value] * 4, [value] * 3, [value] * 10, *[value] * 3), 0.5)
 
 
 def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
@@ -23,28 +22,9 @@ def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
     aggregator = utils.MetricsAggregator()
     aggregator.add_step_metrics(figures(1.0), sample_count=3)
     aggregator.add_step_metrics(figures(5.0), sample_count=1)
-    expected = {
-        "frpo/beta": 0.5,
-        "frpo/divergence_to_ref/token_mean": 2.0,  # (3·1 + 1·5) / 4
-        "frpo/divergence_to_ref/sequence_mean": 6.0,  # three tokens each
-        "frpo/future_term/mean": 2.0,
-        "frpo/future_term/std": 0.0,
-    }
+    # (3·1 + 1·5) / 4
+    expected = {name: 2.0 for name in figures(1.0)} | {"frpo/beta": 0.5}
     assert aggregator.get_aggregated_metrics() == pytest.approx(expected, abs=1e-6)
-
-
-def test_responses_without_a_valid_token_count_nowhere():
-    sums = torch.tensor([[3.0, 4.0, 10.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
-    figures = formulas.of_step(sums, torch.tensor([2, 0]), 0.5)
-    assert figures["frpo/divergence_to_ref/token_mean"] == 1.5
-    assert figures["frpo/divergence_to_ref/sequence_mean"] == 3.0
-    assert figures["frpo/future_term/mean"] == 2.0
-    assert figures["frpo/future_term/std"] == 1.0
-
-
-def test_a_batch_without_a_valid_token_has_no_divergence():
-    figures = formulas.of_step(torch.zeros(2, 3, dtype=torch.float64), torch.tensor([0, 0]), 0.5)
-    assert list(figures.values()) == [0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def every_figure(delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor, **frpo) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from frpo_verl.advantage import diagnose
+from frpo_verl.advantage.diagnostics import Diagnostics
 from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight import variants
 from frpo_verl.verl_plugin import figures, note, policy_losses, token_weights
@@ -16,11 +16,10 @@ PAGE = (ROOT / "frpo_verl" / "verl_plugin" / "README.md").read_text()
 
 
 def test_every_metric_has_a_row():
-    row, mask = torch.zeros(1, 3), torch.ones(1, 3)
+    slots, valid = torch.zeros(3), torch.ones(3, dtype=torch.bool)
     names = {
-        **figures.of_step(torch.zeros(1, 3), torch.ones(1), 0.1),
-        **figures.of_term(diagnose(row, row, mask), 0.1),
-        **figures.of_tokens(row, row, mask, Variant(token_clip=1.0)),
+        **figures.of_batch(Diagnostics(*[0.0] * 4, [0.0] * 3, [0.0] * 10, *[0.0] * 3), 0.1),
+        **figures.of_tokens(slots, slots, valid, valid, Variant(token_clip=1.0)),
         "actor/frpo/divergence_to_ref/token_mean": 0,
         "actor/frpo/drift_from_old/token_mean": 0,
         f"actor/{note.SUBTRACTED}": 0,

@@ -1,0 +1,79 @@
+"""Sums over the valid tokens of each response: everything that a log line says of a batch follows from them."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from frpo_verl.masking import zero_where_masked
+
+PARTS = 10
+"""Parts of a response in the profile."""
+
+COLUMNS = 8 + PARTS
+
+
+class Sums(NamedTuple):
+    """Sums over the valid tokens of each response, (bs,) each, in float64.
+
+    Attributes:
+        tokens: how many there are.
+        log_prob: Σ log π_θ.
+        divergence: Σ f(u), future(δ) of each token.
+        term: Σ reg.
+        term_square: Σ reg².
+        outcome: Σ Â, without the divergence.
+        outcome_square: Σ Â².
+        flips: how many have Â·(Â − β·reg) < 0.
+        tenths: (bs, 10), Σ reg over each tenth; the n-th of T tokens falls into tenth ⌊10·(n − 1)/T⌋.
+    """
+
+    tokens: Tensor
+    log_prob: Tensor
+    divergence: Tensor
+    term: Tensor
+    term_square: Tensor
+    outcome: Tensor
+    outcome_square: Tensor
+    flips: Tensor
+    tenths: Tensor
+
+    @classmethod
+    def of(cls, table: Float[Tensor, "bs 18"]) -> "Sums":
+        """Names the columns of a table."""
+        return cls(*table[:, :-PARTS].unbind(-1), table[:, -PARTS:])
+
+
+def measure(
+    log_prob: Float[Tensor, "rows length"],
+    divergence: Float[Tensor, "rows length"],
+    divergence_to_go: Float[Tensor, "rows length"],
+    outcome: Float[Tensor, "rows length"],
+    advantage: Float[Tensor, "rows length"],
+    mask: Bool[Tensor, "rows length"],
+) -> Float[Tensor, "rows 18"]:
+    """Sums up some rows of a batch, as it is defined.
+
+    Args:
+        log_prob: log π_θ.
+        divergence: f(u).
+        divergence_to_go: reg.
+        outcome: Â, without the divergence.
+        advantage: Â − β·reg.
+        mask: True for the tokens that the policy produced.
+
+    Returns:
+        The columns of `Sums`.
+    """
+    log_prob, divergence, reg, before, after = (
+        zero_where_masked(values.double(), mask)
+        for values in (log_prob, divergence, divergence_to_go, outcome, advantage)
+    )
+    tokens = mask.double()
+    flips = (before.sign() * after.sign() < 0).double()
+    parts = (tokens, log_prob, divergence, reg, reg.square(), before, before.square(), flips)
+    count = mask.cumsum(-1)
+    tenth = ((count - 1) * PARTS).div(count[:, -1:].clamp(min=1), rounding_mode="floor").clamp(min=0)
+    tenths = reg.new_zeros(len(reg), PARTS).scatter_add_(-1, tenth, reg)
+    return torch.cat([torch.stack([part.sum(-1) for part in parts], -1), tenths], -1)
