@@ -47,7 +47,7 @@ def test_a_blurred_model_starts_at_the_wanted_accuracy(monkeypatch):
     norm = SimpleNamespace(weight=torch.nn.Parameter(torch.tensor([0.9, 0.9])))
     model = SimpleNamespace(model=SimpleNamespace(norm=norm))
     monkeypatch.setattr(warm_up, "answer_probabilities", lambda model, examples: model.model.norm.weight.data)
-    warm_up.blur(model, None)
+    warm_up.blur(model, warm_up.Examples(torch.empty(0), torch.empty(0)))
     assert norm.weight.mean().item() == pytest.approx(warm_up.START_ACCURACY, abs=1e-3)
 
 
