@@ -67,4 +67,4 @@ def test_the_trainers_command_line_has_no_problem(tmp_path):
     overrides = gpu.trainer_overrides(tmp_path, tmp_path, tmp_path)
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("ppo_trainer", overrides)
-    assert regulariser.problems(config) == []
+    assert list(regulariser.problems(config)) == []

@@ -17,7 +17,7 @@ _PRIMES = str.maketrans(dict.fromkeys("\u2018\u2019\u2032", "'"))
 _QUOTED = re.compile(r"``([^`]*?)''|`([^`']*)'")
 _MARKS = re.compile(r"[?\"`“”、。]")
 _THOUSANDS = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
-# A line's end first: the bracket after `\\\\` is not a delimiter.
+# A line's end first: the bracket behind `\\\\` is no delimiter.
 _TYPESETTING = re.compile(
     r"(\\\\)|\\(?:left|right|displaystyle|textstyle|q?quad|thinspace|[bB]igg?)(?![a-zA-Z])|\\[\[\]()!,;:> ]|[$~]"
 )

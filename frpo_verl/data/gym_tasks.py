@@ -47,7 +47,7 @@ def too_long(problem: Problem) -> str | None:
 
 
 def find(part: Part, draw: Draw) -> Source:
-    """Sets up the task of a part; a DataError if there is none of that name or it cannot be drawn from."""
+    """Sets up the task of a part; a DataError says that there is no such task, or that it cannot be drawn from."""
     task = part.data_source.partition("/")[2]
     if draw.size < 1 or not 0 < draw.held_out < 1:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The same questions to every node of a Ray cluster."""
+"""Asks every node of a Ray cluster what its worker knows of the plugin."""
 
 import contextlib
 import logging
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from frpo_verl.doctor.report import Section
 from frpo_verl.preflight import findings, probe
+from frpo_verl.preflight.ray_names import node_name
 
 TITLE = "Plugin, in Ray's workers"
 PATIENCE = 10
@@ -19,13 +20,7 @@ PATIENCE = 10
 
 
 class Question(NamedTuple):
-    """What is asked of Ray.
-
-    Attributes:
-        address: the cluster; `local` for one of its own.
-        runtime_env: Ray's runtime environment for the workers, as the command line sets it.
-        seconds: how long it may take.
-    """
+    """Names the cluster (`local` for a Ray of its own), the workers' runtime environment, and the time Ray may take."""
 
     address: str
     runtime_env: dict[str, Any]
@@ -33,15 +28,7 @@ class Question(NamedTuple):
 
 
 def examine(question: Question, here: dict[str, Any]) -> Section:
-    """Asks one worker on every living node whether the plugin is active there.
-
-    Args:
-        question: which cluster, and how.
-        here: what the probe found in this process.
-
-    Returns:
-        The section, a row for each node.
-    """
+    """Asks a worker on every living node whether the plugin is active there, and compares it with this process."""
     rows, problems = {"address": question.address}, []
     nodes = _answers(question)
     if isinstance(nodes, str):
@@ -58,23 +45,21 @@ def examine(question: Question, here: dict[str, Any]) -> Section:
 
 
 def _answers(question: Question) -> dict[str, Any] | str:
-    """Each node's finding or a sentence why it has none; one sentence where Ray as a whole does not answer."""
-    # A process of its own: only that can be ended while Ray's C++ code waits. Spawned, it gets this one's sys.path.
+    """Returns each node's finding or why it has none; one sentence where Ray as a whole does not answer."""
+    # Only a separate process can be ended while Ray's C++ code waits. Spawned, it gets this one's sys.path.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(theirs, question))
     process.start()
     theirs.close()
-    late = (
-        f"Ray at {question.address}: no answer in {question.seconds:g} s; look whether it runs, or give --ray-timeout"
-    )
+    late = f"Ray at {question.address}: no answer in {question.seconds:g} s; check that it runs, or give --ray-timeout"
     try:
         if not ours.poll(question.seconds):
             process.terminate()
             return late
         return ours.recv()
     except EOFError:
-        return f"Ray at {question.address}: it ended its process without an answer; see the lines above"
+        return f"Ray at {question.address}: it ended its process without an answer; read the lines above"
     finally:
         _end(process)
 
@@ -88,7 +73,7 @@ def _end(process: Any) -> None:
 
 def _serve(connection: Connection, question: Question) -> None:
     deadline = time.monotonic() + question.seconds
-    # As verl does before it imports Ray; and nothing is reported home.
+    # As verl does before it imports Ray, and without usage reports.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with contextlib.redirect_stdout(sys.stderr):
@@ -126,7 +111,7 @@ def _ask_every_node(seconds: float) -> dict[str, Any]:
     # No CPU: a node whose CPUs are all taken answers too.
     ask = ray.remote(num_cpus=0, max_retries=0)(probe.examine)
     tasks = {
-        f"{node['NodeManagerHostname']} ({node['NodeID'][:6]})": ask.options(
+        node_name(node): ask.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote()
         for node in ray.nodes()
@@ -142,9 +127,9 @@ def _answer(task: Any) -> dict[str, Any] | str:
     try:
         return ray.get(task, timeout=0)
     except ray.exceptions.GetTimeoutError:
-        return "it did not answer in time; look at the node, or give --ray-timeout"
+        return "it did not answer in time; check the node, or give --ray-timeout"
     except Exception as error:
-        return f"it could not answer ({_one_line(error)}); look at the node"
+        return f"it could not answer ({_one_line(error)}); check the node"
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""verl's symbols against the contract table."""
+"""Compares the symbols of the installed hosts with the contract table."""
 
 import importlib
 import warnings
@@ -7,11 +7,7 @@ from frpo_verl.doctor.report import Section
 
 
 def examine() -> Section:
-    """Imports every module of the table and compares every row.
-
-    Returns:
-        The section, a row for each symbol.
-    """
+    """Imports every module of the table and compares every row."""
     from frpo_verl.preflight import contract
 
     rows, problems = {}, []

@@ -1,4 +1,4 @@
-"""The versions that a run depends on."""
+"""Reads the versions that a run depends on."""
 
 import importlib.metadata
 import platform
@@ -17,18 +17,11 @@ DISTRIBUTIONS = {
     "TransferQueue": ("TransferQueue",),
     "numba": ("numba",),
 }
-"""Name in the report -> the distributions that bring it."""
+"""Maps a name in the report to the distributions that bring it."""
 
 
 def examine(tested: tuple[str, ...] | None) -> Section:
-    """Reads the versions from the installed metadata, without importing anything.
-
-    Args:
-        tested: the versions of verl that this frpo-verl was tested with; None where the table cannot be read.
-
-    Returns:
-        The section; an untested verl is a warning.
-    """
+    """Reads the installed metadata, without importing anything; a verl that is not among the tested is a warning."""
     rows = {"frpo-verl": __version__, "python": platform.python_version()}
     rows |= {name: _installed(distributions) or "not installed" for name, distributions in DISTRIBUTIONS.items()}
     verl, warnings = _installed(("verl",)), []

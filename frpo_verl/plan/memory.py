@@ -1,240 +1,190 @@
-"""The memory that a run is expected to take of each GPU, phase by phase: an estimate, not measured on a GPU."""
+"""Bounds from below the memory that each phase of a step takes of a GPU.
+
+Counted are weights, gradients, Adam's states, logits and vLLM's share. Activations, gathered layers, buffers, CUDA's
+contexts and fragmentation come on top.
+"""
 
 from typing import Any, NamedTuple
 
-from frpo_verl.plan import fsdp, megatron
-from frpo_verl.plan.activations import Logits
-from frpo_verl.plan.engine import Batch, Engine
 from frpo_verl.plan.model import Model
 from frpo_verl.preflight import layout
+from frpo_verl.preflight.errors import SettingsError
 
-GIB = 2**30
-MIB = 2**20
+GIB, MIB = 2**30, 2**20
 
-COMFORTABLE = 0.9
-"""The part of a GPU that an estimate may take: CUDA's contexts, NCCL's buffers and fragmentation are not in it."""
+TITLE = "Memory per GPU, a rough lower bound: without activations, buffers and CUDA's contexts"
 
 
-class Phase(NamedTuple):
-    """One phase of a step.
+class Engine(NamedTuple):
+    """Bytes that a role's training engine holds on one GPU, and which of them stay between its turns."""
 
-    Attributes:
-        name: `rollout`, `log-probs`, `update` or `critic`.
-        parts: bytes on one GPU by component.
-    """
-
-    name: str
-    parts: dict[str, float]
+    weights: float = 0
+    gradients: float = 0
+    optimizer: float = 0
+    keeps_weights: bool = False
+    keeps_optimizer: bool = False
 
     @property
-    def total(self) -> float:
-        """All of them together."""
-        return sum(self.parts.values())
+    def between(self) -> float:
+        """Returns what stays between the engine's turns."""
+        return self.weights * self.keeps_weights + self.optimizer * self.keeps_optimizer
+
+    @property
+    def forward(self) -> float:
+        """Returns what is there while log-probs are computed."""
+        return self.weights + self.optimizer * self.keeps_optimizer
+
+    @property
+    def update(self) -> float:
+        """Returns what is there while the model is trained."""
+        return self.weights + self.gradients + self.optimizer
 
 
-class Roles(NamedTuple):
-    """Which models a run loads.
-
-    Attributes:
-        actor: the policy.
-        critic: the value model, or None.
-        reference: whether a reference policy of its own is loaded; with LoRA it is the policy without its adapters.
-    """
-
-    actor: Model
-    critic: Model | None
-    reference: bool
-
-
-class Unsupported(ValueError):
-    """An engine that there is no estimate for."""
-
-
-def estimate(config: Any, roles: Roles, gpu: float | None) -> list[Phase]:
-    """Bytes on a GPU in each phase.
-
-    Colocated, vLLM's share (`gpu_memory_utilization` of the GPU; without one given, its weights alone) stands beside
-    what the engines leave there between their turns (`param_offload`, `optimizer_offload`), and is given back for
-    training where `free_cache_engine=True`. Rollout on GPUs of its own has them to itself. Weights travel through
-    buckets of `update_weights_bucket_megabytes`.
+def estimate(config: Any, actor: Model, critic: Model | None, reference: bool, gpu: float | None) -> dict[str, float]:
+    """Returns bytes on one GPU by phase.
 
     Args:
         config: verl's whole configuration.
-        roles: which models it loads.
-        gpu: bytes of a GPU, or None.
+        actor: the policy's size.
+        critic: the value model's size, or None.
+        reference: whether a reference policy is loaded; with LoRA it is the policy without its adapters.
+        gpu: bytes of a GPU; None counts vLLM's weights in place of its share.
 
     Returns:
-        The phases.
+        Lower bounds for `rollout`, `log-probs` and `update`.
 
     Raises:
-        Unsupported: an engine other than FSDP, FSDP2 and Megatron.
+        SettingsError: an engine other than FSDP, FSDP2 and Megatron.
     """
     section = config.actor_rollout_ref
-    actor = _engine(config, section.actor, section.model, roles.actor, _logits(config))
-    critic = None if roles.critic is None else _engine(config, config.critic, config.critic.model, roles.critic, None)
-    served = _rollout(config, roles.actor, gpu)
-    together = section.get("hybrid_engine", True)
-    stays = {} if not together or section.rollout.free_cache_engine else served
-    actors = _labelled("actor", actor.between())
-    critics = {} if critic is None else _labelled("critic", critic.between())
-    reference = _reference(config, roles, _logits(config))
-    kept = 0 if reference is None else reference.weights * reference.keeps_weights
-    beside = {**stays, **({"reference weights": kept} if kept else {})}
-    rollout = {**served, **actors, **critics, **beside} if together else served
-    phases = [
-        Phase("rollout", {**rollout, "weight transfer": _bucket(section.rollout)}),
-        Phase("log-probs", {**beside, **actors, **critics, **_forward(actor, reference)}),
-        Phase("update", {**beside, **critics, **_update("actor", actor)}),
-    ]
-    return phases if critic is None else [*phases, Phase("critic", {**beside, **actors, **_update("critic", critic)})]
+    policy = _engine(config, section.actor, actor)
+    value = _engine(config, config.critic, critic) if critic else Engine()
+    # A reference is not trained.
+    fixed = _engine(config, section.ref, actor._replace(trained=0)) if reference and actor.is_whole else Engine()
+    together, served = section.get("hybrid_engine", True), max(vllm_weights(config, actor), _share(config, gpu))
+    stays = served if together and not section.rollout.free_cache_engine else 0
+    between = policy.between + value.between + fixed.between
+    forward, update = _logits(config, actor)
+    bucket = (section.rollout.get("checkpoint_engine") or {}).get("update_weights_bucket_megabytes", 0) * MIB
+    return {
+        "rollout": served + bucket + between * together,
+        "log-probs": stays + between + max(policy.forward - policy.between, fixed.weights - fixed.between) + forward,
+        "update": stays + between + max(policy.update - policy.between + update, value.update - value.between),
+    }
 
 
-def peak(phases: list[Phase]) -> Phase:
-    """The phase that takes most.
-
-    Args:
-        phases: of `estimate`.
-
-    Returns:
-        One of them.
-    """
-    return max(phases, key=lambda phase: phase.total)
-
-
-def doubts(config: Any, phases: list[Phase], gpu: float | None) -> list[str]:
-    """Whether the estimate fits a GPU.
-
-    Args:
-        config: verl's whole configuration.
-        phases: of `estimate`.
-        gpu: bytes of a GPU, or None.
-
-    Returns:
-        A sentence for each doubt.
-    """
+def doubts(config: Any, phases: dict[str, float], actor: Model, gpu: float | None) -> list[str]:
+    """Returns a sentence for each phase that cannot fit a GPU, and one where vLLM's weights exceed its share."""
     if gpu is None:
         return []
-    most, found = peak(phases), []
-    if most.total > COMFORTABLE * gpu:
+    found = [
+        f"the {phase} phase takes {size / GIB:.1f} GiB or more of a GPU's {gpu / GIB:.1f} GiB; use more GPUs, offload, "
+        "or lower rollout.gpu_memory_utilization and the tokens of a micro-batch"
+        for phase, size in phases.items()
+        if size > gpu
+    ]
+    share, weights = _share(config, gpu), vllm_weights(config, actor)
+    if weights > share:
+        used = config.actor_rollout_ref.rollout.gpu_memory_utilization
         found.append(
-            f"the {most.name} phase is expected to take {most.total / GIB:.1f} GiB of a GPU's {gpu / GIB:.1f} GiB, of "
-            f"which about {1 - COMFORTABLE:.0%} goes to CUDA, NCCL and fragmentation; lower its largest part, "
-            f"{max(most.parts, key=most.parts.get)} ({max(most.parts.values()) / GIB:.1f} GiB)"
-        )
-    share = config.actor_rollout_ref.rollout.gpu_memory_utilization
-    weights = phases[0].parts["vLLM weights"]
-    if weights > share * gpu:
-        found.append(
-            f"actor_rollout_ref.rollout.gpu_memory_utilization={share}: vLLM gets {share * gpu / GIB:.1f} GiB and its "
-            f"weights take {weights / GIB:.1f} GiB of it; raise it, or rollout.tensor_model_parallel_size"
+            f"actor_rollout_ref.rollout.gpu_memory_utilization={used}: vLLM gets {share / GIB:.1f} GiB and its weights "
+            f"take {weights / GIB:.1f} GiB of it; raise it, or rollout.tensor_model_parallel_size"
         )
     return found
 
 
-def _engine(config: Any, section: Any, of_model: Any, model: Model, logits: Logits | None) -> Engine:
+def table(config: Any, phases: dict[str, float], gpu: float | None) -> str:
+    """Returns the phases for people, one figure each."""
+    of_gpu = "" if gpu is None else f" of {gpu / GIB:.1f} GiB"
+    lines = [TITLE, *(f"  {phase:<10}{size / GIB:>8.2f} GiB{of_gpu}" for phase, size in phases.items())]
+    if gpu is None:
+        lines.append("  vLLM takes gpu_memory_utilization of a GPU; --gpu-memory GIB counts that too")
+    if not config.actor_rollout_ref.get("hybrid_engine", True):
+        lines.append("  rollout has GPUs of its own")
+    return "\n".join(lines)
+
+
+def vllm_weights(config: Any, model: Model) -> float:
+    """Returns the bytes of vLLM's weights on one GPU."""
+    rollout = config.actor_rollout_ref.rollout
+    split = rollout.tensor_model_parallel_size * rollout.get("pipeline_model_parallel_size", 1)
+    return model.parameters * (4 if "32" in str(rollout.dtype) else 2) / split
+
+
+def _share(config: Any, gpu: float | None) -> float:
+    return config.actor_rollout_ref.rollout.gpu_memory_utilization * (gpu or 0)
+
+
+def _engine(config: Any, section: Any, model: Model) -> Engine:
     ranks = layout.trainer_gpus(config)
-    how = logits or Logits(fused=True, chunk=0, entropy=False, scaled=False)
     if section.strategy == "megatron":
-        own = section.megatron
-        split = own.tensor_model_parallel_size * own.pipeline_model_parallel_size
-        batch = _batch(config, section, own.context_parallel_size, ranks / split)
-        return megatron.engine(model, own, section.get("optim") or {}, ranks, batch, how)
-    if section.strategy not in ("fsdp", "fsdp2"):
-        raise Unsupported(
-            f"actor_rollout_ref.actor.strategy={section.strategy}: memory is estimated for fsdp, fsdp2 and megatron"
-        )
-    own = section.get("fsdp_config") or section.fsdp
-    batch = _batch(config, section, layout.sequence_parallel(section)[1], ranks)
-    return fsdp.engine(model, own, ranks, of_model.enable_gradient_checkpointing, batch, how)
-
-
-def _reference(config: Any, roles: Roles, logits: Logits) -> Engine | None:
-    if not roles.reference:
-        return None
-    section = config.actor_rollout_ref
-    return _engine(config, section.ref, section.model, roles.actor._replace(adapters=0), logits)
-
-
-def _logits(config: Any) -> Logits:
-    section = config.actor_rollout_ref
-    own = section.actor.get("fsdp_config") or section.actor.get("megatron")
-    chunked = section.actor.get("entropy_from_logits_with_chunking") or own.get("entropy_from_logits_with_chunking")
-    size = section.actor.get("entropy_from_logits_chunk_size") or own.get("entropy_from_logits_chunk_size") or 2048
-    return Logits(
-        fused=section.model.use_fused_kernels,
-        chunk=size if chunked else 0,
-        entropy=bool(section.actor.entropy_coeff or section.actor.get("calculate_entropy")),
-        scaled=section.rollout.temperature != 1,
+        return _megatron(section.megatron, section.get("optim") or {}, model, ranks)
+    if section.strategy in ("fsdp", "fsdp2"):
+        return _fsdp(section.get("fsdp_config") or section.fsdp, model, ranks)
+    raise SettingsError(
+        f"actor_rollout_ref.actor.strategy={section.strategy}: memory is estimated for fsdp, fsdp2 and megatron"
     )
 
 
-def _batch(config: Any, section: Any, split: int, ranks: float) -> Batch:
-    """Tokens on one GPU, of which `split` ranks share a sequence."""
-    rollout, length = config.actor_rollout_ref.rollout, config.data.max_prompt_length + config.data.max_response_length
-    responses = max(config.data.train_batch_size, section.get("ppo_mini_batch_size") or 1) * rollout.n
-    most = responses * length / max(1, ranks)
-
-    def tokens(dynamic: bool, longest: int, rows: int | None) -> float:
-        return min(longest if dynamic else (rows or 1) * length / split, max(most, length / split))
-
-    if "log_prob_max_token_len_per_gpu" in section:
-        dynamic = section.log_prob_use_dynamic_bsz
-        given = tokens(dynamic, section.log_prob_max_token_len_per_gpu, section.log_prob_micro_batch_size_per_gpu)
-        return Batch(given, given)
-    update = tokens(section.use_dynamic_bsz, section.ppo_max_token_len_per_gpu, section.ppo_micro_batch_size_per_gpu)
-    if "forward_max_token_len_per_gpu" in section:
-        rows = section.forward_micro_batch_size_per_gpu
-        return Batch(update, tokens(section.use_dynamic_bsz, section.forward_max_token_len_per_gpu, rows))
-    own = rollout.log_prob_micro_batch_size_per_gpu
-    forward = tokens(rollout.log_prob_use_dynamic_bsz, rollout.log_prob_max_token_len_per_gpu, own)
-    return Batch(update, forward)
+def _fsdp(section: Any, model: Model, ranks: int) -> Engine:
+    """Spreads everything over a shard group; Adam's two moments have the weights' dtype (`torch.optim.AdamW`)."""
+    shards = ranks if section.fsdp_size in (-1, 0) else min(section.fsdp_size, ranks)
+    on_gpu = not (section.offload_policy or section.forward_only)
+    each = on_gpu * (4 if str(section.get("model_dtype") or "fp32") in ("fp32", "float32", "float") else 2) / shards
+    return Engine(
+        weights=model.parameters * each,
+        gradients=model.trained * each,
+        optimizer=2 * model.trained * each,
+        keeps_weights=not section.param_offload,
+        keeps_optimizer=not section.optimizer_offload,
+    )
 
 
-def _rollout(config: Any, model: Model, gpu: float | None) -> dict[str, float]:
-    rollout = config.actor_rollout_ref.rollout
-    ranks = rollout.tensor_model_parallel_size * rollout.get("pipeline_model_parallel_size", 1)
-    weights = model.parameters * (4 if "32" in str(rollout.dtype) else 2) / ranks
-    if gpu is None:
-        return {"vLLM weights": weights}
-    share = rollout.gpu_memory_utilization * gpu
-    return {"vLLM weights": weights, "vLLM cache and buffers": max(0, share - weights)}
+def _megatron(section: Any, optimizer: Any, model: Model, ranks: int) -> Engine:
+    """Splits the model, and its distributed optimizer over all ranks.
+
+    A parameter has b bytes of weight, 4 of gradient, and 12 of optimizer (8 where b = 4): a float32 weight and two
+    moments (Megatron-Core's documentation of `dist_optimizer`).
+    """
+    kept = 4 if "32" in str(section.dtype) else 2
+    tensor, stages = section.tensor_model_parallel_size, section.pipeline_model_parallel_size
+    of_experts = section.expert_model_parallel_size * (section.expert_tensor_parallel_size or tensor)
+    held = ((model.parameters - model.experts) / tensor + model.experts / of_experts) / stages
+    trained = held * model.trained / model.parameters
+    settings = optimizer.get("override_optimizer_config") or {}
+    on_cpu = settings.get("optimizer_offload_fraction", 1) if settings.get("optimizer_cpu_offload") else 0
+    stepped = model.trained / ranks if section.use_distributed_optimizer else trained
+    return Engine(
+        weights=kept * held,
+        gradients=4 * trained,
+        optimizer=(12 if kept == 2 else 8) * (1 - on_cpu) * stepped,
+        keeps_weights=not section.param_offload,
+        keeps_optimizer=not section.optimizer_offload,
+    )
 
 
-def _bucket(rollout: Any) -> float:
-    return (rollout.get("checkpoint_engine") or {}).get("update_weights_bucket_megabytes", 0) * MIB
+def _logits(config: Any, model: Model) -> tuple[float, float]:
+    """Returns the bytes of a full micro-batch's logits for log-probs, and of logits and their gradient for an update.
 
+    In half precision; fused kernels never keep them.
+    """
+    section, data = config.actor_rollout_ref, config.data
+    if section.model.use_fused_kernels:
+        return 0, 0
+    actor, rollout, length = section.actor, section.rollout, data.max_prompt_length + data.max_response_length
+    megatron = actor.megatron if actor.strategy == "megatron" else None
+    tensor, stages = (
+        (megatron.tensor_model_parallel_size, megatron.pipeline_model_parallel_size) if megatron else (1, 1)
+    )
+    split = megatron.context_parallel_size if megatron else layout.sequence_parallel(actor)[1]
+    ranks = layout.trainer_gpus(config) / tensor / stages
+    responses = max(data.train_batch_size, actor.ppo_mini_batch_size) * rollout.n
 
-def _labelled(role: str, parts: dict[str, float]) -> dict[str, float]:
-    return {f"{role} {name}": size for name, size in parts.items()}
+    def size(dynamic: bool, budget: int, rows: int | None) -> float:
+        tokens = budget if dynamic else (rows or 1) * length / split
+        # A budget of tokens may exceed what there is.
+        return min(tokens, max(responses * length / ranks, length / split)) * model.vocabulary / tensor * 2
 
-
-def _forward(actor: Engine, reference: Engine | None) -> dict[str, float]:
-    """What comes to the GPU for log-probs: the policy's, then the reference's."""
-    policy = actor.gathered + actor.forward + actor.logits_forward
-    others = 0 if reference is None else reference.gathered + reference.forward + reference.logits_forward
-    chosen = actor if reference is None or policy >= others else reference
-    parts = {
-        "actor weights": actor.weights,
-        "gathered weights": chosen.gathered,
-        "activations": chosen.forward,
-        "logits": chosen.logits_forward,
-    }
-    # Loaded one after the other where they are offloaded.
-    if reference is not None:
-        parts["reference weights"] = reference.weights
-        if not actor.keeps_weights and not reference.keeps_weights:
-            parts["actor weights"], parts["reference weights"] = max(actor.weights, reference.weights), 0
-    return parts
-
-
-def _update(role: str, engine: Engine) -> dict[str, float]:
-    at_work = {
-        "gathered weights": engine.gathered,
-        "activations": engine.update,
-        "logits": engine.logits_update,
-        "unreduced gradients": engine.reduced,
-    }
-    if engine.step > sum(at_work.values()):
-        at_work = {"optimizer step": engine.step}
-    kept = {"weights": engine.weights, "gradients": engine.gradients, "optimizer": engine.states}
-    return {**_labelled(role, kept), **at_work}
+    rows = rollout.log_prob_micro_batch_size_per_gpu
+    forward = size(rollout.log_prob_use_dynamic_bsz, rollout.log_prob_max_token_len_per_gpu, rows)
+    return forward, 2 * size(actor.use_dynamic_bsz, actor.ppo_max_token_len_per_gpu, actor.ppo_micro_batch_size_per_gpu)

@@ -1,4 +1,4 @@
-"""How many nodes with how many GPUs a running Ray cluster has, for `recipes/run_on_cluster.sh`.
+"""Counts the nodes and GPUs of a running Ray cluster, for `recipes/run_on_cluster.sh`.
 
 `python -m frpo_verl.preflight.cluster_size ADDRESS NNODES NGPUS_PER_NODE` prints both numbers; an empty one is taken
 from the cluster.
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from frpo_verl.preflight.errors import HostError
+
 Result = TypeVar("Result")
 
 ACCELERATORS = ("GPU", "NPU")
@@ -18,35 +20,21 @@ ACCELERATORS = ("GPU", "NPU")
 SECONDS_TO_JOIN = 120
 """How long nodes that were started a moment ago may take."""
 
-
 SECONDS_TO_ANSWER = 10
 """How long a cluster's first node may take to accept a connection."""
 
 
-class LayoutError(RuntimeError):
-    """The cluster is not there or too small; the message is one sentence for the user."""
-
-
 def chosen(accelerators: Sequence[int], nodes: int | None, per_node: int | None) -> tuple[int, int]:
-    """Nodes and accelerators a node for a run.
+    """Returns the number of nodes of a run and of accelerators on each, from those of each node of the cluster.
 
-    Args:
-        accelerators: how many each node of the cluster has.
-        nodes: how many nodes are wanted; None for all that have any.
-        per_node: how many of each are wanted; None for what all wanted nodes have.
-
-    Returns:
-        Both numbers.
-
-    Raises:
-        LayoutError: the cluster has fewer.
+    None takes all nodes that have any, and as many as all of these have. A cluster that has fewer is a HostError.
     """
     able = sorted((count for count in accelerators if count), reverse=True)
     if not able:
-        raise LayoutError("the Ray cluster has no GPU; start its nodes with `ray start --num-gpus=N`")
+        raise HostError("the Ray cluster has no GPU; start its nodes with `ray start --num-gpus=N`")
     nodes = nodes or sum(count >= (per_node or 1) for count in able) or 1
     if len(able) < nodes or able[nodes - 1] < (per_node or 1):
-        raise LayoutError(
+        raise HostError(
             f"NNODES={nodes}, NGPUS_PER_NODE={per_node or 'not set'}: the Ray cluster has nodes with "
             f"{', '.join(map(str, able))} GPUs; set them to what is there, or start more nodes"
         )
@@ -54,23 +42,12 @@ def chosen(accelerators: Sequence[int], nodes: int | None, per_node: int | None)
 
 
 def patiently(look: Callable[[], Result], seconds: float) -> Result:
-    """What `look` returns, tried again while it raises `LayoutError`: nodes may have been started a moment ago.
-
-    Args:
-        look: a look at the cluster.
-        seconds: for how long; 0 for one look.
-
-    Returns:
-        What it returns.
-
-    Raises:
-        LayoutError: the last one.
-    """
+    """Returns what `look` does, called again for so long while it raises `HostError`: nodes may just have started."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             return look()
-        except LayoutError:
+        except HostError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(1)
@@ -78,7 +55,7 @@ def patiently(look: Callable[[], Result], seconds: float) -> Result:
 
 def _number(name: str, text: str) -> int | None:
     if text and not (text.isdecimal() and int(text)):
-        raise LayoutError(f"{name}={text}: not a positive whole number; set it to one")
+        raise HostError(f"{name}={text}: not a positive whole number; set it to one")
     return int(text) if text else None
 
 
@@ -86,12 +63,12 @@ def _connect(address: str) -> None:
     import ray
 
     try:
-        # Ray itself would knock for five minutes.
+        # Ray itself would try for five minutes.
         _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
-        raise LayoutError(
+        raise HostError(
             f"RAY_ADDRESS={address}: no Ray cluster answers there ({said}); start one with `ray start --head`, or name "
             "another"
         ) from None
@@ -111,14 +88,10 @@ def _accelerators() -> list[int]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints `NNODES NGPUS_PER_NODE`.
-
-    Args:
-        arguments: the address, the wanted number of nodes or "", the wanted number of GPUs a node or "".
-    """
+    """Prints `NNODES NGPUS_PER_NODE` for an address and the wanted numbers, each of which may be empty."""
     address, *numbers = arguments
     nodes, per_node = map(_number, ("NNODES", "NGPUS_PER_NODE"), numbers)
-    # Where nothing is asked for, what is there now is what there is.
+    # Without a wanted number, what is there now counts.
     seconds = SECONDS_TO_JOIN if nodes else 0
     patiently(lambda: _connect(address), seconds)
     print(*patiently(lambda: chosen(_accelerators(), nodes, per_node), seconds))
@@ -127,5 +100,5 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except LayoutError as error:
+    except HostError as error:
         sys.exit(f"frpo-verl: {error}")

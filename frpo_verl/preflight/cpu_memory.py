@@ -1,22 +1,18 @@
-"""How much memory a run takes on one machine, estimated before it starts."""
+"""Estimates the memory that a run on the CPU platform takes of its machine."""
 
-import json
 import os
-import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
-
 from frpo_verl.preflight import layout, model_folder
-from frpo_verl.preflight.errors import SettingsError
 
 GIB = 2**30
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 PROCESSES_BYTES = 3.5 * GIB
 """Interpreters with torch and verl loaded: driver, task runner, storage, agent and reward worker (proportional set
-sizes of a run of the tiny model on two ranks, which peaked at 9.4 GiB in all)."""
+sizes of a run of the tiny model on two ranks, which peaked at 9.4 GiB in total)."""
 
 PROCESSES_PER_RANK_BYTES = 2.25 * GIB
 """An FSDP worker and the three processes of a vLLM replica, without model and cache (the same run)."""
@@ -33,35 +29,21 @@ their gradients)."""
 
 
 class ModelSize(NamedTuple):
-    """What the estimate needs of a model.
-
-    Attributes:
-        parameters: how many there are.
-        vocabulary: the size of the logits' last dimension.
-    """
+    """A model's number of parameters, and the size of its logits' last dimension."""
 
     parameters: int
     vocabulary: int
 
 
-def check(config: Any) -> None:
-    """Refuses a model that this machine's memory cannot hold.
-
-    A model that is not a local folder of safetensors is not checked.
-
-    Args:
-        config: verl's whole configuration.
-
-    Raises:
-        SettingsError: the model's path, the estimate, what is available, the fix.
-    """
-    path = Path(str(config.actor_rollout_ref.model.path)).expanduser()
+def problems(config: Any) -> Iterator[str]:
+    """Yields the model, if this machine's memory cannot hold the run."""
+    path = config.actor_rollout_ref.model.path
     size = model_size(path)
     if size is None:
         return
     needed, available = estimate(config, size), available_bytes()
     if needed > available:
-        raise SettingsError(
+        yield (
             f"actor_rollout_ref.model.path={path}: this run needs about {needed / GIB:.1f} GiB of memory "
             f"({size.parameters / 1e6:.0f} M parameters) and {available / GIB:.1f} GiB are available; close other "
             "programs, choose a smaller model, or lower the micro-batch size and VLLM_CPU_KVCACHE_SPACE"
@@ -69,15 +51,7 @@ def check(config: Any) -> None:
 
 
 def estimate(config: Any, size: ModelSize) -> float:
-    """Peak memory of a run on one machine.
-
-    Args:
-        config: verl's whole configuration.
-        size: of the model.
-
-    Returns:
-        Bytes.
-    """
+    """Returns the peak memory of a run on one machine, in bytes."""
     section = config.actor_rollout_ref
     ranks = config.trainer.n_gpus_per_node
     # A server's share of a rank's processes is not told apart from the worker's: counted whole.
@@ -94,27 +68,17 @@ def estimate(config: Any, size: ModelSize) -> float:
     )
 
 
-def model_size(path: Path) -> ModelSize | None:
-    """Reads a model's size from its configuration and its safetensors headers.
-
-    Args:
-        path: a Hugging Face model folder.
-
-    Returns:
-        The size, or None when the folder is not there or holds no safetensors.
-    """
-    files, described = sorted(path.glob("*.safetensors")), model_folder.description(path)
-    if not files or not described:
-        return None
-    return ModelSize(parameters=sum(map(_parameters_of, files)), vocabulary=described.get("vocab_size", 0))
+def model_size(path: str | Path) -> ModelSize | None:
+    """Returns the size of a model in a folder; None where there is no folder with safetensors."""
+    described = model_folder.description(path)
+    parameters = model_folder.parameters(path) if described else None
+    return None if parameters is None else ModelSize(parameters, described.get("vocab_size", 0))
 
 
 def available_bytes() -> int:
-    """Memory that a new program may take: the machine's, or the control group's when that is less.
+    """Returns the memory that a new program may take: the machine's, or the control group's when that is less."""
+    import psutil
 
-    Returns:
-        Bytes.
-    """
     available = psutil.virtual_memory().available
     try:
         limit, used = (int((CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
@@ -124,17 +88,3 @@ def available_bytes() -> int:
         return available
     # Cached file pages count as used but are given back on demand.
     return min(available, limit - used + int(statistics.get("inactive_file", 0)))
-
-
-def _parameters_of(file: Path) -> int:
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    total = 0
-    for tensor in header.values():
-        count = 1
-        for extent in tensor["shape"]:
-            count *= extent
-        total += count
-    return total

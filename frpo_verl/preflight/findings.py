@@ -1,23 +1,15 @@
-"""What a process's own account (`probe.examine`) means: its route, and a sentence for each problem."""
+"""Interprets what `probe.examine` found in a process: the plugin's route, and a sentence for each problem."""
 
 from typing import Any
 
-from frpo_verl.preflight.probe import PLUGIN
+from frpo_verl.preflight.environment import MODULES, PLUGIN
 
 ENTRY_POINT = "entry point"
-MODULES = "VERL_USE_EXTERNAL_MODULES"
 POLICY = "VERL_USE_EXTERNAL_PLUGINS"
 
 
 def routes(finding: dict[str, Any]) -> list[str]:
-    """The ways by which verl loads the plugin in a process; the rules are those of `verl/__init__.py`.
-
-    Args:
-        finding: what `probe.examine` returned there.
-
-    Returns:
-        Some of `ENTRY_POINT` and `MODULES`.
-    """
+    """Returns the ways by which verl loads the plugin in a process, by the rules of `verl/__init__.py`."""
     # Set but empty, it lets no entry point in.
     policy = "auto" if finding["policy"] is None else finding["policy"].strip().lower()
     allowed = {name.strip() for name in policy.split(",")}
@@ -30,30 +22,20 @@ def routes(finding: dict[str, Any]) -> list[str]:
     return found
 
 
+def can_load(finding: dict[str, Any]) -> bool:
+    """Returns True where verl and the plugin can be imported, whether or not verl loads the plugin by itself."""
+    return not (finding["frpo_verl_error"] or finding["verl_error"] or finding["plugin_error"])
+
+
 def state(finding: dict[str, Any]) -> str:
-    """A process in a few words.
-
-    Args:
-        finding: what `probe.examine` returned there.
-
-    Returns:
-        For instance `active by entry point, frpo-verl 0.1.0, verl 0.9.1, python 3.11.7`.
-    """
+    """Describes a process: `active by entry point, frpo-verl 0.1.0, verl 0.9.1, python 3.11.7`."""
     versions = f"frpo-verl {finding['frpo_verl']}, verl {finding['verl']}, python {finding['python']}"
     way = f"by {' and '.join(routes(finding))}" if routes(finding) else "without a route"
     return f"{'active' if finding['active'] else 'not active'} {way}, {versions}".replace("None", "not installed")
 
 
 def problems(finding: dict[str, Any], where: str) -> list[str]:
-    """What keeps the plugin from working in a process.
-
-    Args:
-        finding: what `probe.examine` returned there.
-        where: the process, for the sentences.
-
-    Returns:
-        A sentence for each problem.
-    """
+    """Returns what keeps the plugin from working in a process, which the sentences call `where`."""
     if finding["frpo_verl_error"]:
         return [
             f"{where}: frpo-verl is not installed ({finding['frpo_verl_error']}); "
@@ -63,25 +45,19 @@ def problems(finding: dict[str, Any], where: str) -> list[str]:
         named = f" with {MODULES}={finding['modules']}" if finding["modules"] else ""
         return [
             f"{where}: verl cannot be imported{named} ({finding['verl_error']}); "
-            "mend that first, for instance by pip install 'frpo-verl[verl]'"
+            "fix that first, for instance by pip install 'frpo-verl[verl]'"
         ]
     if finding["plugin_error"]:
-        return [f"{where}: the plugin does not load ({finding['plugin_error']}); mend that first"]
+        return [f"{where}: the plugin does not load ({finding['plugin_error']}); fix that first"]
     if finding["active"]:
         return []
     return [f"{where}: importing verl does not load the plugin, since {_why_no_route(finding)}"]
 
 
 def differences(finding: dict[str, Any], here: dict[str, Any], where: str) -> list[str]:
-    """In which versions a worker differs from the driver.
+    """Returns a sentence for each version in which a worker differs from the driver.
 
-    Args:
-        finding: what `probe.examine` returned there.
-        here: the same of the driver.
-        where: the worker, for the sentences.
-
-    Returns:
-        A sentence for each version that differs; none for what is not installed, which is a problem of its own.
+    What is not installed is a problem of its own and not repeated here.
     """
     names = {"frpo_verl": "frpo-verl", "verl": "verl"}
     return [
@@ -94,7 +70,7 @@ def differences(finding: dict[str, Any], here: dict[str, Any], where: str) -> li
 def _why_no_route(finding: dict[str, Any]) -> str:
     instead = f"set {MODULES}={PLUGIN}"
     if not finding["entry_points"]:
-        return f"the metadata with its entry point are not there; pip install frpo-verl, or {instead}"
+        return f"its entry point is not installed; pip install frpo-verl, or {instead}"
     if not routes(finding):
         entry_point = finding["entry_points"][0]
         return f"{POLICY}={finding['policy']} leaves out its entry point {entry_point}; unset {POLICY}, or {instead}"

@@ -1,10 +1,9 @@
-"""Whether the files of a run's problems are there, and have the columns and rows that verl will read."""
+"""Checks that the files with a run's problems exist and have the columns and rows that verl reads."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.preflight.errors import SettingsError
 from frpo_verl.preflight.ray_names import is_judged_here
 
 DATA_COMMAND = "`frpo-verl data NAME --output DIR`"
@@ -13,15 +12,8 @@ READ_BY_REWARDS = ("naive", "dapo", "gdpo", "rate_limited", "remote")
 """verl's reward managers that read `data_source` and `reward_model.ground_truth` of every row."""
 
 
-def problems(config: Any) -> Iterator[SettingsError]:
-    """What verl would end by, on its training and validation files.
-
-    Args:
-        config: verl's whole configuration.
-
-    Yields:
-        One sentence each: what, the value, the fix.
-    """
+def problems(config: Any) -> Iterator[str]:
+    """Yields what makes verl fail on its training and validation files."""
     from omegaconf import OmegaConf
 
     if OmegaConf.select(config, "data.custom_cls.path") is not None:
@@ -31,7 +23,7 @@ def problems(config: Any) -> Iterator[SettingsError]:
         for name in _listed(OmegaConf.select(config, key)):
             problem, count = _file(config, key, name)
             if problem is not None:
-                yield SettingsError(problem)
+                yield problem
             if key == "data.train_files":
                 rows.append(count)
     if rows and None not in rows:
@@ -39,18 +31,15 @@ def problems(config: Any) -> Iterator[SettingsError]:
 
 
 def _file(config: Any, key: str, name: str) -> tuple[str | None, int | None]:
-    """What is wrong with a file, and how many rows it has where that can be read without reading them."""
+    """Returns what is wrong with a file, and its number of rows where its format tells it."""
     if "://" in name or any(sign in name for sign in "*?["):
         return None, None
     if not name.endswith((".parquet", ".json", ".jsonl")):
         return f"{key}={name}: verl reads .parquet, .json and .jsonl; {DATA_COMMAND} makes parquet", None
     file = Path(name).expanduser()
     if not file.exists():
-        return (
-            f"{key}={name}: there is no such file; correct the path, or make it, for instance by {DATA_COMMAND}"
-            if is_judged_here(config, name)
-            else None
-        ), None
+        missing = f"{key}={name}: there is no such file; correct the path, or make it, for instance by {DATA_COMMAND}"
+        return missing if is_judged_here(config, name) else None, None
     if not name.endswith(".parquet") or not file.is_file():
         return None, None
     from pyarrow import ArrowException, parquet
@@ -60,11 +49,11 @@ def _file(config: Any, key: str, name: str) -> tuple[str | None, int | None]:
             return _columns(config, key, name, opened.schema_arrow), opened.metadata.num_rows
     except (ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        return f"{key}={name}: it cannot be read as parquet ({reason}); make it anew", None
+        return f"{key}={name}: not a valid parquet file ({reason}); regenerate it", None
 
 
 def _columns(config: Any, key: str, name: str, schema: Any) -> str | None:
-    """What verl's `RLHFDataset` and reward managers would look for in vain."""
+    """Returns which columns verl's `RLHFDataset` and reward managers would miss."""
     there, prompt = set(schema.names), config.data.get("prompt_key", "prompt")
     missing = [] if prompt in there else [f"{prompt} (data.prompt_key)"]
     if _rewards_read_rows(config):
@@ -79,13 +68,13 @@ def _columns(config: Any, key: str, name: str, schema: Any) -> str | None:
     if not missing:
         return None
     return (
-        f"{key}={name}: it has no column {', '.join(missing)}, its columns are {', '.join(schema.names)}; make it by "
+        f"{key}={name}: it has no column {', '.join(missing)}, only {', '.join(schema.names)}; make it by "
         f"{DATA_COMMAND}, or name the column that holds it"
     )
 
 
 def _rewards_read_rows(config: Any) -> bool:
-    """Whether every response's reward comes from one of verl's managers and a function of the row."""
+    """Returns True where one of verl's reward managers reads every row."""
     from omegaconf import OmegaConf
 
     def value(key: str) -> Any:
@@ -97,14 +86,14 @@ def _rewards_read_rows(config: Any) -> bool:
         "reward_model.enable",
         "reward.reward_model.enable",
         "distillation.enabled",
-        # A loop of one's own may bring the reward.
+        # The user's own agent loop may bring the reward.
         "actor_rollout_ref.rollout.agent.agent_loop_config_path",
         "actor_rollout_ref.rollout.agent.agent_loop_manager_class",
     )
     return manager in READ_BY_REWARDS and source == "register" and not any(map(value, elsewhere))
 
 
-def _batch(config: Any, rows: int) -> Iterator[SettingsError]:
+def _batch(config: Any, rows: int) -> Iterator[str]:
     from omegaconf import OmegaConf
 
     data, mode = config.data, OmegaConf.select(config, "trainer.v1.trainer_mode")
@@ -114,16 +103,16 @@ def _batch(config: Any, rows: int) -> Iterator[SettingsError]:
         or OmegaConf.select(config, "algorithm.filter_groups.enable")
         or OmegaConf.select(config, "trainer.v1.sampler.sync_refill_failed_groups")
     )
-    # A sampler of one's own may repeat rows.
+    # The user's own sampler may repeat rows.
     if one_by_one or OmegaConf.select(config, "data.sampler.class_path"):
         return
     if (limit := data.get("train_max_samples") or -1) > 0:
         rows = min(rows, limit)
     key = "gen_batch_size" if data.get("gen_batch_size") else "train_batch_size"
     if rows < data[key]:
-        yield SettingsError(
-            f"data.{key}={data[key]}: data.train_files have {rows} rows, and verl leaves out the batch that is not "
-            f"full, which leaves none; set data.{key}={rows} or less, or give more rows"
+        yield (
+            f"data.{key}={data[key]}: data.train_files have {rows} rows, and verl drops the last incomplete batch, so "
+            f"no batch would remain; set data.{key}={rows} or less, or give more rows"
         )
 
 

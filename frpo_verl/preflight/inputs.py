@@ -1,16 +1,14 @@
-"""Whether what a run reads and runs on is there: data, model, reward function, GPUs; before anything is loaded."""
+"""Checks that what a run reads and runs on is there: data, model, reward function, packages, GPUs."""
 
 import importlib.util
 import os
-import warnings
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.preflight import environment, input_files, layout, model_folder
-from frpo_verl.preflight.errors import SettingsError
-from frpo_verl.preflight.ray_names import is_judged_here, is_runs_own
+from frpo_verl.preflight import environment, input_files, layout, model_folder, verls_own
+from frpo_verl.preflight.ray_names import is_judged_here, is_local, ray_options
 
 RECIPE = "FRPO_VERL_RECIPE"
 """Environment variable by which a recipe asks for these checks on runs that do not use FRPO, its baselines."""
@@ -18,41 +16,20 @@ RECIPE = "FRPO_VERL_RECIPE"
 MATH_REWARD = "pkg://frpo_verl.rewards.math"
 
 
-def check(config: Any) -> None:
-    """Refuses a run whose inputs are not there.
+def problems(config: Any) -> Iterator[str]:
+    """Yields the missing inputs and resources that would certainly make the run fail.
 
-    Args:
-        config: verl's whole configuration.
-
-    Raises:
-        SettingsError: the first of `problems`.
-    """
-    for problem in problems(config):
-        raise problem
-
-
-def problems(config: Any) -> Iterator[SettingsError]:
-    """What a run would end by, on what it reads and runs on.
-
-    Only what verl would certainly fail on is named. On a running cluster, or where Ray gives its workers another
-    folder, what is not here may be there: files that are here are looked into, others are left alone. So are paths
-    with a scheme (`hdfs://`) or a pattern, and data that a class of one's own reads.
-
-    Args:
-        config: verl's whole configuration.
-
-    Yields:
-        One sentence each: what, the value, the fix.
+    On a cluster, or where Ray gives its workers another folder, what is missing here may be there: files that are here
+    are checked, others are not. Paths with a scheme (`hdfs://`) or a pattern are not checked either, nor data that the
+    user's own class reads.
     """
     # Other mains of verl have other sections.
     if any(name not in config for name in ("data", "actor_rollout_ref", "critic", "trainer")):
         return
-    if wrong := layout.no_counts(config):
-        yield from wrong
-        return
+    yield from _rollout(config)
     yield from input_files.problems(config)
     yield from _model(config, "actor_rollout_ref.model")
-    if _has_critic(config):
+    if verls_own.loaded(config).critic:
         yield from _model(config, "critic.model")
     yield from _reward(config)
     yield from _packages(config)
@@ -60,15 +37,17 @@ def problems(config: Any) -> Iterator[SettingsError]:
     yield from layout.problems(config)
 
 
-def _has_critic(config: Any) -> bool:
-    from verl.trainer.ppo.utils import need_critic
+def _rollout(config: Any) -> Iterator[str]:
+    from omegaconf import OmegaConf
 
-    # verl warns of every estimator without a critic.
-    with warnings.catch_warnings(action="ignore"):
-        return bool(need_critic(config))
+    if OmegaConf.is_missing(config.actor_rollout_ref.rollout, "name"):
+        yield (
+            "actor_rollout_ref.rollout.name is not set, and verl's configuration has no default for it; set "
+            "actor_rollout_ref.rollout.name=vllm"
+        )
 
 
-def _model(config: Any, section: str) -> Iterator[SettingsError]:
+def _model(config: Any, section: str) -> Iterator[str]:
     from omegaconf import OmegaConf
 
     model = OmegaConf.select(config, section)
@@ -79,24 +58,23 @@ def _model(config: Any, section: str) -> Iterator[SettingsError]:
     key = f"{section}.path={path}"
     if folder.exists():
         if model.get("hf_config_path") is None and not (folder / "config.json").is_file():
-            yield SettingsError(f"{key}: the folder has no config.json; give the folder of a Hugging Face model")
+            yield f"{key}: the folder has no config.json; give the folder of a Hugging Face model"
         elif not model_folder.is_readable(folder):
-            yield SettingsError(f"{key}: the folder's config.json is no JSON object; fetch or save the model once more")
+            yield f"{key}: the folder's config.json is not a JSON object; download or save the model again"
     elif path.startswith(("/", ".", "~")) or path.count("/") > 1:
-        yield SettingsError(f"{key}: there is no such folder; correct the path, or give a name of the hub")
+        yield f"{key}: there is no such folder; correct the path, or give a model's name on the Hugging Face hub"
     elif _names_the_hub(config) and not _is_cached(path):
-        yield SettingsError(
-            f"{key}: it is no folder and not in the hub's cache, and HF_HUB_OFFLINE=1 keeps it from being fetched; "
-            "unset HF_HUB_OFFLINE, or give the folder of a model"
+        yield (
+            f"{key}: not a local folder and not in the Hugging Face cache, and HF_HUB_OFFLINE=1 forbids downloading "
+            "it; unset HF_HUB_OFFLINE, or give a model's folder"
         )
 
 
 def _names_the_hub(config: Any) -> bool:
-    """Whether the model would come from the Hugging Face hub's cache in this environment, and nowhere else."""
+    """Returns True where the model can come from this environment's Hugging Face cache alone."""
     from huggingface_hub import constants
-    from omegaconf import OmegaConf
 
-    told = OmegaConf.select(config, "ray_kwargs.ray_init.runtime_env.env_vars") or {}
+    told = (ray_options(config).get("runtime_env") or {}).get("env_vars") or {}
     others = any(str(name).startswith(("HF_", "TRANSFORMERS_", "VERL_USE_MODELSCOPE")) for name in told)
     return constants.HF_HUB_OFFLINE and not others and not os.environ.get("VERL_USE_MODELSCOPE")
 
@@ -111,8 +89,8 @@ def _is_cached(name: str) -> bool:
         return False
 
 
-def _packages(config: Any) -> Iterator[SettingsError]:
-    """What a reward or verl imports only after the models have been loaded."""
+def _packages(config: Any) -> Iterator[str]:
+    """Yields the packages that a reward or verl imports only after the models have been loaded."""
     from omegaconf import OmegaConf
 
     reward, backend = "reward.custom_reward_function.path", "actor_rollout_ref.rollout.checkpoint_engine.backend"
@@ -123,10 +101,10 @@ def _packages(config: Any) -> Iterator[SettingsError]:
         needs.append((backend, "cupy", "install the cupy of your CUDA, for instance by verl's extra fsdp"))
     for key, package, fix in needs:
         if is_judged_here(config, package) and not _can_be_found(package):
-            yield SettingsError(f"{key}={OmegaConf.select(config, key)}: it needs {package}, which is not there; {fix}")
+            yield f"{key}={OmegaConf.select(config, key)}: it needs {package}, which is not installed; {fix}"
 
 
-def _reward(config: Any) -> Iterator[SettingsError]:
+def _reward(config: Any) -> Iterator[str]:
     from omegaconf import OmegaConf
 
     # verl's older key replaces the newer section.
@@ -139,18 +117,18 @@ def _reward(config: Any) -> Iterator[SettingsError]:
     if path.startswith("pkg://"):
         module = path.removeprefix("pkg://").replace("/", ".")
         if is_judged_here(config, module) and not _can_be_found(module):
-            yield SettingsError(
+            yield (
                 f"{key}={path}: there is no module {module}; correct it, or install it into the environment that has "
                 "verl"
             )
         return
     file = path.removeprefix("file://")
     if not os.path.exists(file) and is_judged_here(config, file):
-        yield SettingsError(f"{key}={path}: there is no such file; correct the path, or name a module by pkg://")
+        yield f"{key}={path}: there is no such file; correct the path, or name a module by pkg://"
 
 
 def _can_be_found(module: str) -> bool:
-    """Whether a module is there, without importing it or the packages that it is in."""
+    """Returns True where a module exists, without importing it or its packages."""
     name, *rest = module.split(".")
     spec = importlib.util.find_spec(name)
     for part in rest:
@@ -161,26 +139,26 @@ def _can_be_found(module: str) -> bool:
     return spec is not None
 
 
-def _gpus(config: Any) -> Iterator[SettingsError]:
+def _gpus(config: Any) -> Iterator[str]:
     from omegaconf import OmegaConf
 
-    # The CPU platform has a rule of its own.
-    if environment.is_on_cpu() or OmegaConf.select(config, "trainer.device") != "cuda" or not is_runs_own(config):
+    # The CPU platform has its own rule.
+    if environment.is_on_cpu() or OmegaConf.select(config, "trainer.device") != "cuda" or not is_local(config):
         return
     wanted = layout.trainer_gpus(config) + layout.pool_gpus(config)
-    given = OmegaConf.select(config, "ray_kwargs.ray_init.num_gpus")
+    given = ray_options(config).get("num_gpus")
     there = _visible_gpus() if given is None else given
     if there is not None and there < wanted:
         where = f"this machine shows {there}" if given is None else f"ray_kwargs.ray_init.num_gpus={given}"
         trainer = config.trainer
-        yield SettingsError(
+        yield (
             f"trainer.nnodes={trainer.nnodes} and trainer.n_gpus_per_node={trainer.n_gpus_per_node}: trainer and "
             f"rollout ask for {wanted} GPUs and {where}; lower them, or set RAY_ADDRESS to a cluster that has them"
         )
 
 
 def _visible_gpus() -> int | None:
-    """What a Ray that starts here would count, by its own means; None where the accelerators are of another kind."""
+    """Returns the GPUs that a Ray started here would count; None where the accelerators are of another kind."""
     from ray._private.accelerators import get_accelerator_manager_for_resource
 
     # verl itself turns trainer.device to npu where there are some.

@@ -1,38 +1,30 @@
-"""Whether Megatron's ranks and packages fit together, before any of them starts."""
+"""Checks that Megatron's ranks, packages and model fit together."""
 
 import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 from frpo_verl.preflight import layout, model_folder
-from frpo_verl.preflight.errors import SettingsError
-from frpo_verl.preflight.ray_names import cluster_address
+from frpo_verl.preflight.ray_names import is_local
 
 SECTION = "actor_rollout_ref.actor.megatron"
 
 
-def problems(config: Any) -> Iterator[SettingsError]:
-    """What keeps Megatron workers from starting.
-
-    Args:
-        config: verl's whole configuration.
-
-    Yields:
-        One sentence each: what, the value, the fix.
-    """
+def problems(config: Any) -> Iterator[str]:
+    """Yields what keeps Megatron workers from starting."""
     if config.actor_rollout_ref.actor.strategy != "megatron":
         return
     megatron = config.actor_rollout_ref.actor.megatron
-    # On a cluster it is the nodes that need them, and the driver may live without.
-    if cluster_address(config.ray_kwargs.get("ray_init", {})) == "local":
+    # On a cluster the nodes need them, and the driver may live without.
+    if is_local(config):
         yield from _packages(megatron)
     yield from _world(config, megatron)
     yield from _model(config, megatron)
 
 
-def _packages(megatron: Any) -> Iterator[SettingsError]:
+def _packages(megatron: Any) -> Iterator[str]:
     if not _is_there("megatron.core"):
-        yield SettingsError(
+        yield (
             "actor_rollout_ref.actor.strategy=megatron: megatron-core is not installed; pip install "
             "'frpo-verl[megatron]', or set actor_rollout_ref.actor.strategy=fsdp2"
         )
@@ -40,7 +32,7 @@ def _packages(megatron: Any) -> Iterator[SettingsError]:
     vanilla = megatron.vanilla_mbridge
     package = "mbridge" if vanilla else "megatron-bridge"
     if not _is_there(package.replace("-", ".")):
-        yield SettingsError(
+        yield (
             f"{SECTION}.vanilla_mbridge={vanilla}: {package}, which carries the weights from Hugging "
             f"Face's names to Megatron's, is not installed; pip install {package}, or set {SECTION}.vanilla_mbridge="
             f"{not vanilla}"
@@ -54,27 +46,27 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _world(config: Any, megatron: Any) -> Iterator[SettingsError]:
+def _world(config: Any, megatron: Any) -> Iterator[str]:
     ranks = layout.trainer_gpus(config)
     tensor, pipeline = megatron.tensor_model_parallel_size, megatron.pipeline_model_parallel_size
     context, expert = megatron.context_parallel_size, megatron.expert_model_parallel_size
     if ranks % (tensor * pipeline * context):
-        yield SettingsError(
+        yield (
             f"{SECTION}: tensor × pipeline × context parallel is {tensor} × {pipeline} × {context} = "
-            f"{tensor * pipeline * context}, which does not divide the {ranks} ranks of trainer.nnodes × "
-            "n_gpus_per_node; change one of them"
+            f"{tensor * pipeline * context}, and the {ranks} ranks of trainer.nnodes × n_gpus_per_node are not "
+            "divisible by that; change one of them"
         )
         return
     # Where it is not set, Megatron splits experts as it splits all else.
     of_experts = megatron.expert_tensor_parallel_size or tensor
     if ranks // pipeline % (expert * of_experts):
-        yield SettingsError(
+        yield (
             f"{SECTION}.expert_model_parallel_size={expert}: with expert_tensor_parallel_size={of_experts} it does not "
             f"divide the {ranks // pipeline} ranks of a pipeline stage; change one of them, or trainer.n_gpus_per_node"
         )
 
 
-def _model(config: Any, megatron: Any) -> Iterator[SettingsError]:
+def _model(config: Any, megatron: Any) -> Iterator[str]:
     of_model = model_folder.description(config.actor_rollout_ref.model.path)
     # Megatron-Bridge can pad the vocabulary.
     parts_of_vocabulary = megatron.tensor_model_parallel_size if megatron.vanilla_mbridge else 1
@@ -85,6 +77,4 @@ def _model(config: Any, megatron: Any) -> Iterator[SettingsError]:
     ):
         value = of_model.get(key)
         if value is not None and value % parts:
-            yield SettingsError(
-                f"{SECTION}.{what}={parts}: it does not divide the model's {key} of {value}; choose one that does"
-            )
+            yield f"{SECTION}.{what}={parts}: the model's {key} of {value} is not divisible by it; choose a divisor"

@@ -1,35 +1,36 @@
-"""What the folder of a model says of the model."""
+"""Reads the folder of a model without loading it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 
 def description(path: str | Path) -> dict[str, Any]:
-    """A model's `config.json`.
-
-    Args:
-        path: `model.path` of one of verl's roles.
-
-    Returns:
-        What stands there; nothing where the model is no folder of this machine, or the file is not readable.
-    """
+    """Returns a model's `config.json`; {} where the model is not a folder of this machine or the file is unreadable."""
     return _read(path) if is_readable(path) else {}
 
 
 def is_readable(path: str | Path) -> bool:
-    """Whether a model's `config.json` is a JSON object, if it is on this machine.
-
-    Args:
-        path: `model.path` of one of verl's roles.
-
-    Returns:
-        True where there is none.
-    """
+    """Returns False if a model's `config.json` is on this machine and not a JSON object."""
     try:
         return isinstance(_read(path), dict)
     except ValueError:
         return False
+
+
+def parameters(path: str | Path) -> int | None:
+    """Returns the number of parameters in a folder's safetensors files; None where none can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    try:
+        for file in Path(path).expanduser().glob("*.safetensors"):
+            with safe_open(file, framework="numpy") as opened:
+                count += sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
+    except SafetensorError:
+        return None
+    return count or None
 
 
 def _read(path: str | Path) -> Any:

@@ -1,5 +1,7 @@
-"""What one process knows of the plugin. It is sent to Ray's workers by value, so that it also runs where frpo-verl is
-not installed: it uses the standard library, and everything that it uses of this project is in this file.
+"""Finds out what one process knows of the plugin.
+
+It is sent to Ray's workers by value, so that it also runs where frpo-verl is not installed: it uses the standard
+library, and everything that it uses of this project is in this file.
 """
 
 import contextlib
@@ -16,7 +18,7 @@ PLUGIN = "frpo_verl.verl_plugin"
 
 
 def examine() -> dict[str, Any]:
-    """Imports verl, as a trainer or a worker does, and looks at what became of the plugin.
+    """Imports verl, as a trainer or a worker does, and reports what became of the plugin.
 
     Returns:
         `host`, `python`, `verl` and `frpo_verl` (versions or None), `location` (of frpo_verl), `entry_points` (ours by

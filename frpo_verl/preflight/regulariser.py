@@ -1,91 +1,66 @@
-"""What can be known before Ray starts is said before Ray starts."""
+"""Checks the settings of a run with FRPO, and says what it will do."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from packaging.version import Version
 
-from frpo_verl import __version__
 from frpo_verl.advantage.variant import Variant
-from frpo_verl.preflight import contract, layout, megatron_layout, native, resumed, settings, unread_keys
+from frpo_verl.preflight import contract, layout, native, resumed, settings, unread_keys
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.preflight.settings import Settings
 
 _PENALTIES_OF_HOST = ("kl", "k1", "low_var_kl", "k3")
 """What `algorithm.kl_penalty` may be where verl subtracts the divergence itself."""
 
-_said: set[str] = set()
 
-
-def check(config: Any) -> None:
-    """Refuses settings that cannot run, and says once what will run and what is doubtful about it.
+def problems(config: Any) -> Iterator[str]:
+    """Yields what is wrong with the regulariser's settings, and what in a run would keep it from working.
 
     Args:
-        config: verl's whole configuration.
+        config: verl's whole configuration, of a run with FRPO.
 
-    Raises:
-        SettingsError: what, the value, the fix.
-        HostError: a run that asks for the future divergence in a verl that the plugin does not fit.
-        CheckpointError: an adaptive β whose state is not in the checkpoint that would be resumed.
-    """
-    for problem in _problems(config):
-        raise problem
-    for warning in warnings(config):
-        _say_once(f"frpo-verl: warning: {warning}", sys.stderr)
-    if settings.asks_for_future(config.algorithm):
-        for line in summary(config):
-            _say_once(f"frpo-verl {__version__}: {line}", sys.stdout)
-
-
-def problems(config: Any) -> list[str]:
-    """Everything that keeps a configuration from running.
-
-    Args:
-        config: verl's whole configuration.
-
-    Returns:
+    Yields:
         One sentence each: what, the value, the fix.
     """
-    return [str(problem) for problem in _problems(config)]
+    try:
+        contract.refuse_misfit()
+        chosen = settings.read(config.algorithm)
+    except (SettingsError, HostError) as error:
+        yield str(error)
+        return
+    yield from _not_of_the_host(config, chosen)
+    # Nothing is computed from sizes that are not numbers; they are reported by themselves.
+    if not layout.not_counts(config):
+        yield from _group_size(config)
+        yield from _control(config, chosen)
+    yield from _reference(config, chosen)
+    yield from _resumed(config, chosen)
+    yield from _distillation(config)
+    yield from _hidden_from_workers(config)
+    yield from _other_mains(config)
 
 
-def warnings(config: Any) -> list[str]:
-    """What runs and is probably not meant.
-
-    Args:
-        config: verl's whole configuration.
-
-    Returns:
-        One sentence each.
-    """
-    if not settings.asks_for_future(config.algorithm):
-        return []
-    found = list(unread_keys.warnings(config.algorithm))
+def warnings(config: Any) -> Iterator[str]:
+    """Yields what a run with FRPO does and is probably not meant to do."""
+    yield from unread_keys.warnings(config.algorithm)
     actor = config.actor_rollout_ref.actor
     if actor.use_kl_loss and actor.kl_loss_coef:
-        found.append(
+        yield (
             f"actor_rollout_ref.actor.use_kl_loss=True with kl_loss_coef={actor.kl_loss_coef:g} counts the divergence "
             "to the reference a second time; set actor_rollout_ref.actor.use_kl_loss=False"
         )
     correction = config.algorithm.get("rollout_correction")
     if correction is not None and correction.get("bypass_mode", False):
-        found.append(
+        yield (
             "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
-            "frpo adds their mismatch up over the whole response; set it to False"
+            "frpo sums their mismatch over the whole response; set it to False"
         )
-    return [*found, *layout.warnings(config)]
+    yield from layout.warnings(config)
 
 
 def summary(config: Any) -> list[str]:
-    """What a run with the future divergence will do.
-
-    Args:
-        config: verl's whole configuration, without problems.
-
-    Returns:
-        Lines for people.
-    """
+    """Returns, line by line, what a run with FRPO will do; its configuration has no problems."""
     chosen, algorithm = settings.read(config.algorithm), config.algorithm
     mode = "" if algorithm.adv_estimator == settings.ESTIMATOR else f" with kl_mode={settings.MODE}"
     lines = [
@@ -96,7 +71,7 @@ def summary(config: Any) -> list[str]:
         kl_ctrl = algorithm.kl_ctrl
         lines.append(f"beta is adaptive: target_kl={kl_ctrl.target_kl:g} nats per token, horizon={kl_ctrl.horizon:g}")
         if (folder := resumed.resumed(config.trainer)) is not None:
-            lines.append(f"beta goes on at {resumed.read(folder):g}, from {folder / resumed.FILE}")
+            lines.append(f"beta resumes at {resumed.read(folder):g}, from {folder / resumed.FILE}")
     changed = {key: value for key, value in vars(chosen.variant).items() if value != getattr(Variant(), key)}
     if changed:
         lines.append("algorithm.frpo: " + ", ".join(f"{key}={value}" for key, value in changed.items()))
@@ -112,124 +87,100 @@ def summary(config: Any) -> list[str]:
     return lines
 
 
-def _problems(config: Any) -> Iterator[SettingsError | HostError | CheckpointError]:
-    yield from unread_keys.problems(config)
-    if not settings.asks_for_future(config.algorithm):
-        return
-    try:
-        contract.refuse_misfit()
-        chosen = settings.read(config.algorithm)
-    except (SettingsError, HostError) as error:
-        yield error
-        return
-    yield from _not_of_the_host(config, chosen)
-    if wrong := layout.no_counts(config):
-        yield from wrong
-        return
-    yield from _group_size(config)
-    yield from _reference(config, chosen)
-    yield from _control(config, chosen)
-    yield from _resumed(config, chosen)
-    yield from _distillation(config)
-    yield from megatron_layout.problems(config)
-    yield from _hidden_from_workers(config)
-    yield from _other_mains(config)
-
-
-def _not_of_the_host(config: Any, chosen: Settings) -> Iterator[SettingsError]:
+def _not_of_the_host(config: Any, chosen: Settings) -> Iterator[str]:
     if not native.is_left_to_host(config.algorithm.adv_estimator):
         return
     or_released = f"or install verl {contract.TESTED_VERL[-1]} as it was released"
     for key, value in vars(chosen.variant).items():
         if value != getattr(Variant(), key):
-            yield SettingsError(
+            yield (
                 f"algorithm.frpo.{key}={value}: this verl subtracts the divergence itself and has no such key; "
                 f"leave it out, {or_released}"
             )
     if chosen.adaptive:
-        yield SettingsError(
+        yield (
             "algorithm.kl_ctrl.type=adaptive: this verl subtracts the divergence itself, with a fixed coefficient; set "
             f"algorithm.kl_ctrl.type=fixed, {or_released}"
         )
     if chosen.divergence not in _PENALTIES_OF_HOST:
-        yield SettingsError(
+        yield (
             f"algorithm.kl_penalty={chosen.divergence}: this verl subtracts the divergence itself and knows "
             f"{', '.join(_PENALTIES_OF_HOST)}; set one of them, {or_released}"
         )
 
 
-def _group_size(config: Any) -> Iterator[SettingsError]:
+def _group_size(config: Any) -> Iterator[str]:
     group_size = config.actor_rollout_ref.rollout.n
     if group_size < 2 and config.algorithm.adv_estimator in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR):
-        yield SettingsError(
+        yield (
             f"actor_rollout_ref.rollout.n={group_size}: frpo normalises rewards within the group of one prompt's "
             "responses, and a group of one has no spread; set actor_rollout_ref.rollout.n to 2 or more (the paper: 5)"
         )
 
 
-def _reference(config: Any, chosen: Settings) -> Iterator[SettingsError]:
+def _reference(config: Any, chosen: Settings) -> Iterator[str]:
     # verl asks for this too, by another name and without saying who needs a reference.
     section = config.actor_rollout_ref
     sizes = section.ref.log_prob_micro_batch_size, section.ref.log_prob_micro_batch_size_per_gpu
     if chosen.beta != 0 and not section.actor.use_dynamic_bsz and sizes == (None, None):
-        yield SettingsError(
+        yield (
             "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=None: the divergence needs the reference policy, "
             "which needs a micro-batch size; set it, for instance to the rollout's, or set "
             "actor_rollout_ref.actor.use_dynamic_bsz=True"
         )
 
 
-def _control(config: Any, chosen: Settings) -> Iterator[SettingsError]:
-    """A step may move β by less than all of it."""
+def _control(config: Any, chosen: Settings) -> Iterator[str]:
+    """Yields a horizon so short that one step could take β to zero."""
     group, horizon = config.actor_rollout_ref.rollout.n, config.algorithm.kl_ctrl.get("horizon")
     responses = max(config.data.train_batch_size, config.actor_rollout_ref.actor.ppo_mini_batch_size) * group
     if chosen.adaptive and horizon <= resumed.LARGEST_ERROR * responses:
-        yield SettingsError(
-            f"algorithm.kl_ctrl.horizon={horizon} with type=adaptive: a step of {responses} responses may take off "
-            f"{resumed.LARGEST_ERROR * responses / horizon:.0%} of β; set it far above "
+        yield (
+            f"algorithm.kl_ctrl.horizon={horizon} with type=adaptive: one step of {responses} responses may lower β by "
+            f"{resumed.LARGEST_ERROR * responses / horizon:.0%}; set it far above "
             f"{resumed.LARGEST_ERROR * responses:.0f}, for instance to verl's 10000"
         )
 
 
-def _resumed(config: Any, chosen: Settings) -> Iterator[CheckpointError]:
+def _resumed(config: Any, chosen: Settings) -> Iterator[str]:
     folder = resumed.resumed(config.trainer)
     if chosen.adaptive and folder is not None:
         try:
             resumed.read(folder)
         except CheckpointError as error:
-            yield error
+            yield str(error)
 
 
-def _distillation(config: Any) -> Iterator[SettingsError]:
+def _distillation(config: Any) -> Iterator[str]:
     from omegaconf import OmegaConf
 
     enabled = OmegaConf.select(config, "distillation.enabled", default=False)
     key = "distillation.distillation_loss.use_task_rewards"
     if enabled and not OmegaConf.select(config, key, default=True):
-        yield SettingsError(
+        yield (
             f"{key}=False: verl then leaves the advantages out of the loss, and the future term with them; set "
             f"{key}=True, or leave adv_estimator=frpo and kl_mode out"
         )
 
 
-def _other_mains(config: Any) -> Iterator[SettingsError]:
+def _other_mains(config: Any) -> Iterator[str]:
     from omegaconf import OmegaConf
 
-    # Its trainer is defined in the main itself, where the plugin's hooks do not reach.
+    # That trainer is defined in the main itself, where the plugin's hooks do not reach.
     if Version(contract.verl_version()) < Version("0.9") and OmegaConf.select(config, "transfer_queue.enable"):
-        yield SettingsError(
+        yield (
             f"transfer_queue.enable=True: the trainer of verl {contract.verl_version()} for it (main_ppo_sync) is out "
             "of the plugin's reach; set it to False and run verl.trainer.main_ppo, or install verl 0.9.1"
         )
 
 
-def _hidden_from_workers(config: Any) -> Iterator[SettingsError]:
+def _hidden_from_workers(config: Any) -> Iterator[str]:
     from omegaconf import OmegaConf
 
     key = "ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES"
     value = OmegaConf.select(config, key, default=None)
     if value is not None and "frpo_verl.verl_plugin" not in str(value).split(","):
-        yield SettingsError(
+        yield (
             f"{key}={value!r} replaces what makes every worker load the plugin; add frpo_verl.verl_plugin to it, or "
             "leave it out"
         )
@@ -238,10 +189,3 @@ def _hidden_from_workers(config: Any) -> Iterator[SettingsError]:
 def _mini_batches(config: Any) -> int:
     actor = config.actor_rollout_ref.actor
     return actor.ppo_epochs * max(1, config.data.train_batch_size // actor.ppo_mini_batch_size)
-
-
-def _say_once(line: str, stream: Any) -> None:
-    # Several mains check the same configuration more than once on their way to Ray.
-    if line not in _said:
-        _said.add(line)
-        print(line, file=stream)

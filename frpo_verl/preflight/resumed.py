@@ -9,8 +9,7 @@ from typing import Any
 from frpo_verl.preflight.errors import CheckpointError
 
 LATEST = "latest_checkpointed_iteration.txt"
-"""verl's file that names the last checkpoint that counts."""
-
+"""verl's file that names the last complete checkpoint."""
 
 FILE = "frpo_verl.json"
 """Name of the state's file in verl's `global_step_N` folder."""
@@ -20,14 +19,7 @@ LARGEST_ERROR = 0.2
 
 
 def resumed(of_trainer: Mapping[str, Any]) -> Path | None:
-    """The checkpoint that verl would resume from, as far as it can be seen from this machine.
-
-    Args:
-        of_trainer: verl's `trainer` section.
-
-    Returns:
-        Its folder, or None where there is none, or it lies where only the trainer's machine sees it.
-    """
+    """Returns the folder of the checkpoint that verl would resume from; None where this machine sees none."""
     mode, folder = of_trainer.get("resume_mode"), None
     if mode == "resume_path":
         folder = Path(str(of_trainer.get("resume_from_path")))
@@ -38,17 +30,7 @@ def resumed(of_trainer: Mapping[str, Any]) -> Path | None:
 
 
 def read(folder: Path) -> float:
-    """β in a checkpoint's folder.
-
-    Args:
-        folder: verl's `global_step_N`.
-
-    Returns:
-        The coefficient of the step after the checkpoint.
-
-    Raises:
-        CheckpointError: there is no state, or it is damaged.
-    """
+    """Returns β of the step after a checkpoint; a folder without it, or a damaged file, is a CheckpointError."""
     file = folder / FILE
     try:
         beta = json.loads(file.read_text())["beta"]

@@ -1,4 +1,4 @@
-"""What the user set, read from verl's own keys and from `algorithm.frpo`."""
+"""Reads the regulariser of a run from verl's own keys and from `algorithm.frpo`."""
 
 import difflib
 import math
@@ -41,13 +41,9 @@ class Settings(NamedTuple):
 
 
 def asks_for_future(algorithm: Mapping[str, Any] | None) -> bool:
-    """Whether a run regularises by the future divergence.
+    """Returns True for a run with `algorithm.adv_estimator=frpo` or `algorithm.kl_mode=future`.
 
-    Args:
-        algorithm: verl's `algorithm` section (DictConfig or AlgoConfig), or None where a host passes none.
-
-    Returns:
-        True for `algorithm.adv_estimator=frpo` and for `algorithm.kl_mode=future`.
+    The argument is verl's `algorithm` section (DictConfig or AlgoConfig), or None where a host passes none.
     """
     if algorithm is None:
         return False
@@ -55,15 +51,8 @@ def asks_for_future(algorithm: Mapping[str, Any] | None) -> bool:
 
 
 def needs_reference(algorithm: Mapping[str, Any]) -> bool:
-    """Whether a run needs the reference policy for us; asked by verl before it validates anything.
-
-    Args:
-        algorithm: verl's `algorithm` section.
-
-    Returns:
-        True unless β is 0 or the run does not ask for the future divergence.
-    """
-    # A missing coefficient is the preflight's question.
+    """Returns True where FRPO needs the reference policy; verl asks before it validates anything."""
+    # A missing coefficient is reported by `read`.
     return asks_for_future(algorithm) and (algorithm.get("kl_ctrl") or {}).get("kl_coef") != 0
 
 

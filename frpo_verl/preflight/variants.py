@@ -27,10 +27,10 @@ _OF_THE_CONTROL = {
     "kl_penalty": "kl_penalty",
     "divergence": "kl_penalty",
 }
-"""What gets looked for in the section, and is verl's own key."""
+"""What users look for in the section, and the key of verl's that it is."""
 
 _OF_THE_BATCH = {"baseline": "the mean over the batch", "centring": "the other responses of the group"}
-"""Keys that look beyond one response, which a worker's micro-batch does not hold."""
+"""Keys that need more than one response, and what a worker's micro-batch therefore lacks."""
 
 
 def read(section: Any, estimator: str | None = "frpo") -> Variant:
@@ -54,25 +54,15 @@ def read(section: Any, estimator: str | None = "frpo") -> Variant:
 
 
 def given(section: Any) -> dict[str, Any]:
-    """The keys that the user set.
-
-    Args:
-        section: `algorithm.frpo`, or None.
-
-    Returns:
-        Key to value; every key exists.
-
-    Raises:
-        SettingsError: it is no section, or a key does not exist.
-    """
+    """Returns the keys of `algorithm.frpo` that the user set, with their values; refuses one that does not exist."""
     names = [field.name for field in dataclasses.fields(Variant)]
     if section is None:
         return {}
     if not hasattr(section, "keys"):
-        raise SettingsError(f"algorithm.frpo={section}: it is a section; its keys are {', '.join(names)}")
+        raise SettingsError(f"algorithm.frpo={section}: it must be a section with keys of {', '.join(names)}")
     from omegaconf import OmegaConf
 
-    # A value that is still missing ("???") is one that is wrong, with the key's own sentence.
+    # A value that is still missing ("???") is refused by its key's own sentence.
     values = OmegaConf.to_container(section) if OmegaConf.is_config(section) else dict(section)
     for key in values:
         if key not in names:
@@ -111,8 +101,8 @@ def _check_contradictions(variant: Variant, estimator: str | None) -> None:
         )
     if variant.baseline == "length" and (variant.horizon is not None or variant.discount != 1):
         raise SettingsError(
-            "algorithm.frpo.baseline=length with a horizon or a discount: it takes off what all later tokens cost on "
-            "average, and only some of them are counted; set baseline=none, or horizon=null and discount=1"
+            "algorithm.frpo.baseline=length with a horizon or a discount: it subtracts what all later tokens cost on "
+            "average, and only some of them count; set baseline=none, or horizon=null and discount=1"
         )
     if variant.step_value != "start" and variant.step_length is None:
         raise SettingsError(

@@ -48,12 +48,6 @@ def test_a_problem_is_in_the_same_part_whatever_is_drawn(tmp_path):
     assert train[2] - train[1] and not set.union(*train) & set.union(*test)
 
 
-def test_the_held_out_share_is_that_of_the_draw():
-    draw = data.Draw(held_out=0.3)
-    parts = [gym_tasks._split(f"problem {'x' * number}", draw) for number in range(2000)]
-    assert abs(parts.count("test") - 600) < 3 * (2000 * 0.3 * 0.7) ** 0.5
-
-
 def test_an_answer_that_is_too_long_for_the_reward_is_left_out_and_counted(tmp_path, monkeypatch):
     lengths = [len(entry["answer"]) for entry in gym.load().create_dataset("letter_jumble", size=30, seed=0)]
     limit = sorted(lengths)[20]

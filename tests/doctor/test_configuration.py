@@ -52,7 +52,10 @@ def test_what_will_run_is_said():
             "verl refuses this configuration: [actor_",
         ),
         ("data.train_batch_size=1", "verl refuses this configuration: real_train_batch_size (5) must be divisible"),
-        ("trainer.project_name=${oc.env:FRPO_VERL_NOT_SET}", "Environment variable 'FRPO_VERL_NOT_SET' not found"),
+        (
+            "trainer.project_name=${oc.env:FRPO_VERL_NOT_SET}",
+            "Environment variable 'FRPO_VERL_NOT_SET' not found",
+        ),
     ],
 )
 def test_what_does_not_run_is_one_sentence(override, sentence):
@@ -65,7 +68,7 @@ def test_what_does_not_run_is_one_sentence(override, sentence):
 def test_a_section_that_is_none_is_one_sentence(value):
     section = examine(f"+algorithm.frpo={value}")
     (problem,) = section.problems
-    assert "it is a section; its keys are form, kl," in problem
+    assert "it must be a section with keys of form, kl," in problem
     assert section.rows["frpo"] in (value, "['kl', 'current']")
 
 

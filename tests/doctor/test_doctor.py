@@ -148,4 +148,4 @@ def test_every_node_is_asked_and_one_without_frpo_verl_is_named_unless_the_run_b
 @pytest.mark.slow
 def test_a_ray_that_does_not_answer_is_no_hang():
     report = found(doctor("--json", "--ray-address", "127.0.0.1:1", "--ray-timeout", "3"))
-    assert report["problems"] == ["Ray at 127.0.0.1:1: no answer in 3 s; look whether it runs, or give --ray-timeout"]
+    assert report["problems"] == ["Ray at 127.0.0.1:1: no answer in 3 s; check that it runs, or give --ray-timeout"]

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 DRIVER = """
 import ray
-from frpo_verl.verl_plugin.ray import launch
+from frpo_verl.preflight import environment
 
 @ray.remote
 class Worker:
@@ -23,7 +23,7 @@ class Worker:
     def answer(self):
         return "trained without the plugin"
 
-ray.init(address="local", num_cpus=1, include_dashboard=False, runtime_env={"env_vars": launch.variables()})
+ray.init(address="local", num_cpus=1, include_dashboard=False, runtime_env={"env_vars": environment.of_frpo_workers()})
 print(ray.get(Worker.remote().answer.remote()))
 """
 

@@ -3,10 +3,10 @@
 from mutants.mutant import Mutant
 
 MUTANTS = (
-    # the memory that a run expects
-    Mutant("plan/fsdp.py", "states=2 * trained * in_memory", "states=trained * in_memory"),
-    Mutant("plan/fsdp.py", "layer + unit if model.head", "2 * unit if model.head"),
-    Mutant("plan/megatron.py", "ranks / stages / of_experts", "ranks / tensor / stages / of_experts"),
-    Mutant("plan/megatron.py", "a_micro_batch * (stages - 1)", "a_micro_batch * stages"),
-    Mutant("plan/activations.py", "(2 + how.scaled + 4 * how.entropy)", "(1 + how.scaled + 4 * how.entropy)"),
+    Mutant("plan/memory.py", "optimizer=2 * model.trained * each", "optimizer=model.trained * each"),
+    Mutant("plan/memory.py", "model.experts / of_experts) / stages", "model.experts / tensor) / stages"),
+    Mutant("plan/memory.py", "(12 if kept == 2 else 8)", "(8 if kept == 2 else 12)"),
+    Mutant("plan/memory.py", "value.update - value.between)", "value.update)"),
+    Mutant("plan/memory.py", "return forward, 2 * size(", "return forward, size("),
+    Mutant("plan/memory.py", "if together and not section", "if not section"),
 )

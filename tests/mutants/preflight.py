@@ -12,4 +12,18 @@ MUTANTS = (
     Mutant("preflight/layout.py", "tokens * sequence_parallel(actor)[1]", "tokens"),
     Mutant("preflight/layout.py", "gpus % server", "server % gpus"),
     Mutant("preflight/layout.py", "heads % parts", "parts % heads"),
+    # what a run depends on
+    Mutant("preflight/cpu.py", 'options.get("num_gpus") or 0) < wanted', 'options.get("num_gpus") or 0) <= wanted'),
+    Mutant("preflight/cpu_memory.py", "limit - used + int(", "limit - used - int("),
+    Mutant("preflight/machine.py", "if _held_lock is not None or not LOCK.exists():", "if not LOCK.exists():"),
+    Mutant("preflight/settings.py", "or beta < 0:", "or beta <= 0:"),
+    Mutant("preflight/settings.py", '.get("kl_coef") != 0', '.get("kl_coef") is not None'),
+    Mutant("preflight/variants.py", "and low <= value <= high", "and low < value <= high"),
+    Mutant("preflight/input_files.py", "rows = min(rows, limit)", "rows = max(rows, limit)"),
 )
+
+FIRST = {
+    "preflight/cpu_memory.py": ("preflight/test_cpu.py",),
+    "preflight/machine.py": ("preflight/test_cpu.py",),
+    "preflight/input_files.py": ("preflight/test_inputs.py",),
+}

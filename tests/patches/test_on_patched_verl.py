@@ -105,7 +105,7 @@ with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"
         keys = [key[: key.startswith("+")] + "algorithm." + key.lstrip("+") for key in asked.split()]
         config = compose("ppo_trainer", ["actor_rollout_ref.rollout.n=5",
                                          "actor_rollout_ref.actor.use_dynamic_bsz=True", *keys])
-        found = regulariser.problems(config)
+        found = list(regulariser.problems(config))
         print(asked, need_reference_policy(config), *(found or regulariser.summary(config)), sep=" | ")
 """
 

@@ -1,6 +1,9 @@
 """The command `frpo-verl plan`."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -11,7 +14,7 @@ from plan.published import TINY
 from transformers import Qwen3Config
 
 from frpo_verl import cli
-from frpo_verl.preflight import cpu
+from frpo_verl.preflight import machine
 
 pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
@@ -34,7 +37,7 @@ def test_the_configuration_is_alone_on_stdout(model, capsys):
     # Resolved: nothing that refers to something else is left.
     assert "${" not in printed.out
     assert config.actor_rollout_ref.actor.rollout_n == 5
-    assert "Memory per GPU in GiB, estimated" in printed.err
+    assert "Memory per GPU, a rough lower bound: " in printed.err
     assert "of 80.0 GiB" in printed.err
     assert printed.err.endswith("No problems found.\n")
 
@@ -85,16 +88,42 @@ def test_a_model_that_cannot_be_had_does_not_hide_the_configuration(capsys):
     printed = capsys.readouterr()
     assert OmegaConf.create(printed.out).algorithm.adv_estimator == "frpo"
     assert "Memory per GPU: not estimated, see below" in printed.err
-    assert "its config.json cannot be had here (" in printed.err.replace("\n     ", " ")
+    assert "its config.json cannot be read (" in printed.err.replace("\n     ", " ")
 
 
 def test_the_cpu_platform_has_an_estimate_of_its_own_and_is_not_held(model, capsys, monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
-    monkeypatch.setattr(cpu, "check", lambda config: pytest.fail("a plan is no run"))
+    monkeypatch.setattr(machine, "problems", lambda config: pytest.fail("a plan is not a run"))
     assert cli.main(["plan", "--", *RUN, model]) == 1
     said = capsys.readouterr().err
-    assert "Memory of this machine: not estimated, actor_rollout_ref.model.path is no folder of safetensors" in said
+    assert "Memory of this machine: not estimated, actor_rollout_ref.model.path is not a folder with safete" in said
     assert "actor_rollout_ref.actor.strategy=fsdp: the CPU platform runs FSDP2 and Megatron; set" in said
+
+
+def plan(*arguments: str, program: tuple[str, ...] = ("-m", "frpo_verl"), **environment: str) -> tuple[int, str]:
+    """Runs the command in a process of its own, where nothing has loaded the plugin yet."""
+    ended = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", *program, "plan", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "VERL_PLATFORM": "", **environment},
+        timeout=180,
+    )
+    assert "Traceback" not in ended.stderr
+    return ended.returncode, " ".join(ended.stderr.split())
+
+
+def test_a_plugin_that_verl_does_not_load_is_a_problem_as_the_doctor_has_it(model):
+    status, said = plan("--", *RUN, model, VERL_USE_EXTERNAL_PLUGINS="none")
+    assert status == 1
+    assert "1. here: importing verl does not load the plugin, since VERL_USE_EXTERNAL_PLUGINS=none leaves" in said
+
+
+def test_without_torch_it_is_one_sentence():
+    program = "import sys; sys.modules['torch'] = None; from frpo_verl.cli import main; sys.exit(main(sys.argv[1:]))"
+    status, said = plan("--", *RUN, program=("-c", program))
+    assert status == 1
+    assert said.startswith("Problems 1. here: verl cannot be imported (ModuleNotFoundError: import of torch halted;")
 
 
 def test_a_size_that_is_no_number_is_bad_usage(capsys):

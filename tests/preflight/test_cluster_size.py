@@ -2,7 +2,8 @@
 
 import pytest
 
-from frpo_verl.preflight.cluster_size import LayoutError, chosen, main, patiently
+from frpo_verl.preflight.cluster_size import chosen, main, patiently
+from frpo_verl.preflight.errors import HostError
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_what_is_not_asked_for_is_what_is_there(accelerators, nodes, per_node, e
     ],
 )
 def test_too_few_are_one_sentence(accelerators, nodes, per_node, sentence):
-    with pytest.raises(LayoutError, match=sentence):
+    with pytest.raises(HostError, match=sentence):
         chosen(accelerators, nodes, per_node)
 
 
@@ -41,17 +42,17 @@ def test_nodes_that_are_wanted_are_waited_for():
 
 def test_not_for_ever():
     looks = iter([[4, 4], [4, 4, 4]])
-    with pytest.raises(LayoutError, match="NNODES=3"):
+    with pytest.raises(HostError, match="NNODES=3"):
         patiently(lambda: chosen(next(looks), 3, None), seconds=0)
 
 
 @pytest.mark.parametrize("number", ["0", "two", "-1"])
 def test_a_number_that_is_none(number):
-    with pytest.raises(LayoutError, match=f"NNODES={number}: not a positive whole number"):
+    with pytest.raises(HostError, match=f"NNODES={number}: not a positive whole number"):
         main(["auto", number, ""])
 
 
 @pytest.mark.verl
 def test_an_address_where_nothing_answers():
-    with pytest.raises(LayoutError, match="RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there"):
+    with pytest.raises(HostError, match="RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there"):
         main(["127.0.0.1:1", "", ""])

@@ -1,15 +1,17 @@
 """What the CPU platform refuses before Ray starts."""
 
 import json
+import os
 import socket
 import struct
 import tempfile
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from frpo_verl.preflight import cpu, cpu_memory
-from frpo_verl.preflight.errors import SettingsError
+from frpo_verl.preflight import cpu, cpu_memory, machine
+from frpo_verl.preflight.errors import HostError
 
 GOOD = {
     "trainer": {"device": "cpu", "nnodes": 1, "n_gpus_per_node": 1},
@@ -34,8 +36,8 @@ GOOD = {
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """No lock of this test session may stand in the way of a run, nor a run in the way of these tests."""
-    monkeypatch.setattr(cpu, "LOCK", tmp_path / "lock")
-    monkeypatch.setattr(cpu, "_held_lock", None)
+    monkeypatch.setattr(machine, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(machine, "_held_lock", None)
     for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -47,15 +49,34 @@ def config(**changes):
     return merged
 
 
+def problems(**changes) -> list[str]:
+    changed = config(**changes)
+    return [*cpu.problems(changed), *machine.problems(changed)]
+
+
 def refused(**changes) -> str:
-    with pytest.raises(SettingsError) as error:
-        cpu.check(config(**changes))
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    (problem,) = problems(**changes)
+    assert "\n" not in problem
+    return problem
 
 
 def test_the_recipes_settings_pass():
-    cpu.check(config())
+    assert problems() == []
+
+
+def test_all_problems_are_named_at_once():
+    found = problems(
+        trainer__device="cuda",
+        actor_rollout_ref__rollout__free_cache_engine=True,
+        ray_kwargs__ray_init__num_gpus=0,
+        ray_kwargs__ray_init__dashboard_port=70000,
+    )
+    assert [problem.split("=")[0] for problem in found] == [
+        "trainer.device",
+        "actor_rollout_ref.rollout.free_cache_engine",
+        "ray_kwargs.ray_init.num_gpus",
+        "ray_kwargs.ray_init.dashboard_port",
+    ]
 
 
 def test_a_machine_with_a_gpu_is_named(monkeypatch):
@@ -83,7 +104,7 @@ ON_MEGATRON = {
 
 def test_megatron_passes_packed_and_padded():
     for packed in (True, False):
-        cpu.check(config(**ON_MEGATRON, actor_rollout_ref__model__use_remove_padding=packed))
+        assert problems(**ON_MEGATRON, actor_rollout_ref__model__use_remove_padding=packed) == []
 
 
 @pytest.mark.parametrize("requirement", [*cpu.REQUIREMENTS, *cpu.OF_FSDP2], ids=lambda requirement: requirement.key)
@@ -117,11 +138,11 @@ def test_places_of_a_pool_are_counted_too():
     said = refused(**A_POOL, **{BY_THE_CPU: "cpu"})
     assert said.startswith("ray_kwargs.ray_init.num_gpus=1: ")
     assert said.endswith("set +ray_kwargs.ray_init.num_gpus=3 (no GPU is used)")
-    cpu.check(config(**A_POOL, **{BY_THE_CPU: "cpu"}, ray_kwargs__ray_init__num_gpus=3))
+    assert problems(**A_POOL, **{BY_THE_CPU: "cpu"}, ray_kwargs__ray_init__num_gpus=3) == []
 
 
 def test_a_pool_is_reached_without_an_accelerator():
-    said = refused(**A_POOL, **{BY_THE_CPU: "nccl"})
+    said = refused(**A_POOL, **{BY_THE_CPU: "nccl"}, ray_kwargs__ray_init__num_gpus=3)
     assert said == f"{BY_THE_CPU}=nccl: it needs an accelerator; set {BY_THE_CPU}=cpu, which this plugin brings"
 
 
@@ -131,28 +152,39 @@ def test_weights_that_wait_for_a_pool_are_whole():
     pool = {**A_POOL, BY_THE_CPU: "cpu", "ray_kwargs.ray_init.num_gpus": 3}
     said = refused(**pool, **sharded, **late)
     assert said.startswith("actor_rollout_ref.actor.fsdp_config.reshard_after_forward=False with several updates ")
-    cpu.check(config(**pool, **sharded))
+    assert problems(**pool, **sharded) == []
 
 
 def test_a_running_cluster_and_places_of_our_own_contradict(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-    assert refused().startswith("RAY_ADDRESS=127.0.0.1:6379: a running Ray cluster has its own places")
+    assert refused().startswith("RAY_ADDRESS=127.0.0.1:6379: a running Ray cluster has places of its own")
 
 
 def test_a_running_cluster_decides_its_own_places(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-    cpu.check(
-        config(trainer__n_gpus_per_node=2, ray_kwargs__ray_init__num_gpus=None, ray_kwargs__ray_init__num_cpus=None)
-    )
+    none = {"ray_kwargs__ray_init__num_gpus": None, "ray_kwargs__ray_init__num_cpus": None}
+    assert problems(trainer__n_gpus_per_node=2, **none) == []
 
 
 def test_a_second_run_on_the_machine_is_refused_while_the_first_lasts():
-    cpu.check(config())
-    cpu.check(config())
-    held, cpu._held_lock = cpu._held_lock, None
-    assert refused().startswith(f"{cpu.LOCK}: another run holds this machine's CPU platform")
-    cpu.os.close(held)
-    cpu.check(config())
+    machine.hold()
+    machine.hold()
+    assert problems() == []
+    held, machine._held_lock = machine._held_lock, None
+    sentence = refused()
+    assert sentence.startswith(f"{machine.LOCK}: another run holds this machine's CPU platform")
+    with pytest.raises(HostError) as error:
+        machine.hold()
+    assert str(error.value) == sentence
+    os.close(held)
+    assert problems() == []
+
+
+def test_looking_holds_nothing_and_makes_nothing(short_path):
+    assert problems(ray_kwargs__ray_init___temp_dir=str(short_path / "r" / "ray")) == []
+    assert list(short_path.iterdir()) == []
+    assert not machine.LOCK.exists()
+    machine.hold()
 
 
 def test_too_little_shared_memory_is_named():
@@ -177,14 +209,14 @@ FIX = "set RAY_TMPDIR to a directory with a short path that you can write to"
 def short_path():
     """pytest's own temporary directories have paths too long for Ray's sockets."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="f") as folder:
-        yield cpu.Path(folder)
+        yield Path(folder)
 
 
 def test_a_temporary_directory_that_is_a_file_is_named(short_path):
     taken = short_path / "t"
     taken.write_text("in use")
     assert refused(ray_kwargs__ray_init___temp_dir=str(taken)) == (
-        f"Ray's temporary directory {taken}: File exists; {FIX}"
+        f"Ray's temporary directory {taken}: {taken} is not a directory that you can write to; {FIX}"
     )
 
 
@@ -192,12 +224,13 @@ def test_a_temporary_directory_that_is_a_file_is_named(short_path):
 def test_rays_own_order_of_variables_is_followed(monkeypatch, short_path, variable):
     (short_path / "ray").write_text("in use")
     monkeypatch.setenv(variable, str(short_path))
-    assert refused() == f"Ray's temporary directory {short_path}/ray: File exists; {FIX}"
+    there = f"{short_path}/ray"
+    assert refused() == f"Ray's temporary directory {there}: {there} is not a directory that you can write to; {FIX}"
 
 
 def test_a_path_too_long_for_sockets_is_named():
     said = refused(ray_kwargs__ray_init___temp_dir="/tmp/" + "deep/" * 20)
-    assert "too long a path for its sockets" in said
+    assert "the path is too long for its sockets" in said
 
 
 def test_a_port_that_is_no_port_is_named():
@@ -205,13 +238,17 @@ def test_a_port_that_is_no_port_is_named():
 
 
 def test_a_full_disk_is_named(monkeypatch):
-    monkeypatch.setattr(cpu, "FREE_DISK_BYTES", 1 << 60)
+    monkeypatch.setattr(machine, "FREE_DISK_BYTES", 1 << 60)
     assert "GiB are free" in refused()
 
 
 def write_model(folder, parameters: int) -> None:
-    header = json.dumps({"w": {"dtype": "F32", "shape": [parameters // 10, 10], "data_offsets": [0, 0]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    shape, end = [parameters // 10, 10], 4 * parameters
+    header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        # A hole: nothing of it is on the disk.
+        file.truncate(8 + len(header) + end)
     (folder / "config.json").write_text(json.dumps({"vocab_size": 1000}))
 
 
@@ -221,14 +258,14 @@ def test_the_size_of_a_model_is_read_from_its_headers(tmp_path):
 
 
 def test_a_model_that_is_not_there_is_verls_business():
-    assert cpu_memory.model_size(cpu.Path("/nowhere")) is None
+    assert cpu_memory.model_size("/nowhere") is None
 
 
 def test_a_model_too_large_for_the_machine_is_named(tmp_path):
-    write_model(tmp_path, 10**12)
+    write_model(tmp_path, 10**11)
     said = refused(actor_rollout_ref__model__path=str(tmp_path))
     assert said.startswith(f"actor_rollout_ref.model.path={tmp_path}: this run needs about ")
-    assert "(1000000 M parameters)" in said
+    assert "(100000 M parameters)" in said
 
 
 def test_the_estimate_grows_with_the_model_the_ranks_and_the_micro_batch():

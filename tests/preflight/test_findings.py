@@ -44,10 +44,10 @@ def test_the_routes_are_those_of_verl(policy, modules, entry_points, routes):
     [
         (
             {"active": False, "entry_points": []},
-            "the metadata with its entry point are not there; pip install frpo-verl",
+            "its entry point is not installed; pip install frpo-verl",
         ),
         ({"active": False, "policy": "none"}, "VERL_USE_EXTERNAL_PLUGINS=none leaves out its entry point frpo; unset"),
-        ({"active": False, "plugin_error": "HostError: x"}, "the plugin does not load (HostError: x); mend that first"),
+        ({"active": False, "plugin_error": "HostError: x"}, "the plugin does not load (HostError: x); fix that first"),
         ({"verl_error": "ImportError: x", "modules": "y"}, "verl cannot be imported with VERL_USE_EXTERNAL_MODULES=y"),
         ({"frpo_verl_error": "ModuleNotFoundError: x", "active": False}, "frpo-verl is not installed (ModuleNotFound"),
         ({"active": False}, "its entry point failed the first time"),

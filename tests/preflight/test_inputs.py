@@ -1,10 +1,9 @@
 """What a run reads and runs on, looked at before it starts."""
 
-import copy
 from pathlib import Path
 
 import pytest
-from omegaconf import open_dict
+from command_lines import changed
 
 from frpo_verl.preflight import inputs
 from frpo_verl.verl_plugin.ray import launch
@@ -48,6 +47,7 @@ def compose(verls, files, monkeypatch):
     monkeypatch.setattr(inputs, "_visible_gpus", lambda: 8)
     there = [
         "algorithm.adv_estimator=grpo",
+        "actor_rollout_ref.rollout.name=vllm",
         f"data.train_files={files['data']}",
         f"data.val_files=[{files['data']}]",
         "data.train_batch_size=4",
@@ -55,19 +55,11 @@ def compose(verls, files, monkeypatch):
         f"reward.custom_reward_function.path={files['reward']}",
     ]
 
-    def changed(*overrides):
-        config = copy.deepcopy(verls)
-        with open_dict(config):
-            # One by one: what a later one sets replaces a list.
-            for override in (*there, *overrides):
-                config.merge_with_dotlist([override])
-        return config
-
-    return changed
+    return lambda *overrides: changed(verls, *there, *overrides)
 
 
 def said(config) -> list[str]:
-    return [str(problem) for problem in inputs.problems(config)]
+    return list(inputs.problems(config))
 
 
 def without(files, column: str) -> Path:
@@ -76,6 +68,13 @@ def without(files, column: str) -> Path:
     file = files["data"].parent / f"without_{column}.parquet"
     parquet.write_table(parquet.read_table(files["data"]).drop_columns([column]), file)
     return file
+
+
+def test_a_rollout_without_an_engine(compose):
+    assert said(compose("actor_rollout_ref.rollout.name=???")) == [
+        "actor_rollout_ref.rollout.name is not set, and verl's configuration has no default for it; set "
+        "actor_rollout_ref.rollout.name=vllm"
+    ]
 
 
 def test_a_run_that_has_everything_has_no_problem(compose):
@@ -108,7 +107,7 @@ def test_a_missing_column(compose, files, column, named):
     file = without(files, column)
     left = ", ".join(name for name in ("data_source", "prompt", "reward_model") if name != column)
     assert said(compose(f"data.train_files={file}")) == [
-        f"data.train_files={file}: it has no column {named}, its columns are {left}; make it by `frpo-verl data NAME "
+        f"data.train_files={file}: it has no column {named}, only {left}; make it by `frpo-verl data NAME "
         "--output DIR`, or name the column that holds it"
     ]
 
@@ -120,7 +119,7 @@ def test_a_reward_model_without_a_gold_answer(compose, files, tmp_path):
     file = tmp_path / "plain.parquet"
     parquet.write_table(table.append_column("reward_model", pa.array([{"style": "rule"}] * 4)), file)
     (problem,) = said(compose(f"data.train_files={file}"))
-    assert "it has no column reward_model.ground_truth, its columns are data_source, prompt, reward_model" in problem
+    assert "it has no column reward_model.ground_truth, only data_source, prompt, reward_model" in problem
 
 
 @pytest.mark.parametrize(
@@ -139,14 +138,14 @@ def test_a_file_that_is_no_parquet(compose, tmp_path):
     file = tmp_path / "broken.parquet"
     file.write_text("PAR0")
     (problem,) = said(compose(f"data.train_files={file}"))
-    assert problem.startswith(f"data.train_files={file}: it cannot be read as parquet (")
-    assert problem.endswith("); make it anew")
+    assert problem.startswith(f"data.train_files={file}: not a valid parquet file (")
+    assert problem.endswith("); regenerate it")
 
 
 def test_fewer_rows_than_a_batch(compose):
     assert said(compose("data.train_batch_size=5")) == [
-        "data.train_batch_size=5: data.train_files have 4 rows, and verl leaves out the batch that is not full, which "
-        "leaves none; set data.train_batch_size=4 or less, or give more rows"
+        "data.train_batch_size=5: data.train_files have 4 rows, and verl drops the last incomplete batch, so no batch "
+        "would remain; set data.train_batch_size=4 or less, or give more rows"
     ]
     (problem,) = said(compose("data.train_max_samples=3"))
     assert "data.train_files have 3 rows" in problem
@@ -205,13 +204,14 @@ def test_a_working_directory_that_ray_sends_may_hold_relative_paths(compose):
 @pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere", "~/nowhere/model", "runs/nowhere/model"])
 def test_a_model_that_is_not_there(compose, path):
     assert said(compose(f"actor_rollout_ref.model.path={path}")) == [
-        f"actor_rollout_ref.model.path={path}: there is no such folder; correct the path, or give a name of the hub"
+        f"actor_rollout_ref.model.path={path}: there is no such folder; correct the path, or give a model's name on "
+        "the Hugging Face hub"
     ]
 
 
 def test_the_model_of_a_critic_that_is_not_there(compose, files):
     path = "critic.model.path=~/nowhere/model"
-    missing = [f"{path}: there is no such folder; correct the path, or give a name of the hub"]
+    missing = [f"{path}: there is no such folder; correct the path, or give a model's name on the Hugging Face hub"]
     assert said(compose(path)) == []
     assert said(compose(path, "algorithm.adv_estimator=gae")) == missing
     assert said(compose(path, "algorithm.adv_estimator=gae", "critic.enable=False")) == []
@@ -232,8 +232,8 @@ def test_a_folder_whose_description_is_broken(compose, files, engine):
     (files["model"] / "config.json").write_text('{"num_attention_heads": ')
     split = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2"
     assert said(compose(split, f"actor_rollout_ref.actor.strategy={engine}")) == [
-        f"actor_rollout_ref.model.path={files['model']}: the folder's config.json is no JSON object; fetch or save the "
-        "model once more"
+        f"actor_rollout_ref.model.path={files['model']}: the folder's config.json is not a JSON object; download or "
+        "save the model again"
     ]
 
 
@@ -241,8 +241,8 @@ def test_a_name_of_the_hub_that_is_not_in_the_cache_of_an_offline_machine(compos
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert said(compose("actor_rollout_ref.model.path=Qwen/Qwen3-1.7B")) == [
-        "actor_rollout_ref.model.path=Qwen/Qwen3-1.7B: it is no folder and not in the hub's cache, and "
-        "HF_HUB_OFFLINE=1 keeps it from being fetched; unset HF_HUB_OFFLINE, or give the folder of a model"
+        "actor_rollout_ref.model.path=Qwen/Qwen3-1.7B: not a local folder and not in the Hugging Face cache, "
+        "and HF_HUB_OFFLINE=1 forbids downloading it; unset HF_HUB_OFFLINE, or give a model's folder"
     ]
     snapshot = tmp_path / "models--Qwen--Qwen3-1.7B" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
@@ -360,7 +360,7 @@ def test_runs_with_frpo_and_those_of_recipes_are_refused_before_ray_starts(
         launch._check(config)
     assert str(ended.value) == (
         "frpo-verl: actor_rollout_ref.model.path=/nowhere/model: there is no such folder; correct the path, or give a "
-        "name of the hub"
+        "model's name on the Hugging Face hub"
     )
 
 
@@ -403,11 +403,11 @@ def test_packages_that_are_imported_after_the_models_are_named_before(compose, m
         "trainer.n_gpus_per_node=2",
         "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl",
     )
-    assert [str(problem) for problem in inputs.problems(config)] == [
-        "reward.custom_reward_function.path=pkg://frpo_verl.rewards.math: it needs math_verify, which is not there; "
-        "pip install 'frpo-verl[math]'",
-        "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl: it needs cupy, which is not there; install the cupy "
-        "of your CUDA, for instance by verl's extra fsdp",
+    assert said(config) == [
+        "reward.custom_reward_function.path=pkg://frpo_verl.rewards.math: it needs math_verify, which is not "
+        "installed; pip install 'frpo-verl[math]'",
+        "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl: it needs cupy, which is not installed; install the "
+        "cupy of your CUDA, for instance by verl's extra fsdp",
     ]
     # weights stay where they are without a pool
     together = compose("actor_rollout_ref.rollout.checkpoint_engine.backend=nccl")

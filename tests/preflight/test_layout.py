@@ -1,14 +1,14 @@
 """Counts that are none, and what does not fit on the trainer's GPUs."""
 
+import functools
 import json
 
 import pytest
 
 pytest.importorskip("verl")
-from command_lines import FRPO, composed
+from command_lines import FRPO, changed, composed, refused
 
-from frpo_verl.doctor import configuration
-from frpo_verl.preflight import inputs, layout, regulariser
+from frpo_verl.preflight import examination, layout, regulariser
 
 pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
 
@@ -20,43 +20,47 @@ RUNS = (
 SPLIT = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size"
 
 
+@functools.cache
+def of_engine(*words):
+    return composed([*words, *RUNS])
+
+
 def compose(*overrides):
-    return composed([*RUNS, *overrides])
+    return changed(of_engine(), *overrides)
 
 
 def said(*overrides) -> list[str]:
-    return [str(problem) for problem in layout.problems(compose(*overrides))]
+    return list(layout.problems(compose(*overrides)))
 
 
 @pytest.mark.parametrize(("key", "least"), layout.LEAST.items())
 @pytest.mark.parametrize("value", ["eight", "2.5", "true", "-1"])
 def test_what_is_no_count_is_one_sentence_everywhere(key, least, value):
     engine = ["--config-name", "ppo_megatron_trainer"] if ".megatron." in key else []
-    config = composed([*engine, *RUNS, f"++{key}={value}"])
+    config = changed(of_engine(*engine), f"{key}={value}")
     sentence = f"{key}={value.replace('true', 'True')}: set it to a whole number of {least} or more"
-    assert list(map(str, layout.no_counts(config))) == [sentence]
-    assert regulariser.problems(config) == [sentence]
-    assert [str(problem) for problem in inputs.problems(config)] == [sentence]
-    assert configuration.examine(config).problems == [sentence]
+    assert layout.not_counts(config) == [sentence]
+    assert refused(config) == [sentence]
+    assert examination.examine(config).problems == [sentence]
 
 
 def test_a_baselines_counts_are_named_once_too():
     # Of this one verl says something else.
     key = "actor_rollout_ref.actor.ulysses_sequence_parallel_size"
     config = compose("algorithm.adv_estimator=grpo", f"{key}=two")
-    assert configuration.examine(config).problems == [f"{key}=two: set it to a whole number of 1 or more"]
+    assert examination.examine(config).problems == [f"{key}=two: set it to a whole number of 1 or more"]
 
 
 def test_the_least_is_a_count_and_what_is_not_set_is_left_to_verl():
-    assert layout.no_counts(compose(*(f"++{key}={least}" for key, least in layout.LEAST.items()))) == []
-    assert layout.no_counts(compose("actor_rollout_ref.rollout.tensor_model_parallel_size=null")) == []
+    assert layout.not_counts(compose(*(f"{key}={least}" for key, least in layout.LEAST.items()))) == []
+    assert layout.not_counts(compose("actor_rollout_ref.rollout.tensor_model_parallel_size=null")) == []
 
 
 def test_servers_take_a_divisor_of_the_trainers_gpus():
     # Two is verl's own default.
     assert said("trainer.n_gpus_per_node=1") == [
         "actor_rollout_ref.rollout.tensor_model_parallel_size=2: a server takes 2 GPUs, and the trainer's 1 "
-        "(trainer.nnodes × trainer.n_gpus_per_node) are no multiple of that; set it to a divisor of them"
+        "(trainer.nnodes × trainer.n_gpus_per_node) are not divisible by 2; set it to a divisor of 1"
     ]
     (problem,) = said("actor_rollout_ref.rollout.data_parallel_size=8")
     assert "tensor_model_parallel_size=2, data_parallel_size=8: a server takes 16 GPUs, and the trainer's 8 " in problem
@@ -72,8 +76,8 @@ def test_servers_of_their_own_do_not_count_the_trainers_gpus():
 def test_sequences_are_split_over_a_divisor_of_the_gpus():
     assert said(f"{SPLIT}=4") == []
     assert said(f"{SPLIT}=3") == [
-        f"{SPLIT}=3: it does not divide the trainer's 8 GPUs (trainer.nnodes × trainer.n_gpus_per_node); set it to a "
-        "divisor of them"
+        f"{SPLIT}=3: the trainer's 8 GPUs (trainer.nnodes × trainer.n_gpus_per_node) are not divisible by it; set it "
+        "to a divisor of 8"
     ]
     (problem,) = said("actor_rollout_ref.actor.ulysses_sequence_parallel_size=3")
     assert problem.startswith("actor_rollout_ref.actor.ulysses_sequence_parallel_size=3: ")
@@ -85,14 +89,14 @@ def test_sequences_are_split_by_heads(tmp_path):
     model = f"actor_rollout_ref.model.path={tmp_path}"
     assert said(model, f"{SPLIT}=4") == []
     assert said(model, f"{SPLIT}=8") == [
-        f"{SPLIT}=8: it does not divide the model's num_attention_heads of 12; choose one that does"
+        f"{SPLIT}=8: the model's num_attention_heads of 12 is not divisible by it; choose a divisor"
     ]
 
 
 def test_what_fsdp_would_split_by_is_left_alone_by_other_engines():
     actor = compose(f"{SPLIT}=2", "actor_rollout_ref.actor.strategy=megatron").actor_rollout_ref.actor
     assert layout.sequence_parallel(actor)[1] == 1
-    of_megatron = composed(["--config-name", "ppo_megatron_trainer", *RUNS])
+    of_megatron = of_engine("--config-name", "ppo_megatron_trainer")
     for section in (of_megatron.actor_rollout_ref.actor, of_megatron.actor_rollout_ref.ref, of_megatron.critic):
         assert layout.sequence_parallel(section)[1] == 1
 
@@ -108,18 +112,18 @@ def test_a_pool_is_counted_where_a_trainer_starts_one():
     section = "actor_rollout_ref.rollout.nnodes=2", "actor_rollout_ref.rollout.n_gpus_per_node=3"
     assert layout.pool_gpus(compose(*section)) == 0
     assert layout.pool_gpus(compose(*section, "trainer.v1.trainer_mode=separate_async")) == 6
-    assert layout.pool_gpus(compose("+rollout.nnodes=2", "+rollout.n_gpus_per_node=4")) == 8
+    assert layout.pool_gpus(compose("rollout.nnodes=2", "rollout.n_gpus_per_node=4")) == 8
 
 
 def test_a_micro_batch_too_small_for_a_full_sequence_is_a_warning():
     lengths = "data.max_prompt_length=1024", "data.max_response_length=2048"
-    (warning,) = regulariser.warnings(compose(*lengths))
+    (warning,) = list(regulariser.warnings(compose(*lengths)))
     assert warning.startswith(
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048: a micro-batch has room for 2048 "
     )
     assert warning.endswith("data.max_prompt_length and data.max_response_length allow 3072")
-    assert regulariser.warnings(compose(*lengths, f"{SPLIT}=2")) == []
-    assert regulariser.warnings(compose(*lengths, "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=3072")) == []
-    assert regulariser.warnings(compose(*lengths, "trainer.nnodes=two")) == []
+    assert list(regulariser.warnings(compose(*lengths, f"{SPLIT}=2"))) == []
+    assert list(regulariser.warnings(compose(*lengths, "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=3072"))) == []
+    assert list(regulariser.warnings(compose(*lengths, "trainer.nnodes=two"))) == []
     by_rows = ("actor_rollout_ref.actor.use_dynamic_bsz=False", "actor_rollout_ref.ref.log_prob_micro_batch_size=8")
-    assert regulariser.warnings(compose(*lengths, *by_rows)) == []
+    assert list(regulariser.warnings(compose(*lengths, *by_rows))) == []

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command_lines import refused
 
-from frpo_verl.preflight import megatron_layout, regulariser
+from frpo_verl.preflight import megatron_layout
 
 verl = pytest.importorskip("verl")
 
@@ -49,7 +50,7 @@ def compose(monkeypatch):
     ids=str,
 )
 def test_layouts_that_the_ranks_hold(compose, layout):
-    assert regulariser.problems(compose(*layout)) == []
+    assert refused(compose(*layout)) == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_layouts_that_the_ranks_hold(compose, layout):
     [
         (
             [f"{MEGATRON}tensor_model_parallel_size=4", f"{MEGATRON}pipeline_model_parallel_size=3"],
-            "tensor × pipeline × context parallel is 4 × 3 × 1 = 12, which does not divide the 8 ranks of",
+            "tensor × pipeline × context parallel is 4 × 3 × 1 = 12, and the 8 ranks of",
         ),
         (
             [f"{MEGATRON}expert_model_parallel_size=8", f"{MEGATRON}pipeline_model_parallel_size=2"],
@@ -69,13 +70,13 @@ def test_layouts_that_the_ranks_hold(compose, layout):
         ),
         (
             [f"{MEGATRON}tensor_model_parallel_size=4", f"{MEGATRON}context_parallel_size=3"],
-            "tensor × pipeline × context parallel is 4 × 1 × 3 = 12, which does not divide the 8 ranks of",
+            "tensor × pipeline × context parallel is 4 × 1 × 3 = 12, and the 8 ranks of",
         ),
     ],
     ids=["too many", "experts", "experts that are split", "context"],
 )
 def test_a_layout_that_the_ranks_cannot_hold_is_named(compose, layout, sentence):
-    (problem,) = regulariser.problems(compose(*layout))
+    (problem,) = refused(compose(*layout))
     assert sentence in problem
 
 
@@ -83,15 +84,15 @@ def test_a_layout_that_the_ranks_cannot_hold_is_named(compose, layout, sentence)
 def test_a_model_that_does_not_split_is_named(compose, tmp_path, key, value):
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 328, "num_attention_heads": 8, key: value}))
     model = (f"actor_rollout_ref.model.path={tmp_path}", f"{MEGATRON}vanilla_mbridge=True")
-    (problem,) = regulariser.problems(compose(*model, f"{MEGATRON}tensor_model_parallel_size=2"))
-    assert f"tensor_model_parallel_size=2: it does not divide the model's {key} of {value}; choose" in problem
-    assert regulariser.problems(compose(*model)) == []
+    (problem,) = refused(compose(*model, f"{MEGATRON}tensor_model_parallel_size=2"))
+    assert f"tensor_model_parallel_size=2: the model's {key} of {value} is not divisible by it; choose" in problem
+    assert refused(compose(*model)) == []
 
 
 def test_megatron_bridge_may_pad_the_vocabulary(compose, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 331, "num_attention_heads": 8}))
     layout = [f"{MEGATRON}vanilla_mbridge=False", f"{MEGATRON}tensor_model_parallel_size=2"]
-    assert regulariser.problems(compose(f"actor_rollout_ref.model.path={tmp_path}", *layout)) == []
+    assert refused(compose(f"actor_rollout_ref.model.path={tmp_path}", *layout)) == []
 
 
 @pytest.mark.parametrize(
@@ -104,17 +105,17 @@ def test_megatron_bridge_may_pad_the_vocabulary(compose, tmp_path):
 )
 def test_a_missing_package_is_named(compose, monkeypatch, missing, vanilla, sentence):
     monkeypatch.setattr(megatron_layout, "_is_there", lambda module: module != missing)
-    (problem,) = regulariser.problems(compose(f"{MEGATRON}vanilla_mbridge={vanilla}"))
+    (problem,) = refused(compose(f"{MEGATRON}vanilla_mbridge={vanilla}"))
     assert sentence in problem
 
 
 def test_on_a_cluster_the_driver_needs_no_packages(compose, monkeypatch):
     monkeypatch.setattr(megatron_layout, "_is_there", lambda module: False)
-    assert len(regulariser.problems(compose())) == 1
-    assert regulariser.problems(compose("+ray_kwargs.ray_init.address=10.0.0.1:6379")) == []
+    assert len(refused(compose())) == 1
+    assert refused(compose("+ray_kwargs.ray_init.address=10.0.0.1:6379")) == []
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert regulariser.problems(compose()) == []
+    assert refused(compose()) == []
 
 
 def test_other_engines_are_left_alone(compose):
-    assert regulariser.problems(compose("model_engine=dp", "trainer.n_gpus_per_node=7")) == []
+    assert refused(compose("model_engine=dp", "trainer.n_gpus_per_node=7")) == []

@@ -42,7 +42,7 @@ def test_the_configuration_holds_every_key_with_its_default():
         ({"baseline": "length", "horizon": 3}, r"baseline=length with a horizon or a discount"),
         ({"kl": "current", "centring": "group"}, r"centring=group with kl=current: it needs the other responses"),
         ({"kl": "current", "baseline": "length"}, r"baseline=length with kl=current: it needs the mean over the batch"),
-        ("future", r"algorithm\.frpo=future: it is a section; its keys are form, kl, "),
+        ("future", r"algorithm\.frpo=future: it must be a section with keys of form, kl, "),
     ],
     ids=str,
 )

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_lines import refused
 from omegaconf import OmegaConf
 
 from frpo_verl import __version__
 from frpo_verl.preflight import megatron_layout, regulariser
-from frpo_verl.preflight.errors import SettingsError
+from frpo_verl.preflight.environment import PLUGIN
 from frpo_verl.verl_plugin.ray import launch
 
 verl = pytest.importorskip("verl")
@@ -24,7 +25,12 @@ def compose():
 
     with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
         yield lambda name, *overrides: compose(
-            name, ["actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4", *overrides]
+            name,
+            [
+                "actor_rollout_ref.rollout.name=vllm",
+                "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4",
+                *overrides,
+            ],
         )
 
 
@@ -58,7 +64,7 @@ def test_strictness_reaches_the_workers(compose, monkeypatch):
 
 def test_a_host_that_passes_no_configuration_gets_the_plugin_in_its_workers():
     # verl 0.8; there it was loaded because somebody named it
-    assert launch.MODULE in launch.with_plugin_in_workers(lambda: {})["env_vars"]["VERL_USE_EXTERNAL_MODULES"]
+    assert PLUGIN in launch.with_plugin_in_workers(lambda: {})["env_vars"]["VERL_USE_EXTERNAL_MODULES"]
 
 
 def test_the_cpu_platform_reaches_nodes_that_were_started_without_it(compose, monkeypatch):
@@ -81,8 +87,8 @@ def submit_as_job(monkeypatch, **variables: str) -> None:
 
 
 def test_variables_of_a_submitted_job_are_not_repeated(compose, monkeypatch):
-    submit_as_job(monkeypatch, VERL_USE_EXTERNAL_MODULES=f"another.module,{launch.MODULE}", OTHER="1")
-    monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", f"another.module,{launch.MODULE}")
+    submit_as_job(monkeypatch, VERL_USE_EXTERNAL_MODULES=f"another.module,{PLUGIN}", OTHER="1")
+    monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", f"another.module,{PLUGIN}")
     variables = runtime_env(compose("frpo_trainer"))
     assert "VERL_USE_EXTERNAL_MODULES" not in variables
     assert variables[launch.DRIVERS_VERSION] == __version__
@@ -105,6 +111,17 @@ def test_a_submitted_job_that_keeps_the_plugin_out_is_refused(compose, monkeypat
         runtime_env(compose("frpo_trainer"))
 
 
+def test_what_will_run_and_what_is_doubtful_is_said_once(compose, capsys, monkeypatch):
+    monkeypatch.setattr(launch, "_said", set())
+    config = compose("frpo_trainer", "algorithm.kl_ctrl.kl_coef=0.123", "actor_rollout_ref.actor.use_kl_loss=True")
+    assert launch._check(config)
+    said = capsys.readouterr()
+    assert "beta=0.123" in said.out and "warning: actor_rollout_ref.actor.use_kl_loss=True" in said.err
+    assert launch._check(config)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
 def test_mains_that_never_validate_are_checked_on_the_way_to_ray(compose):
     config = compose("frpo_trainer", "algorithm.frpo.horizon=-1")
     with pytest.raises(SystemExit, match=r"frpo-verl: algorithm\.frpo\.horizon=-1: set a number of tokens"):
@@ -112,7 +129,7 @@ def test_mains_that_never_validate_are_checked_on_the_way_to_ray(compose):
 
 
 def test_a_worker_with_another_version_dies_with_both_names(monkeypatch):
-    environment = {**os.environ, launch.DRIVERS_VERSION: "9.9.9", "VERL_USE_EXTERNAL_MODULES": launch.MODULE}
+    environment = {**os.environ, launch.DRIVERS_VERSION: "9.9.9", "VERL_USE_EXTERNAL_MODULES": PLUGIN}
     ended = subprocess.run(
         [sys.executable, "-P", "-W", "ignore", "-c", "import verl"],
         capture_output=True,
@@ -127,7 +144,7 @@ def test_a_worker_with_another_version_dies_with_both_names(monkeypatch):
 
 def test_a_worker_without_the_plugin_dies_with_its_name():
     program = "import sys; sys.modules['frpo_verl'] = None; import verl"
-    environment = {**os.environ, "VERL_USE_EXTERNAL_MODULES": launch.MODULE}
+    environment = {**os.environ, "VERL_USE_EXTERNAL_MODULES": PLUGIN}
     ended = subprocess.run(
         [sys.executable, "-P", "-W", "ignore", "-c", program],
         capture_output=True,
@@ -143,8 +160,8 @@ def test_a_command_line_that_keeps_the_plugin_out_of_the_workers_is_refused(comp
     config = compose(
         "frpo_trainer", "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES=another.module"
     )
-    with pytest.raises(SettingsError, match=r"'another\.module' replaces what makes every worker load"):
-        regulariser.check(config)
+    (problem,) = refused(config)
+    assert "'another.module' replaces what makes every worker load" in problem
 
 
 @pytest.mark.parametrize("name", ["frpo_trainer", "frpo_megatron_trainer"])
@@ -159,8 +176,8 @@ def test_the_primary_configurations_need_no_plus_and_have_no_problem(compose, na
         "algorithm.kl_penalty=k3",
         "algorithm.kl_ctrl.type=adaptive",
     )
-    assert regulariser.problems(config) == []
-    assert regulariser.warnings(config) == []
+    assert refused(config) == []
+    assert list(regulariser.warnings(config)) == []
     assert (config.algorithm.adv_estimator, config.algorithm.kl_ctrl.kl_coef) == ("frpo", 0.01)
     assert config.actor_rollout_ref.rollout.n == 5
     strategy = "megatron" if "megatron" in name else "fsdp"
@@ -183,5 +200,5 @@ def test_every_key_of_the_primary_configuration_is_documented():
 
 def test_turning_the_mode_off_in_the_primary_configuration_leaves_verls_estimator(compose):
     config = compose("frpo_trainer", "algorithm.adv_estimator=rloo", "algorithm.kl_mode=null")
-    assert regulariser.problems(config) == []
+    assert refused(config) == []
     assert OmegaConf.select(config, "algorithm.frpo.form") == "theorem"
