@@ -139,29 +139,15 @@ _RAY = (
 
 _HYDRA = (
     Symbol("hydra", "compose", ("config_name", "overrides", "return_hydra_config"), "composes a command line"),
-    Symbol("hydra.version", "setbase", (), "as verl's mains set it"),
+    Symbol("hydra", "initialize_config_dir", ("config_dir", "job_name", "version_base"), "the folder it is in"),
     Symbol("hydra.core.plugins", "Plugins.instance", (), "makes --config-name frpo_trainer known"),
     Symbol("hydra.plugins.search_path_plugin", "SearchPathPlugin", (), "likewise"),
     Symbol("hydra.core.config_search_path", "ConfigSearchPath", (), "likewise"),
-    Symbol("hydra.core.config_search_path", "SearchPathQuery", (), "--config-dir"),
-    Symbol("hydra.core.global_hydra", "GlobalHydra.instance", (), "composes a command line"),
     Symbol("hydra.core.hydra_config", "HydraConfig.instance", (), "Hydra's own values in a configuration"),
-    Symbol("hydra.core.object_type", "ObjectType.CONFIG", (), "the names of configurations"),
     Symbol("hydra.core.override_parser.overrides_parser", "OverridesParser.create", (), "the key of an override"),
     Symbol("hydra.errors", "HydraException", (), "what Hydra refuses"),
+    Symbol("hydra.errors", "MissingConfigException", ("missing_cfg_file",), "a configuration that does not exist"),
     Symbol("hydra.errors", "OverrideParseException", (), "an override that Hydra cannot read"),
-    Symbol(
-        "hydra._internal.hydra",
-        "Hydra.create_main_hydra2",
-        ("task_name", "config_search_path"),
-        "composes as @hydra.main does; the public initialize_* know neither --config-dir nor relative paths",
-    ),
-    Symbol(
-        "hydra._internal.utils",
-        "create_automatic_config_search_path",
-        ("calling_file", "calling_module", "config_path"),
-        "the search path of @hydra.main; likewise",
-    ),
 )
 
 CONTRACT = (*_VERL, *_RAY, *_HYDRA)

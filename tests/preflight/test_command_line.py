@@ -54,7 +54,7 @@ def test_our_primary_configuration_is_found_from_every_main():
     [
         ("verl.trainer.main_pro", "there is no such module; correct it, for instance to verl.trainer.main_ppo"),
         ("no_such.main", "there is no such module; correct it, for instance to verl.trainer.main_ppo"),
-        ("verl.trainer.constants_ppo", "nothing in it is @hydra.main; name the module of one of verl's mains"),
+        ("verl.trainer.constants_ppo", "it has no @hydra.main; name the module of one of verl's mains"),
     ],
 )
 def test_a_main_that_is_not_there_is_one_sentence(main, sentence):
@@ -77,6 +77,13 @@ def test_configurations_of_ones_own_are_found(tmp_path, option):
     (tmp_path / "mine.yaml").write_text("algorithm:\n  gamma: 0.5\n")
     config, problems = compose(option, str(tmp_path), "--config-name", "mine")
     assert (config, problems) == ({"algorithm": {"gamma": 0.5}}, [])
+
+
+def test_a_folder_of_ones_own_is_searched_after_that_of_the_main(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "short.yaml").write_text("# @package algorithm\ngamma: 0.25\n")
+    config, problems = compose("--config-dir", str(tmp_path), "+mine=short", "hydra.searchpath=[pkg://hydra.conf]")
+    assert (problems, config.algorithm.gamma, config.algorithm.lam) == ([], 0.25, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +124,8 @@ def test_every_refused_override_is_named():
 def test_an_unknown_configuration_is_named_with_the_nearest():
     config, (problem,) = compose("--config-name", "ppo_trainr")
     assert config is None
-    assert problem.startswith(
-        "--config-name=ppo_trainr: no such configuration in config; the nearest is ppo_trainer, of"
-    )
+    assert problem.startswith("--config-name=ppo_trainr: no such configuration in ")
+    assert "/verl/trainer/config; the nearest is ppo_trainer, of evaluation, " in problem
 
 
 @pytest.mark.parametrize("option", ["--config-path=nowhere", "--config-path=/nowhere"])
