@@ -1,7 +1,12 @@
-"""Answers and what they are worth, decided by hand before there was code: (gold, what is in the box, is it right).
+"""Answers and what they are worth, decided by hand: (gold, what is in the box, is it right).
 
-A line with False is a near miss: somebody who marks by hand would not give the point.
+A line with False is a near miss: somebody who marks by hand would not give the point. The kinds up to "how it is
+written" are older than any code; those after it came from use. At the end are
+those that the reward gives otherwise. `python tests/reward_verdicts.py` counts them.
 """
+
+ENDLESS = "10^{10^{10}}"
+"""An answer that nobody computes; it is a question for the pool alone."""
 
 VERDICTS: dict[str, list[tuple[str, str, bool]]] = {
     "numbers": [
@@ -729,4 +734,299 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {
         ("5", "10^{10^{10}}", False),
         ("5", "((((((((((5))))))))))", True),
     ],
+    "tiny values": [
+        (r"\frac{1}{2^{200}}", r"\frac{1}{2^{199}}", False),
+        (r"\frac{1}{50!}", r"\frac{1}{51!}", False),
+        (r"1-\frac{1}{2^{2025}}", r"1-\frac{1}{2^{2024}}", False),
+        (r"\left(\frac12, 2^{-200}\right)", r"\left(\frac12, 2^{-201}\right)", False),
+        (r"e^{-120}", r"e^{-130}", False),
+        (r"\sqrt{2}", r"\sqrt{2}+10^{-60}", False),
+        (r"1, 2^{-200}", r"1, 2^{-201}", False),
+        (r"[0, 2^{-200}]", r"[0, 2^{-201}]", False),
+        (r"x > 2^{-200}", r"x > 2^{-201}", False),
+        (r"y = x + 2^{-200}", r"y = x + 2^{-201}", False),
+        (r"\sqrt{2}+\sqrt{3}", r"\sqrt{5+2\sqrt{6}}+10^{-80}", False),
+        (r"\sqrt{2}+\sqrt{3}", r"\sqrt{5+2\sqrt{6}}", True),
+        (r"\frac{1}{3^{80}}", r"3^{-80}", True),
+        (r"\frac{1}{2025!}", r"\frac{1}{2025\cdot 2024!}", True),
+        (r"10^{-49}", r"2\cdot 10^{-49}", False),
+    ],
+    "words of one to three letters": [
+        ("Yes", r"\text{Yes}", True),
+        (r"\text{No}", "No", True),
+        ("No", r"\textbf{No}", True),
+        ("DNE", r"\text{DNE}", True),
+        (r"\text{Yes},\ 5", "Yes, 5", True),
+        (r"\text{No}", r"\text{Yes}", False),
+        ("True", r"\text{True}", True),
+    ],
+    "letters in an order": [
+        ("HTH", "HHT", False),
+        ("HTH", r"\text{HTH}", True),
+        ("HTH, HHT", "HHT, HTH", True),
+        ("HTH, HHT", "THH, HHT", False),
+        ("BCA", "ABC", False),
+        ("ATG", "GTA", False),
+        (r"\triangle ABC", r"\triangle BCA", True),
+        ("east", "seat", False),
+        ("xyz", "zyx", True),
+    ],
+    "compound units": [
+        ("60", r"60\text{ km/h}", True),
+        (r"60\text{ km/h}", "60", True),
+        ("9.8", r"9.8\text{ m/s}^2", True),
+        ("60", r"60\,\mathrm{km/h}", True),
+        ("60", r"60\text{ miles per hour}", True),
+        ("60", r"60\text{ mph}", True),
+        ("5", r"5\text{ square units}", True),
+        ("25", r"25\text{ units squared}", True),
+    ],
+    "the imaginary unit": [
+        ("2i", "(1+i)^2", True),
+        ("1-i", r"\frac{2}{1+i}", True),
+        (r"e^{\pi i/3}", r"\frac{1}{2}+\frac{\sqrt3}{2}i", True),
+        ("3+4i", "4i+3", True),
+    ],
+    "roots and logarithms of letters": [
+        (r"\sqrt{1/n}", r"\frac{1}{\sqrt{n}}", True),
+        (r"2\pi\sqrt{\frac{L}{g}}", r"\frac{2\pi\sqrt{Lg}}{g}", True),
+        (r"\ln(ab)", r"\ln a+\ln b", True),
+        ("|x|", "x", False),
+    ],
+    "a fraction of a matrix": [
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\frac{1}{2}\begin{pmatrix}2&4\\6&8\end{pmatrix}", True),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\frac{1}{2}\begin{pmatrix}2&4\\6&9\end{pmatrix}", False),
+    ],
+    "the same LaTeX, spelt otherwise": [
+        (r"n \equiv 1 \pmod 4", r"n\equiv 1\pmod{4}", True),
+        (
+            r"\begin{cases} x & x>0\\ 0 & x\le 0\end{cases}",
+            r"\begin{cases}x&x>0\\0&x\leq 0\end{cases}",
+            True,
+        ),
+        (r"1,4,7,\ldots,3n-2", r"1, 4, 7, \dots, 3n-2", True),
+        (r"\mathbb{Z}", r"\mathbb Z", True),
+        ("5", r"5 \\", True),
+        ("6", "2\N{DOT OPERATOR}3", True),
+    ],
+    "several answers in one text": [
+        ("A,C,D", r"\text{A, C, D}", True),
+        (r"\text{I, II}", "I, II", True),
+    ],
+    "Chinese": [
+        ("15", "15\\text{ \u5398\u7c73}", True),
+        ("15\\text{\u5143}", "15", True),
+        ("3, 5", "3\N{FULLWIDTH COMMA}5", True),
+        ("\\text{\u661f\u671f\u4e09}", "\u661f\u671f\u4e09", True),
+    ],
+    "rare notations": [
+        (r"\log_{10} 2", r"\lg 2", True),
+        ("1", r"\lg 10", True),
+        (r"\sqrt[3]{-8}", "-2", True),
+        ("-2", r"\sqrt[3]{-8}", True),
+        (r"\mathbb{R}", r"(-\infty,\infty)", True),
+        (r"\binom{10}{3}", r"{10 \choose 3}", True),
+        (r"0.\bar{3}", r"\frac13", True),
+    ],
+    "a problem that is copied or not solved": [
+        ("x=5", "x+3=8", False),
+        ("x=5", "x-5=0", True),
+        ("x=5", "x=4=5", False),
+        ("x>2", "x+1>3", False),
+        ("x>2", "2<x", True),
+        ("-2<x<3", "-1<x+1<4", False),
+        ("3x^2", r"\frac{d}{dx} x^3", False),
+        ("3x^2", r"\frac{\mathrm{d}}{\mathrm{d}x} x^3", False),
+        ("6", r"\operatorname{lcm}(2,3)", False),
+        ("-2", r"\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix}", False),
+        ("5", "1=2=3=4=5", False),
+        ("5", "5, 5", False),
+        ("5", r"5 \text{ (not 6)}", False),
+    ],
+    "what an equation or a relation may say": [
+        ("25", "x^2+y^2=25", True),
+        ("25", "a^2+b^2=25", True),
+        ("7", r"x^2+\frac{1}{x^2}=7", True),
+        ("5", "|z|=5", True),
+        (r"\frac35", r"\sin A = \frac35", True),
+        (r"\frac12", r"P(A)=\frac12", True),
+        (r"9\pi", r"A=\pi r^2=9\pi", True),
+        (r"\frac{7}{3}", r"\frac{7}{3} \approx 2.33", True),
+        ("(2,1)", "x=2, y=1", True),
+        ("(2,1)", "x=1, y=2", False),
+        ("y=2x+3", "y-2x-3=0", True),
+        (r"\frac{1}{x}, x \ne 0", r"\frac{1}{x}, x \neq 0", True),
+    ],
 }
+
+WRONGLY_PAID: dict[str, list[tuple[str, str]]] = {
+    "the parser skips what it cannot read": [
+        ("24", "2$4"),
+        ("2", "\\frac{1}{2}22"),
+        ("64", '"64"'),
+        ("4", "4'"),
+        ("\\frac{1997}{2}", "\\frac{1997}{2}\\log"),
+        ("\\frac{1}{3}", "\\frac\\frac{1}{3}"),
+        ("p - q", "p'-q"),
+        ("4.5e33", "148.5e"),
+        ("\\frac{3}{2}", "**\\frac{3}{2}**"),
+    ],
+    "a ratio is a fraction": [
+        ("3:2", "6:4"),
+        ("\\frac{1}{2}", "1:2"),
+    ],
+    "R is r where the right answer has both, or where all letters are one word": [
+        ("R - r", "0"),
+        ("\\frac{V_1}{v_2}", "\\frac{v_1}{v_2}"),
+        ("abcd", "ABCD"),
+    ],
+    "a letter at the end is a unit": [
+        ("5", "5m"),
+        ("3m", "3"),
+        ("5t", "5s"),
+        ("7c", "7d"),
+    ],
+    "an equation of more than first degree is taken to name its left side": [
+        ("5", "x \\approx 5"),
+        ("5", "|x| = 5"),
+        ("5", "\\lvert x \\rvert = 5"),
+        ("5", "\\sqrt{x} = 5"),
+        ("5", "\\ln x = 5"),
+        ("5", "log x = 5"),
+        ("5", "\\sin x = 5"),
+        ("5", "\\arcsin x = 5"),
+        ("5", "\\lfloor x \\rfloor = 5"),
+        ("5", "x^y = 5"),
+        ("5", "x! = 5"),
+        ("5", "x + xy = 5"),
+    ],
+    "a power of an equation is the equation": [
+        ("5x - 7y + 11z + 4 = 0", "(5x-7y+11z+4)^2 = 0"),
+    ],
+    "the degrees of an angle are not compared": [
+        ("\\sin 10^\\circ", "\\sin 10"),
+        ("\\sin 10", "\\sin 10 \\text{ degrees}"),
+    ],
+    "a value may stand twice, or alone in brackets": [
+        ("5", "[5]"),
+        ("2, 2, 3", "2, 3, 3"),
+    ],
+    "the unit is not compared": [
+        ("3 \\text{ feet } 2 \\text{ inches}", "3"),
+        ("7\\text{ p.m.}", "7\\text{ a.m.}"),
+        ("90^\\circ", "90 \\text{ radians}"),
+        ("5.4 \\text{ cents}", "\\$5.4"),
+        ("5.4 \\text{ cents}", "5.4 \\text{ dollars}"),
+        ("864 \\mbox{ inches}^2", "864 \\text{ in}^3"),
+        ("864 \\mbox{ inches}^2", "864 \\text{ cm}^2"),
+        ("15\\mbox{ cm}^2", "15 \\text{ m}^2"),
+        ("15\\mbox{ cm}^2", "15 \\text{ cm}"),
+    ],
+    "infinity is not computed with": [
+        ("\\infty", "2\\infty"),
+        ("x < \\infty", "x < \\infty + 1"),
+    ],
+}
+"""Known losses: math-verify accepts these and nothing objects."""
+
+WRONGLY_REFUSED: dict[str, list[tuple[str, str]]] = {
+    "a period of decimals": [
+        ("0.\\overline{3}", "\\frac{1}{3}"),
+        ("\\frac{1}{3}", "0.\\overline{3}"),
+        ("0.1\\overline{6}", "\\frac{1}{6}"),
+        ("-0.\\overline{3}", "-\\frac{1}{3}"),
+        ("0.\\bar{3}", "\\frac13"),
+    ],
+    "another spelling": [
+        ("5", "5."),
+        ("\\frac{\\pi}{2}", "\\frac\\pi2"),
+        ("\\frac{1}{3}E_{1}+\\frac{2}{3}E_{2}", "\\frac{E_1+2E_2}{3}"),
+        ("\\begin{pmatrix} 1/5 \\\\ -18/5 \\end{pmatrix}", "\\begin{pmatrix} \\frac15 \\\\[6pt] -18/5 \\end{pmatrix}"),
+        ("18", "18 dollars"),
+        ("58500", "58\\,500"),
+        ("\\text{Evelyn}", "\\text{Evelyn.}"),
+        ("n \\equiv 1 \\pmod 4", "n\\equiv 1\\pmod{4}"),
+        ("\\begin{cases} x & x>0\\\\ 0 & x\\le 0\\end{cases}", "\\begin{cases}x&x>0\\\\0&x\\leq 0\\end{cases}"),
+        ("1,4,7,\\ldots,3n-2", "1, 4, 7, \\dots, 3n-2"),
+        ("\\mathbb{Z}", "\\mathbb Z"),
+        ("5", "5 \\\\"),
+    ],
+    "signs outside of ASCII": [
+        ("-5", "–5"),
+        ("90^\\circ", "90°"),
+        ("25", "5²"),
+        ("3, 5", "3，5"),
+        ("\\text{星期三}", "星期三"),
+    ],
+    "per cent in a box": [
+        ("0.5", "50\\%"),
+        ("1", "100\\%"),
+        ("33\\frac13", "33\\frac{1}{3}\\%"),
+        ("\\frac{100}{3}", "\\frac{100}{3}\\%"),
+        ("50", "50\\%"),
+        ("50\\%", "50"),
+        ("50\\%", "0.5"),
+        ("50\\%", "\\frac{1}{2}"),
+        ("12.5\\%", "12.5"),
+        ("12.5", "12.5\\%"),
+    ],
+    "a function of degrees is not computed": [
+        ("\\sin 10^\\circ", "\\cos 80^\\circ"),
+        ("\\tan 60^\\circ", "\\sqrt{3}"),
+        ("2\\sin^2(30^\\circ)", "\\frac12"),
+    ],
+    "an inequality for an interval": [
+        ("(3,4]", "3 < x \\le 4"),
+        ("(2,\\infty)", "x > 2"),
+        ("(-\\infty, 0]", "x \\le 0"),
+        ("x \\in [-2,7]", "-2 \\le x \\le 7"),
+    ],
+    "a power of ten as e": [
+        ("4.5e33", "4.5 \\times 10^{33}"),
+        ("4.5e33", "45 \\cdot 10^{32}"),
+        ("4.5e33", "4.50E+33"),
+        ("1e-5", "0.00001"),
+        ("1e-05", "10^{-5}"),
+        ("-1.5e3", "-1500"),
+    ],
+    "i is a letter": [
+        ("2i", "(1+i)^2"),
+        ("1-i", "\\frac{2}{1+i}"),
+        ("e^{\\pi i/3}", "\\frac{1}{2}+\\frac{\\sqrt3}{2}i"),
+    ],
+    "letters may be negative": [
+        ("\\sqrt{1/n}", "\\frac{1}{\\sqrt{n}}"),
+        ("2\\pi\\sqrt{\\frac{L}{g}}", "\\frac{2\\pi\\sqrt{Lg}}{g}"),
+        ("\\ln(ab)", "\\ln a+\\ln b"),
+    ],
+    "several answers in one text": [
+        ("A,C,D", "\\text{A, C, D}"),
+        ("\\text{I, II}", "I, II"),
+    ],
+    "lg, and odd roots of negative numbers": [
+        ("\\log_{10} 2", "\\lg 2"),
+        ("1", "\\lg 10"),
+        ("\\sqrt[3]{-8}", "-2"),
+        ("-2", "\\sqrt[3]{-8}"),
+    ],
+}
+"""Known losses: math-verify does not accept these."""
+
+
+def table() -> str:
+    """Counts the verdicts of the reward and of math-verify alone."""
+    from frpo_verl.rewards.grading import accepts
+
+    rows = [row for kind in VERDICTS.values() for row in kind if row[1] != ENDLESS]
+    library = {row: accepts(row[0], rf"\boxed{{{row[1]}}}") for row in rows}
+    reward = {row: library[row] and accepts(row[0], rf"\boxed{{{row[1]}}}", row[1]) for row in rows}
+    lines = [f"| {len(rows)} verdicts | right | wrongly paid | wrongly refused |", "| --- | --- | --- | --- |"]
+    for name, verdicts in (("the reward", reward), ("math-verify alone", library)):
+        paid = sum(got and not row[2] for row, got in verdicts.items())
+        refused = sum(row[2] and not got for row, got in verdicts.items())
+        lines.append(f"| {name} | {len(rows) - paid - refused} | {paid} | {refused} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,4 +1,4 @@
-r"""The reward of mathematics: 1.0 if the last `\boxed{}` of the response holds the right answer, else 0.0.
+r"""Rewards a response with 1.0 if its last `\boxed{}` holds the right answer, else 0.0.
 
 reward.custom_reward_function.path=pkg://frpo_verl.rewards.math reward.custom_reward_function.name=compute_score
 """
@@ -7,7 +7,7 @@ import importlib.util
 import numbers
 from typing import Any
 
-from frpo_verl.rewards import answers, verdict
+from frpo_verl.rewards import verdict
 from frpo_verl.rewards.box import last_box
 from frpo_verl.rewards.processes import pool
 
@@ -15,11 +15,7 @@ _INSTALL = "pip install 'frpo-verl[math]'"
 if importlib.util.find_spec("math_verify") is None:
     raise ImportError(f"frpo_verl.rewards.math: math-verify is not installed, and it decides on answers; {_INSTALL}")
 
-_TASK = pool.Task("frpo_verl.rewards.algebra", "right", (r"\frac{1}{2}", r"x = \sqrt{2}"), _INSTALL)
-
-
-class _NeedsAlgebra(Exception):
-    pass
+_TASK = pool.Task("frpo_verl.rewards.grading", "accepts", (r"\frac{1}{2}", r"\boxed{x = 0.5}", "x = 0.5"), _INSTALL)
 
 
 def compute_score(
@@ -40,29 +36,23 @@ def compute_score(
             `reward.custom_reward_function.reward_kwargs`; whatever else verl passes is not used.
 
     Returns:
-        The facts of `verdict.facts`, `score` among them.
+        The facts of `verdict.facts`, `score` among them, and `acc_math_verify`: the verdict of math-verify alone on the
+        whole response, as verl's `reward_score.math_verify` gives it (0.0 where it takes too long).
 
     Raises:
         ValueError: there is no right answer to compare with, or a limit is out of range.
         RuntimeError: the processes that check answers cannot start.
     """
-    limits, gold = verdict.limits(kwargs), _text(ground_truth, data_source)
-    answer = last_box(solution_str)
-    if answer is None:
-        return verdict.facts(right=False, has_box=False)
-    try:
-        right: bool | None = answers.equal(gold, answer, _algebra)
-    except _NeedsAlgebra:
-        right = pool.shared(_TASK, limits).ask(gold, answer)
-    return verdict.facts(right=right, has_box=True)
-
-
-def _algebra(gold: str, answer: str) -> bool:
-    raise _NeedsAlgebra
+    limits, gold, box = verdict.limits(kwargs), _text(ground_truth, data_source), last_box(solution_str)
+    processes = pool.shared(_TASK, limits)
+    right = box is not None and processes.ask(gold, rf"\boxed{{{box}}}", box)
+    # What took too long in the box would do so again.
+    library = right is not None and processes.ask(gold, solution_str)
+    return {**verdict.facts(right=right, has_box=box is not None), "acc_math_verify": float(bool(library))}
 
 
 def _text(ground_truth: Any, data_source: str) -> str:
-    """The right answer as text."""
+    """Writes the right answer as text."""
     if hasattr(ground_truth, "tolist"):
         ground_truth = ground_truth.tolist()
     if isinstance(ground_truth, list | tuple):

@@ -1,4 +1,4 @@
-"""What a reward function of ours takes and returns, beside the answer itself."""
+"""Defines what the reward functions here take and return, apart from the answer itself."""
 
 import difflib
 import logging
@@ -9,8 +9,9 @@ from typing import Any
 
 from frpo_verl.rewards.processes.pool import Limits
 
-DEFAULTS = Limits(workers=2, seconds=3.0, memory_mib=1024)
-"""Two workers, so that one question that never ends leaves half of the speed; an ordinary one takes milliseconds."""
+DEFAULTS = Limits(workers=2, seconds=5.0, memory_mib=1024)
+"""Two workers, so that one endless question costs half of the speed; an ordinary one takes milliseconds. math-verify
+gives a step as many seconds."""
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -18,7 +19,7 @@ _lost = 0
 
 
 def facts(*, right: bool | None, has_box: bool) -> dict[str, float]:
-    """The result of a response as verl reads it; every key is there for every response, as verl's averages need.
+    """Writes the result of a response as verl reads it; verl's averages need every key for every response.
 
     Args:
         right: the verdict, None if there was none within the limits of time and memory.
@@ -41,7 +42,7 @@ def limits(given: Mapping[str, Any]) -> Limits:
         given: keywords, `reward.custom_reward_function.reward_kwargs` among them.
 
     Returns:
-        The limits; what is not given is the default. Keywords of verl's own are ignored.
+        The limits; the default for each that is not given. verl's own keywords are ignored.
 
     Raises:
         ValueError: a limit is out of range, or a keyword is nearly the name of one.
@@ -54,7 +55,7 @@ def limits(given: Mapping[str, Any]) -> Limits:
         value = getattr(chosen, key)
         if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
             raise ValueError(
-                f"reward_kwargs.{key}={value!r}: it must be a positive number, for instance {getattr(DEFAULTS, key)}"
+                f"reward_kwargs.{key}={value!r}: must be a positive number, for instance {getattr(DEFAULTS, key)}"
             )
     return chosen
 
@@ -64,6 +65,6 @@ def _count_lost() -> None:
     with _lock:
         _lost += 1
         count = _lost
-    # The first one, the second, the fourth, the eighth.
+    # The first, second, fourth, eighth and so on.
     if count & (count - 1) == 0:
         _log.warning("frpo-verl: %d answer(s) had no verdict within the limits of time and memory, and score 0", count)

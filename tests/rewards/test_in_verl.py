@@ -10,6 +10,18 @@ pytestmark = pytest.mark.verl
 MATH = "pkg://frpo_verl.rewards.math"
 RESPONSES = {r"so \boxed{\sqrt{8}}": 1.0, r"so \boxed{3}": 0.0, "so 3": 0.0, r"\boxed{10^{10^{10}}}": 0.0}
 
+OF_VERL = [
+    (r"2\sqrt{2}", r"so \boxed{\sqrt{8}}"),
+    (r"2\sqrt{2}", "so 3"),
+    ("5", r"\boxed{4}, no: \boxed{5}"),
+    ("5", "the answer is $5$"),
+    ("5", r"\boxed{x+1=5}"),
+    ("50", r"$\boxed{50\%}$"),
+    (r"\pi", r"Then $x = 3$ and $\boxed{3.14159265358979}$."),
+    ("1,-2", r"\boxed{(1,-2)}"),
+    (r"\text{No}", r"\boxed{No}"),
+]
+
 
 class Characters:
     """As little of a tokenizer as a reward manager uses: one token a character."""
@@ -58,7 +70,7 @@ def _results(manager, rows):
 
     async def scored():
         # verl's managers take the running loop when they are made.
-        loaded = load_reward_manager(_config(manager, workers=2, seconds=1.0), Characters())
+        loaded = load_reward_manager(_config(manager, workers=2, seconds=5.0), Characters())
         return await asyncio.gather(*(loaded.run_single(row) for row in rows))
 
     return asyncio.run(scored())
@@ -71,7 +83,7 @@ def test_verls_managers_get_a_score_and_the_same_facts_for_every_response(manage
     facts = [result["reward_extra_info"] for result in results]
     assert [fact["format"] for fact in facts] == [1.0, 1.0, 0.0, 1.0]
     assert [fact["timed_out"] for fact in facts] == [0.0, 0.0, 0.0, 1.0]
-    assert all(set(fact) == {"score", "acc", "format", "timed_out"} for fact in facts)
+    assert all(set(fact) == {"score", "acc", "acc_math_verify", "format", "timed_out"} for fact in facts)
     assert all(type(value) is float for fact in facts for value in fact.values())
 
 
@@ -81,9 +93,22 @@ def test_verls_validation_averages_all_of_them():
     facts = [result["reward_extra_info"] for result in _results("naive", [_row(response) for response in RESPONSES])]
     columns = {key: [fact[key] for fact in facts] for key in facts[0]}
     metrics = process_validation_metrics(["math500"] * 4, ["same problem"] * 4, columns)["math500"]
-    assert metrics["acc"]["mean@4"] == 0.25
+    assert metrics["acc"]["mean@4"] == metrics["acc_math_verify"]["mean@4"] == 0.25
     assert metrics["format"]["mean@4"] == 0.75
     assert metrics["timed_out"]["mean@4"] == 0.25
+
+
+def test_the_librarys_verdict_is_that_of_verls_own_math_verify():
+    from verl.utils.reward_score import math_verify
+
+    from frpo_verl.rewards.grading import accepts
+
+    verls = {
+        (gold, response): math_verify._verify_in_subprocess(rf"\boxed{{{gold}}}", response) == 1.0
+        for gold, response in OF_VERL
+    }
+    assert {each: accepts(*each) for each in OF_VERL} == verls
+    assert set(verls.values()) == {True, False}
 
 
 def test_a_row_without_an_answer_ends_in_the_sentence():

@@ -1,11 +1,11 @@
-"""A process that answers questions and may be lost over one. `pool` starts it, as a program of its own.
+"""Runs verifiers in a process that may be lost over a question. `pool` starts it as a program of its own.
 
-It imports what it needs once and forks. The child answers line by line until a question takes longer than the limit,
-which the kernel's timer ends, whatever code is running. The next child goes on within milliseconds, with everything
-imported. The end of the input is the end of both, so that they do not outlive the process that asks.
+It imports what it needs once and forks. The child answers line by line until a question takes longer than the limit;
+then the kernel's timer ends it, whatever code is running. The next child continues within milliseconds, with everything
+imported. Both end when the input ends, so that they never outlive the process that asks.
 
-A verifier may run what an answer says (sympy's parse_expr does), `print` and `input` among it: the verdicts go out and
-the questions come in by descriptors that neither has.
+A verifier may run what an answer says (sympy's parse_expr does), including `print` and `input`. Therefore questions and
+verdicts use descriptors that such code does not have.
 """
 
 import importlib
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TextIO
 
 READY, YES, NO, LOST = "ready", "yes", "no", "lost"
-"""What is said: once, at the start; two verdicts; that there is none within the limits. Before all but the first stands
-the number of the question."""
+"""Messages to the parent: READY once, then YES, NO or LOST (no verdict within the limits), each prefixed with the
+question's id."""
 
 NUMBER = 32
-"""Hexadecimal digits of a question's number, which is a random one: what a verifier runs could count."""
+"""Hexadecimal digits of an id. Random, so that code run by a verifier cannot predict the next one."""
 
 _NONE = bytes(NUMBER)
 _INPUT_ENDED = 0
@@ -38,8 +38,8 @@ def main(module: str, function: str, example: str, seconds: str, memory: str) ->
         module: what to import.
         function: its function, which takes a question and answers with True or False.
         example: a question as JSON, so that what is loaded or compiled late is there before the first fork.
-        seconds: wall-clock time of a question.
-        memory: MiB that the child may have beyond what it starts with.
+        seconds: wall-clock limit of a question.
+        memory: MiB that the child may use beyond what it starts with.
     """
     logging.disable()
     questions, verdicts = _take_over(0, "r"), _take_over(1, "w")

@@ -261,8 +261,8 @@ def test_a_fork_asks_workers_of_its_own():
 
 def test_the_worker_imports_what_it_needs_and_nothing_else():
     program = (
-        "import json, sys, frpo_verl.rewards.processes.worker; from frpo_verl.rewards import algebra;"
-        "algebra.right('x', 'y+1');"
+        "import json, sys, frpo_verl.rewards.processes.worker; from frpo_verl.rewards import grading;"
+        "grading.accepts('x', 'y+1');"
         "print(json.dumps(sorted({'torch', 'verl', 'ray', 'numpy', 'reasoning_gym'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
