@@ -1,4 +1,4 @@
-"""Masked selection and means.
+"""Selects and averages the valid slots of a batch.
 
 Masking is by selection, never by multiplication: `mask * x` turns a NaN in a masked slot into a NaN in the result.
 """
@@ -30,7 +30,7 @@ def masked_mean(
     values: Float[Tensor, "bs length"],
     mask: Bool[Tensor, "bs length"],
 ) -> Float[Tensor, ""]:
-    """Mean over the valid slots of the whole batch (token mean): Σ m·x / Σ m, and 0 when no slot is valid.
+    """Averages over the valid slots of the whole batch (token mean): Σ m·x / Σ m, and 0 when no slot is valid.
 
     Args:
         values: one number per token.

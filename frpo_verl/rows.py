@@ -1,4 +1,4 @@
-"""Row-wise work on a batch, a block of rows at a time, so that temporaries stay in the cache.
+"""Works on a batch a block of rows at a time, so that temporaries stay in the cache.
 
 Ten elementwise passes over a batch of 40 MB are ten trips to memory; over a block of 1 MB they are one.
 """
@@ -13,22 +13,14 @@ CPU_BLOCK = 2**17
 """Slots in a block on the CPU: half a MB of float32, so that a few temporaries share the second-level cache."""
 
 DEVICE_BLOCK = 2**24
-"""Slots in a block on an accelerator: enough to fill it, few enough that temporaries stay small beside a batch."""
+"""Slots in a block on an accelerator: enough to fill it, few enough that temporaries stay small next to a batch."""
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A new tensor whose first touch is cheap.
+    """Returns a new tensor, not initialised, whose first touch is cheap.
 
     On the CPU the memory is numpy's, which asks for huge pages as torch does not: a copy into new memory then takes
     about half the time (`make benchmark`).
-
-    Args:
-        shape: its shape.
-        dtype: float32 or float64.
-        device: where it lives.
-
-    Returns:
-        The tensor, not initialised.
     """
     if device.type == "cpu":
         return torch.from_numpy(np.empty(shape, str(dtype).removeprefix("torch.")))
@@ -36,14 +28,7 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
 
 
 def row_blocks(like: Tensor) -> Iterator[slice]:
-    """Cuts a batch into blocks of whole rows, at least one row for each thread.
-
-    Args:
-        like: (bs, length).
-
-    Yields:
-        Slices of the first dimension, in order, that cover it once.
-    """
+    """Yields slices of a batch's rows, in order, that cover it once; each has at least one row for each thread."""
     rows, length = like.shape
     step = _rows_per_block(length, like.device)
     for first in range(0, rows, step):

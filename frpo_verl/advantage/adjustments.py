@@ -1,4 +1,4 @@
-"""What the literature does to a return-to-go before it is subtracted: baselines and scales, each reg → reg."""
+"""Baselines and scales that the literature applies to a return-to-go before it is subtracted, each reg → reg."""
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -16,7 +16,7 @@ def minus_length_baseline(
     response_mask: Shaped[Tensor, "bs length"],
     generator: Generator,
 ) -> Float[Tensor, "bs length"]:
-    """Subtracts what one-sided generators such as k3 make of length alone: reg_t − (T − t)·mean(f).
+    """Subtracts the part of reg that one-sided generators such as k3 owe to length alone: reg_t − (T − t)·mean(f).
 
     T − t is the number of valid tokens still to come, mean(f) the mean of future(δ) over the valid tokens of the
     batch. Not a baseline in the strict sense: T depends on the action at t, so the expected gradient moves. The
@@ -84,10 +84,10 @@ def divide_by_length(
     divergence_to_go: Float[Tensor, "bs length"],
     response_mask: Shaped[Tensor, "bs length"],
 ) -> Float[Tensor, "bs length"]:
-    """Length normalisation: reg_t / T, T the number of valid tokens of the response.
+    """Divides by the length of the response: reg_t / T, T the number of its valid tokens.
 
-    Regularises the mean divergence per token, roughly: T depends on the actions, so it is no exact gradient. A knob of
-    the authors' ablation, and a line that PRL's code carries commented out.
+    Regularises the mean divergence per token, roughly: T depends on the actions, so it is not an exact gradient. A knob
+    of the authors' ablation, and a line that PRL's code carries commented out.
 
     Args:
         divergence_to_go: reg per token, in nats.

@@ -1,4 +1,4 @@
-"""A host's whole batch in one go: advantages, and the sums that its log line is made of."""
+"""Regularises a host's whole batch: advantages, and the sums that its log line is made of."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from frpo_verl.masking import zero_where_masked
 from frpo_verl.rows import empty, row_blocks
 
 PLAIN = Variant()
-"""The theorem."""
+"""Theorem 4.1 (arXiv 2601.10201) as it is."""
 
 
 class RegularisedBatch(NamedTuple):
@@ -98,7 +98,7 @@ def _log_ratio(log_prob: Tensor, reference: Tensor) -> Tensor:
 
 
 Term = Callable[[slice], Tensor]
-"""Rows → their reg."""
+"""Rows of the batch → their reg."""
 
 
 def _term(read: tuple[Tensor, ...], generator: Generator, variant: Variant, group: Tensor | None) -> Term:

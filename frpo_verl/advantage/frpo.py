@@ -1,4 +1,4 @@
-"""FRPO: GRPO's advantage from the reward alone, then the future divergence."""
+"""Composes FRPO: GRPO's advantage from the reward alone, then the future divergence."""
 
 from collections.abc import Callable
 
@@ -77,7 +77,7 @@ def frpo_advantage(
     later: Later = undiscounted,
     outcome: Outcome = normalise_by_group,
 ) -> Float[Tensor, "bs length"]:
-    """The FRPO advantage of every token.
+    """Computes the FRPO advantage of every token.
 
         Â^FRPO_{i,t} = sg( Â^GRPO_i − β · reg_{i,t} )
 

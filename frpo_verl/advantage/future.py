@@ -1,4 +1,4 @@
-"""What a token costs from here on: the return-to-go of a divergence."""
+"""Computes the return-to-go of a divergence: what a token costs from its place to the end of the response."""
 
 from functools import partial
 
@@ -20,12 +20,12 @@ def return_to_go(
     generator: Generator,
     later: Later = undiscounted,
 ) -> Float[Tensor, "bs length"]:
-    """The weight of each token in the gradient of E_{a~π_θ} Σ_j f(u_j).
+    """Computes the weight of each token in the gradient of E_{a~π_θ} Σ_j f(u_j).
 
         reg_t = local(δ_t) + Σ_{j>t} m_j future(δ_j)
 
     For reverse KL, local(δ) = future(δ) = δ and reg_t = Σ_{j≥t} m_j δ_j, the masked reverse cumulative sum. Masked
-    slots (padding, tool and observation tokens) contribute 0, the sum runs on across them, and they get 0 themselves.
+    slots (padding, tool and observation tokens) contribute 0, the sum continues across them, and they get 0 themselves.
     The sum is kept in float32 or better: over thousands of tokens half precision would lose it.
 
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Theorem 4.1 and eq. 4.5.
@@ -59,7 +59,7 @@ def return_to_go_of_rows(
     generator: Generator,
     later: Later,
 ) -> Float[Tensor, "rows length"]:
-    """`return_to_go` as it is defined, for dense rows, unchecked: NaN where a valid δ is not finite.
+    """Computes `return_to_go` for some rows, unchecked: NaN where a valid δ is not finite.
 
     Args:
         log_ratio: δ per token.

@@ -1,4 +1,4 @@
-"""Statistics over the responses to one prompt."""
+"""Computes outcome advantages from the rewards of the responses to one prompt."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
@@ -14,19 +14,19 @@ EPSILON = 1e-6
 
 
 def keep_score(scores: Float[Tensor, " alone"]) -> Float[Tensor, " alone"]:
-    """A group of one keeps its raw score, as in verl's `grpo` (mean 0, standard deviation 1).
+    """Keeps the raw score of a group of one, as verl's `grpo` does (mean 0, standard deviation 1).
 
     Args:
         scores: the scores of responses that are alone in their group.
 
     Returns:
-        What is normalised in place of their deviation: the scores.
+        The scores, which take the place of their deviation.
     """
     return scores
 
 
 def drop_score(scores: Float[Tensor, " alone"]) -> Float[Tensor, " alone"]:
-    """A group of one has no deviation from its mean and gets 0, as the formula says and in "Dr. GRPO" (2503.20783).
+    """Gives a group of one 0, its deviation from its own mean, as the formula and "Dr. GRPO" (2503.20783) do.
 
     Args:
         scores: the scores of responses that are alone in their group.
@@ -38,7 +38,7 @@ def drop_score(scores: Float[Tensor, " alone"]) -> Float[Tensor, " alone"]:
 
 
 Alone = Callable[[Tensor], Tensor]
-"""What becomes of the scores of groups of one: `keep_score` or `drop_score`."""
+"""Scores of groups of one → what takes the place of their deviation: `keep_score` or `drop_score`."""
 
 
 def number_groups(names: Iterable[Hashable]) -> Int[Tensor, " bs"]:
@@ -60,7 +60,7 @@ def normalise_by_group(
     epsilon: float = EPSILON,
     alone: Alone = keep_score,
 ) -> Float[Tensor, " bs"]:
-    """GRPO's outcome advantage with the sample standard deviation (1/(G−1)), as verl's `grpo` has it.
+    """Computes GRPO's outcome advantage with the sample standard deviation (1/(G−1)), as verl's `grpo` does.
 
         Âᵢ = (rᵢ − mean(r_G)) / (std(r_G) + ε)
 
@@ -70,7 +70,7 @@ def normalise_by_group(
         scores: one reward per response.
         group: the group of each response, any integers.
         epsilon: added to the standard deviation.
-        alone: what becomes of a group of one.
+        alone: treats groups of one.
 
     Returns:
         The outcome advantage Â of each response, float32 or better.
@@ -89,7 +89,7 @@ def normalise_by_group_population(
     epsilon: float = EPSILON,
     alone: Alone = keep_score,
 ) -> Float[Tensor, " bs"]:
-    """GRPO's outcome advantage with the population standard deviation (1/G), as the paper's Algorithm 1 writes it.
+    """Computes GRPO's outcome advantage with the population standard deviation (1/G), the paper's Algorithm 1.
 
         Âᵢ = (rᵢ − mean(r_G)) / (√(1/G Σ (r − mean)²) + ε)
 
@@ -101,7 +101,7 @@ def normalise_by_group_population(
         scores: one reward per response.
         group: the group of each response, any integers.
         epsilon: added to the standard deviation.
-        alone: what becomes of a group of one.
+        alone: treats groups of one.
 
     Returns:
         The outcome advantage Â of each response, float32 or better.
@@ -119,7 +119,7 @@ def centre_by_group(
     group: Int[Tensor, " bs"],
     alone: Alone = keep_score,
 ) -> Float[Tensor, " bs"]:
-    """The outcome advantage without scaling, verl's `norm_adv_by_std_in_grpo=False`: Âᵢ = rᵢ − mean(r_G).
+    """Computes the outcome advantage without scaling, verl's `norm_adv_by_std_in_grpo=False`: Âᵢ = rᵢ − mean(r_G).
 
     The hidden utility is then ℓ(p) = (1 − 1/G)·p, so that β means the same for easy and hard prompts.
 
@@ -128,7 +128,7 @@ def centre_by_group(
     Args:
         scores: one reward per response.
         group: the group of each response, any integers.
-        alone: what becomes of a group of one.
+        alone: treats groups of one.
 
     Returns:
         The centred scores, float32 or better.
@@ -148,7 +148,7 @@ class _Statistics(NamedTuple):
 
 
 def _statistics(scores: Tensor, group: Tensor, alone: Alone) -> _Statistics:
-    """Of each response's group; a group of one counts with a standard deviation of 1."""
+    """Returns statistics of each response's group; a group of one counts with a standard deviation of 1."""
     checks.scores_and_groups(scores, group)
     # In float64: equal float32 scores need not equal their mean, and the rest would be divided by ε.
     dtype, scores = torch.promote_types(scores.dtype, torch.float32), scores.double()

@@ -1,6 +1,6 @@
-"""What comes after a token: sums over the valid tokens strictly later in the same response.
+"""Sums over the valid tokens that come strictly later in the same response.
 
-Distances are counted in valid tokens, so that a masked slot is as good as no slot.
+Distances are counted in valid tokens, so a masked slot counts as if it were absent.
 """
 
 import math
@@ -17,14 +17,7 @@ Later = Callable[[Tensor, Tensor], Tensor]
 
 
 def refuse_no_sum(later: Later) -> None:
-    """Refuses what is no sum of later values.
-
-    Args:
-        later: must be a function like `undiscounted`.
-
-    Raises:
-        InvalidInput: it cannot be called.
-    """
+    """Refuses a `later` that cannot be called."""
     if not callable(later):
         raise InvalidInput(f"later is {later!r}: pass a function, for instance discounted(0.9) or within(100)")
 
@@ -33,7 +26,7 @@ def undiscounted(
     values: Float[Tensor, "bs length"],
     mask: Bool[Tensor, "bs length"],
 ) -> Float[Tensor, "bs length"]:
-    """L_t = Σ_{j>t} v_j, the sum of Theorem 4.1 (arXiv 2601.10201).
+    """Sums all later values: L_t = Σ_{j>t} v_j, as in Theorem 4.1 (arXiv 2601.10201).
 
     Every sum is of later values only: a total minus a prefix would drown a small remainder in a large past.
 
@@ -50,7 +43,7 @@ def undiscounted(
 
 
 def discounted(discount: float) -> Later:
-    """L_t = Σ_{j>t} γ^{n(t,j)} v_j, n(t, j) the number of valid tokens from t to j, j included.
+    """Makes a discounted sum: L_t = Σ_{j>t} γ^{n(t,j)} v_j, n(t, j) the number of valid tokens from t to j, j included.
 
     Not the gradient of eq. 4.1 unless γ = 1. As the critic-free returns of OpenRLHF (0.11.0,
     `get_cumulative_returns`) and ROLL (0.3.0, `compute_reinforce_return`) discount; FIPO (arXiv 2603.19835) uses
@@ -71,7 +64,7 @@ def discounted(discount: float) -> Later:
 
 
 def within(horizon: int) -> Later:
-    """L_t = the sum of the next H valid tokens after t.
+    """Makes a sum with a horizon: L_t sums the next H valid tokens after t.
 
     Not the gradient of eq. 4.1 unless H reaches the end. H = 0 leaves the immediate token alone, as NeMo-RL's
     REINFORCE++ and slime's `reinforce_plus_plus_baseline` do, and ROLL's pure distillation (γ = 0).
@@ -91,7 +84,7 @@ def within(horizon: int) -> Later:
 
 
 def _window(values: Tensor, mask: Tensor, horizon: float, discount: float) -> Tensor:
-    """Σ_{k=1}^{H} γ^k v_{t+k} over valid tokens, by doubling: windows of 1, 2, 4, … tokens make up any H.
+    """Returns Σ_{k=1}^{H} γ^k v_{t+k} over valid tokens, by doubling: windows of 1, 2, 4, … tokens make up any H.
 
     Adding only, so nothing cancels, and γ^k is never divided by.
     """

@@ -1,4 +1,4 @@
-"""The authors' control experiment: the same divergences, at the wrong tokens."""
+"""Makes the authors' control experiment: the same divergences, at the wrong tokens."""
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,8 +15,8 @@ def shuffle_tokens(
 ) -> Float[Tensor, "bs length"]:
     """Permutes δ among the valid tokens of each response, uniformly.
 
-    Every response keeps its total divergence and loses where it arose. If training does as well on these, the credit
-    to tokens was not what helped. A control of the authors' public ablation ("shuffled future-KL").
+    Every response keeps its total divergence and loses where it arose. If training does as well on these, it was not
+    the credit to tokens that helped. A control of the authors' public ablation ("shuffled future-KL").
 
     Args:
         log_ratio: δ per token, in nats.

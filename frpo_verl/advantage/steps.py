@@ -1,4 +1,4 @@
-"""PRL's step segments: one value for all tokens of a step.
+"""Gives all tokens of a step one value, as PRL does.
 
 PRL is the first version of the paper (arXiv 2601.10201 v1, "Process Reward Learning"); its repository is
 MaxwellJryao/Process-Reward-Learning.

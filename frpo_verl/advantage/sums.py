@@ -1,4 +1,4 @@
-"""Sums over the valid tokens of each response: everything that a log line says of a batch follows from them."""
+"""Sums over the valid tokens of each response, from which every figure of a log line follows."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def measure(
     advantage: Float[Tensor, "rows length"],
     mask: Bool[Tensor, "rows length"],
 ) -> Float[Tensor, "rows 18"]:
-    """Sums up some rows of a batch, as it is defined.
+    """Computes the sums of some rows of a batch.
 
     Args:
         log_prob: log π_θ.

@@ -1,7 +1,8 @@
-"""The variants of the divergence-to-go that the literature uses, by name, and the order in which they are composed."""
+"""Names the literature's variants of the divergence-to-go, and composes them in one order."""
 
 import dataclasses
 
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from frpo_verl.advantage.adjustments import centre_in_group, divide_by_length, minus_length_baseline
@@ -43,7 +44,7 @@ class Variant:
 
 
 def formed(generator: Generator, variant: Variant) -> Generator:
-    """The divergence in the chosen form.
+    """Puts a divergence into the chosen form.
 
     Args:
         generator: the divergence by its name.
@@ -58,46 +59,36 @@ def formed(generator: Generator, variant: Variant) -> Generator:
 
 
 def is_plain(variant: Variant) -> bool:
-    """Whether the theorem's sum runs as it is, so that one pass can do it.
-
-    Args:
-        variant: the variant.
-
-    Returns:
-        True when nothing shortens, shifts, scales or segments the sum.
-    """
+    """Returns True where nothing shortens, shifts, scales or segments the theorem's sum, so that one pass can do it."""
     untouched = (variant.baseline, variant.centring, variant.scale) == ("none", "none", "none")
     return untouched and later_of(variant) is undiscounted and variant.step_length is None
 
 
 def later_of(variant: Variant) -> Later:
-    """Which later tokens count, and how much.
-
-    Args:
-        variant: `horizon` and `discount` are read.
-
-    Returns:
-        The sum over later tokens.
-    """
+    """Returns the sum over later tokens that `horizon` and `discount` ask for."""
     if variant.horizon is not None:
         return within(variant.horizon)
     return undiscounted if variant.discount == 1 else discounted(float(variant.discount))
 
 
 def divergence_to_go(
-    log_ratio: Tensor, response_mask: Tensor, generator: Generator, variant: Variant, group: Tensor | None
-) -> Tensor:
-    """reg of every token: the sum, then baseline, centring, scale and steps in that order.
+    log_ratio: Float[Tensor, "bs length"],
+    response_mask: Shaped[Tensor, "bs length"],
+    generator: Generator,
+    variant: Variant,
+    group: Int[Tensor, " bs"] | None,
+) -> Float[Tensor, "bs length"]:
+    """Computes reg of every token: the sum, then baseline, centring, scale and steps in that order.
 
     Args:
-        log_ratio: (bs, length), δ = log π_θ − log π_ref, in nats.
-        response_mask: (bs, length), nonzero for the tokens that the policy produced.
+        log_ratio: δ = log π_θ − log π_ref per token, in nats.
+        response_mask: nonzero for the tokens that the policy produced.
         generator: the divergence, in its form (`formed`).
         variant: what is done to its sum.
-        group: (bs,), integers; only `centring` looks at it.
+        group: the group of each response, any integers; only `centring` looks at it.
 
     Returns:
-        (bs, length), in nats, detached; 0 in masked slots.
+        reg per token, in nats, detached; 0 in masked slots.
 
     Raises:
         InvalidInput: a valid token is not finite.

@@ -1,4 +1,4 @@
-"""The divergences that can be chosen by name."""
+"""Lists the divergences that can be chosen by name."""
 
 import math
 
@@ -48,7 +48,7 @@ K2 = Generator(
     gradient_at_zero=0.0,
     curvature=1.0,
 )
-"""E_π[δ²]/2. Convex in u for δ > −1 only, hence no f-divergence there; Theorem 4.1 needs differentiability only."""
+"""E_π[δ²]/2. Convex in u for δ > −1 only, hence not an f-divergence there; Theorem 4.1 needs differentiability only."""
 
 FORWARD_KL = Generator(
     name="forward KL",
@@ -156,7 +156,9 @@ TOTAL_VARIATION = Generator(
 
 
 def alpha(order: float) -> Generator:
-    """The α family (Cressie-Read, Amari): f(u) = (u^α − αu − (1 − α)) / (α(α − 1)), f(1) = f'(1) = 0, f''(1) = 1.
+    """Makes a member of the α family (Cressie-Read, Amari), with f(1) = f'(1) = 0 and f''(1) = 1.
+
+        f(u) = (u^α − αu − (1 − α)) / (α(α − 1))
 
     Its limits are the two KLs, α → 0 the reverse and α → 1 the forward one, both in their k3 form; α = ½ is twice the
     squared Hellinger distance, α = 2 half of Pearson's and α = −1 half of Neyman's χ². Where |δ|·|α| leaves 80 it

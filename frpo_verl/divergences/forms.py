@@ -1,4 +1,4 @@
-"""Other forms of a generator: each takes one and returns one, so that all of them run on the same code."""
+"""Turns one generator into another form of it, so that all forms run on the same code."""
 
 import math
 
@@ -9,7 +9,7 @@ from frpo_verl.divergences.generator import Generator, refuse_unfit
 
 
 def appendix_e(generator: Generator) -> Generator:
-    """The form of the paper's Appendix E: f itself in the whole inclusive sum, reg_i = Σ_{j≥i} f(u_j).
+    """Makes the form of the paper's Appendix E: f itself in the whole inclusive sum, reg_i = Σ_{j≥i} f(u_j).
 
     Not the gradient of eq. 4.1 unless f is −log u: it drops the direct derivative −f'(u_i)·u_i. On the enumerated
     policy of `tests/oracles.py` its relative error for k3 is 1.09. Theorem 4.1's form is the default.

@@ -1,4 +1,4 @@
-"""What a divergence is made of.
+"""Defines a divergence as two functions of the log-ratio.
 
 FRPO regularises with E_{a~π_θ} Σ_t f(u_t), where f is convex, f(1) = 0, and u_t = π_ref(a_t|s_t) / π_θ(a_t|s_t) =
 exp(−δ_t) (arXiv 2601.10201, eq. 4.1). Its policy gradient weighs token i by
@@ -62,36 +62,22 @@ class Generator(NamedTuple):
 
     @property
     def one_sided(self) -> bool:
-        """Whether a single token's f is never negative (k3-like); otherwise it is signed (k1-like)."""
+        """Tells whether a single token's f is never negative (k3-like); otherwise it is signed (k1-like)."""
         return self.future_range[0] >= 0
 
     @property
     def bounded(self) -> bool:
-        """Whether the local weight of a token is bounded, whatever its log-ratio."""
+        """Tells whether the local weight of a token is bounded, whatever its log-ratio."""
         return all(math.isfinite(end) for end in self.local_range)
 
 
 def log_ratio_itself(delta: Tensor) -> Tensor:
-    """δ, the local and the future part of reverse KL: the pair for which nothing has to be computed beforehand.
-
-    Args:
-        delta: δ.
-
-    Returns:
-        The very same tensor.
-    """
+    """Returns δ as it is, the local and the future part of reverse KL; the compiled pass recognises this function."""
     return delta
 
 
 def refuse_unfit(generator: Generator) -> None:
-    """Refuses what is no generator, and one by which equal policies would differ: every token would cost a constant.
-
-    Args:
-        generator: the divergence.
-
-    Raises:
-        InvalidInput: it is no generator, or f(1), or the local part at δ = 0, is not 0.
-    """
+    """Refuses a generator unless f(1) = 0 and local(0) = 0: otherwise identical policies would differ."""
     if not isinstance(generator, Generator):
         raise InvalidInput(f"generator is {generator!r}: it must be a Generator, for instance by_name('k3')")
     zero = torch.zeros(1)
@@ -149,9 +135,7 @@ def from_f(name: str, f: Callable[[Tensor], Tensor]) -> Generator:
     )
     refuse_unfit(generator)
     if curvature < 0:
-        raise InvalidInput(
-            f"divergence {name!r}: f″(1) is {curvature:g}, and a convex f has none below 0: turn its sign"
-        )
+        raise InvalidInput(f"divergence {name!r}: f″(1) is {curvature:g}, so f is not convex: change its sign")
     return generator
 
 

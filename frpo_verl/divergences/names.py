@@ -1,4 +1,4 @@
-"""From the name in a configuration to the divergence."""
+"""Finds a divergence by the name in a configuration."""
 
 import difflib
 import pkgutil
@@ -9,17 +9,18 @@ from frpo_verl.divergences.generator import Generator
 BY_NAME: dict[str, Generator] = {alias: generator for generator in CATALOGUE for alias in generator.aliases}
 """verl's names (`algorithm.kl_penalty`) and those of the literature."""
 
+_STRAIGHT_THROUGH = "a straight-through estimator repairs the gradient of a loss; the weight here is the gradient: use"
 _LOSS_ONLY = {
-    "abs": "|δ| is no f-divergence; 'total_variation' is the one with an absolute value",
+    "abs": "|δ| is not an f-divergence; 'total_variation' is the one with an absolute value",
     "full": "it needs the whole vocabulary, and the weights are of sampled tokens; 'kl' has the same gradient",
-    "k1+": "straight-through estimators mend the gradient of a loss; the weight here is the gradient: use 'k1'",
-    "k3+": "straight-through estimators mend the gradient of a loss; the weight here is the gradient: use 'k3'",
-    "low_var_kl+": "straight-through estimators mend the gradient of a loss; the weight here is the gradient: use 'k3'",
+    "k1+": f"{_STRAIGHT_THROUGH} 'k1'",
+    "k3+": f"{_STRAIGHT_THROUGH} 'k3'",
+    "low_var_kl+": f"{_STRAIGHT_THROUGH} 'k3'",
 }
 
 
 class UnknownDivergence(ValueError):
-    """A divergence was asked for by a name that leads nowhere."""
+    """A name that leads to no divergence."""
 
 
 def by_name(name: str) -> Generator:
@@ -44,7 +45,7 @@ def by_name(name: str) -> Generator:
         return _alpha(rest) if family == "alpha" else _imported(name)
     known = f"known are {', '.join(sorted(BY_NAME))}, alpha:<order> and <module>:<attribute>"
     if name in _LOSS_ONLY:
-        raise UnknownDivergence(f"divergence {name!r} is a loss of verl's only: {_LOSS_ONLY[name]}; {known}")
+        raise UnknownDivergence(f"divergence {name!r} exists only as a loss of verl: {_LOSS_ONLY[name]}; {known}")
     if name == "alpha" or "." in name:
         raise UnknownDivergence(
             f"unknown divergence {name!r}: did you mean alpha:0.5, or <module>:<attribute>? {known}"

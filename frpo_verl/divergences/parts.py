@@ -12,17 +12,17 @@ LARGEST_EXPONENT = 80.0
 
 
 def held(delta: Tensor, lowest: float, highest: float | None = None) -> Tensor:
-    """δ in float32 or better, within bounds."""
+    """Returns δ in float32 or better, within bounds."""
     return delta.to(torch.promote_types(delta.dtype, torch.float32)).clamp(lowest, highest)
 
 
 def saturated(delta: Tensor, growth: float = 1.0) -> Tensor:
-    """δ held where exp(±growth·δ) is a float32."""
+    """Holds δ where exp(±growth·δ) is a float32."""
     return held(delta, -LARGEST_EXPONENT / growth, LARGEST_EXPONENT / growth)
 
 
 def rising(delta: Tensor, growth: float = 1.0) -> Tensor:
-    """As `saturated`, on the side δ < 0 only: for functions that are linear or flat where the policy gained."""
+    """Holds δ on the side δ < 0 only: for functions that are linear or flat where the policy gained."""
     return held(delta, -LARGEST_EXPONENT / growth)
 
 

@@ -1,4 +1,4 @@
-"""Which divergence to choose, as a table and a figure: `python -m frpo_verl.divergences.table [PNG]`."""
+"""Prints which divergence to choose as a table, and draws a figure: `python -m frpo_verl.divergences.table [PNG]`."""
 
 import argparse
 import math
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 WHEN = {
     "kl": "the default, and the paper's best: the policy must not put mass where the reference has none",
     "low_var_kl": "the same with less noise near the reference; every later token costs, a pull to short answers",
-    "mse": "pulls both ways alike near the reference; no f-divergence where δ < −1",
+    "mse": "pulls both ways alike near the reference; not an f-divergence where δ < −1",
     "forward_kl": "the policy must keep what the reference can do; gaining on it costs at most 1 a token",
     "forward_kl_k3": "the same divergence with less noise near the reference",
     "jeffreys": "both KLs at once",
@@ -45,11 +45,7 @@ STYLES = {
 
 
 def table() -> str:
-    """The divergences with the facts that a user chooses by, in Markdown.
-
-    Returns:
-        One row for each divergence of the catalogue.
-    """
+    """Returns a Markdown table of the divergences and the facts that a user chooses by."""
     rows = [
         [
             "`algorithm.kl_penalty`",
@@ -87,11 +83,7 @@ def _number(value: float) -> str:
 
 
 def figure(path: Path) -> None:
-    """Draws f against u, and the local and the future weight of a token against δ.
-
-    Args:
-        path: the PNG to write, 1200 × 560 pixels.
-    """
+    """Writes a PNG of f against u, and of the local and the future weight of a token against δ."""
     import torch
     from matplotlib.figure import Figure
 

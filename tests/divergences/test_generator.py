@@ -50,5 +50,5 @@ def test_an_f_that_charges_equal_policies_is_refused():
 
 
 def test_an_f_that_rewards_divergence_is_refused():
-    with pytest.raises(InvalidInput, match="divergence 'upside down': f″.1. is -2, and a convex f has none below 0"):
+    with pytest.raises(InvalidInput, match="divergence 'upside down': f″.1. is -2, so f is not convex"):
         from_f("upside down", lambda u: -((u - 1) ** 2))

@@ -76,5 +76,5 @@ def test_a_name_like_no_other_shows_all_names():
 
 @pytest.mark.parametrize("name", ["abs", "full", "k1+", "k3+", "low_var_kl+"])
 def test_what_only_a_loss_can_use_is_refused_with_the_reason(name):
-    with pytest.raises(UnknownDivergence, match="is a loss of verl's only: .*'(kl|k1|k3|total_variation)'"):
+    with pytest.raises(UnknownDivergence, match="exists only as a loss of verl: .*'(kl|k1|k3|total_variation)'"):
         by_name(name)
