@@ -120,23 +120,34 @@ def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
         GRPO: advantage("grpo"),
         "verl compute_advantage, frpo": advantage("frpo"),
         "part: sum of the rewards": lambda: rewards.sum(-1),
+        "part: valid responses": lambda: (batch.mask != 0).any(-1),
+        "part: returns in a tensor of their own": lambda: outcome[:, None] * batch.mask,
         "part: verl's grpo on one column": lambda: compute_grpo_outcome_advantage(*column, uid),
         "part: the pass": lambda: regularise_batch(outcome, *batch[2:], BETA),
         "part: figures of the log line": lambda: diagnose(done, outcome, batch.mask, BETA),
     }
 
 
-def seconds(cases: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Wall times of each case, round by round, after one round that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(repeats + 1):
+class Times(NamedTuple):
+    """Seconds of each round."""
+
+    wall: list[float]
+    processor: list[float]
+
+
+def measured(cases: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, Times]:
+    """Times each case, round by round, after one round that is not counted."""
+    times = {name: Times([], []) for name in cases}
+    for turn in range(repeats + 1):
         for name, case in cases.items():
             _synchronise(device)
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             case()
             _synchronise(device)
-            times[name].append(time.perf_counter() - began)
-    return {name: values[1:] for name, values in times.items()}
+            if turn:
+                times[name].wall.append(time.perf_counter() - began)
+                times[name].processor.append(time.process_time() - busy)
+    return times
 
 
 def _synchronise(device: str) -> None:
@@ -170,13 +181,18 @@ def _status(field: str) -> int:
     raise LookupError(field)
 
 
-def table(measured: dict[str, list[float]], references: dict[str, str]) -> str:
-    """A Markdown table: medians, spread, and ratios of medians to the named reference cases."""
-    medians = {name: statistics.median(times) for name, times in measured.items()}
-    rows = [["case", "median ms", "fastest", "slowest", *references]]
-    for name, times in measured.items():
-        figures = [f"{1e3 * value:.1f}" for value in (medians[name], min(times), max(times))]
-        rows.append([name, *figures, *(f"{medians[name] / medians[case]:.2f}×" for case in references.values())])
+def table(times: dict[str, Times], references: dict[str, str]) -> str:
+    """Returns a Markdown table: medians, and their ratios to the named reference cases, by the clock and (by threads
+    together) by the processor, which a busy machine changes less."""
+    wall = {name: statistics.median(of.wall) for name, of in times.items()}
+    processor = {name: statistics.median(of.processor) for name, of in times.items()}
+    ratios = [title for name in references for title in (name, "by processor")]
+    rows = [["case", "median ms", "fastest", "processor ms", *ratios]]
+    for name, of in times.items():
+        figures = [f"{1e3 * value:.1f}" for value in (wall[name], min(of.wall), processor[name])]
+        for case in references.values():
+            figures += [f"{median[name] / median[case]:.2f}×" for median in (wall, processor)]
+        rows.append([name, *figures])
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -221,7 +237,7 @@ def main() -> None:
     references = {"to a copy": "copy, new memory in huge pages"}
     if device == "cpu":
         references |= {"to verl's grpo": GRPO}
-    print(table(seconds(cases, repeats, device), references), "\n")
+    print(table(measured(cases, repeats, device), references), "\n")
 
     for name in ("core, groups included", "verl compute_advantage, frpo", "flip-cumsum-flip"):
         if name in cases and (extra := extra_memory(cases[name], output_bytes, device)) is not None:
@@ -229,14 +245,14 @@ def main() -> None:
     print()
 
     generators = {generator.name: (lambda generator=generator: ours(batch, generator)) for generator in CATALOGUE}
-    print(table(seconds(generators, max(3, repeats // 2), device), {"to k1": CATALOGUE[0].name}), "\n")
+    print(table(measured(generators, max(3, repeats // 2), device), {"to k1": CATALOGUE[0].name}), "\n")
 
     lengths = {}
     for length in (8192, 32768, 131072):
         rows = max(options.group_size, options.prompts * options.group_size * 8192 // length)
         longer = make_batch(rows // options.group_size, options.group_size, length, device)
         lengths[f"{len(longer.scores)} × {length}"] = lambda longer=longer: ours(longer)
-    print(table(seconds(lengths, repeats, device), {"to the first": next(iter(lengths))}))
+    print(table(measured(lengths, repeats, device), {"to the first": next(iter(lengths))}))
 
 
 if __name__ == "__main__":
