@@ -80,8 +80,8 @@ def test_problems_are_status_1_in_text_and_in_json(asked, capsys):
 def test_importing_it_imports_nothing_heavy():
     program = (
         "import sys, frpo_verl.cli, frpo_verl.doctor; "
-        "print(sorted({'torch', 'verl', 'ray', 'hydra', 'omegaconf', 'frpo_verl.verl_plugin', 'datasets', 'pyarrow', "
-        "'reasoning_gym', 'tqdm', 'numpy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'verl', 'ray', 'hydra', 'omegaconf', 'frpo_verl.verl_plugin', 'datasets', 'filelock', "
+        "'pyarrow', 'reasoning_gym', 'tqdm', 'numpy'} & set(sys.modules)))"
     )
     ended = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
