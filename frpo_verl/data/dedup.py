@@ -6,6 +6,7 @@ brackets, primes, exponents, the ends of a matrix' rows, the case of single lett
 whatever stands between two digits, even a space.
 """
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -44,6 +45,7 @@ def normalise(problem: str) -> str:
     return _PUNCTUATION.sub("", text)
 
 
+@functools.lru_cache(1 << 16)
 def key(problem: str) -> int:
     """Returns a hash of the normalised text, the same in every process.
 
