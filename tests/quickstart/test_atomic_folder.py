@@ -56,3 +56,11 @@ def test_of_two_builders_at_once_the_second_takes_the_folder_of_the_first(tmp_pa
 
     assert atomic_folder.build_once(destination, overtaken) == destination
     assert list(tmp_path.iterdir()) == [destination]
+
+
+def test_a_folder_that_lacks_a_file_is_not_complete_and_is_refused(tmp_path):
+    write_empty_files(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    assert not atomic_folder.is_complete(tmp_path)
+    with pytest.raises(FileExistsError, match="not a complete model folder"):
+        atomic_folder.build_once(tmp_path, write_empty_files)

@@ -44,3 +44,10 @@ def test_a_run_that_ends_without_a_step_has_no_first_step(tmp_path):
     with running(script, {}, tmp_path / "run") as run:
         assert progress.follow(run, 2, progress.Clock()) is None
         assert run.process.poll() == 3
+
+
+def test_the_end_of_another_step_is_not_the_end_of_the_first(tmp_path):
+    script = tmp_path / "recipe.sh"
+    script.write_text(f"echo '{json.dumps({'step': 2, 'data': METRICS})}' > $RUN_DIR/metrics.jsonl")
+    with running(script, {}, tmp_path / "run") as run:
+        assert progress.follow(run, 2, progress.Clock()) is None
