@@ -5,28 +5,30 @@ import warnings
 
 from frpo_verl.doctor.report import Section
 
+TITLE = "Contract with verl, Ray and Hydra"
+
 
 def examine() -> Section:
-    """Imports every module of the table and compares every row."""
+    """Imports every module of the table and compares every symbol; those that differ have a row each."""
     from frpo_verl.preflight import contract
 
-    rows, problems = {}, []
     table = contract.of_this_host()
     errors = {name: _import_error(name) for name in dict.fromkeys(symbol.module for symbol in table)}
-    for symbol in table:
-        error = errors[symbol.module]
-        difference = None if error else contract.mismatch(symbol, importlib.import_module(symbol.module))
-        rows[f"{symbol.module}.{symbol.name}"] = "module cannot be imported" if error else difference or "ok"
-        if difference:
-            problems.append(
-                f"{difference} in verl {contract.verl_version()}, where frpo-verl {symbol.use}; {contract.FIX}"
-            )
-    unimportable = [
+    problems = [
         f"{name} cannot be imported ({error}); install what is missing, or verl {contract.TESTED_VERL[-1]}"
         for name, error in errors.items()
         if error
     ]
-    return Section("Contract with verl", rows, unimportable + problems)
+    differing = {}
+    for symbol in table:
+        if errors[symbol.module]:
+            differing[f"{symbol.module}.{symbol.name}"] = "its module cannot be imported"
+        elif difference := contract.mismatch(symbol, importlib.import_module(symbol.module)):
+            differing[f"{symbol.module}.{symbol.name}"] = difference
+            problems.append(f"{difference} (what it is for: {symbol.use}); {contract.FIX}")
+    return Section(
+        TITLE, {"as expected": f"{len(table) - len(differing)} of {len(table)} symbols", **differing}, problems
+    )
 
 
 def _import_error(name: str) -> str | None:

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import os
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,22 +87,34 @@ def _names_a_main(before: list[str], word: str) -> bool:
 
 def _primary(line: CommandLine) -> tuple[str, list[Path]]:
     """Returns the name of the configuration and the folders of the line and its main, the one that has it first."""
-    try:
-        spec = importlib.util.find_spec(line.main)
-    except ModuleNotFoundError:
-        spec = None
+    spec = _found(line.main)
     if spec is None or spec.origin is None:
         raise SettingsError(f"{line.main}: there is no such module; correct it, for instance to {DEFAULT_MAIN}")
     # Read, not imported: the mains bring Ray, vLLM and all of verl.
     for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "hydra.main":
             own = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
-            path = (line.config_path or own["config_path"]).removeprefix("file://")
+            path = line.config_path or own["config_path"]
             name = (line.config_name or own["config_name"]).removesuffix(".yaml").removesuffix(".yml")
-            folders = [Path(spec.origin).parent / path, *([Path(line.config_dir)] if line.config_dir else [])]
+            folders = [_folder(path, Path(spec.origin).parent), *([Path(line.config_dir)] if line.config_dir else [])]
             folders = [Path(os.path.abspath(folder)) for folder in folders]
             return name, sorted(folders, key=lambda folder: not (folder / f"{name}.yaml").is_file())
     raise SettingsError(f"{line.main}: it has no @hydra.main; name the module of one of verl's mains")
+
+
+def _folder(path: str, here: Path) -> Path:
+    """Returns the folder of a configuration: of a package, absolute, or relative to the main's module."""
+    if path.startswith("pkg://"):
+        spec = _found(path.removeprefix("pkg://").replace("/", "."))
+        return Path(*(spec.submodule_search_locations or [])[:1]) if spec else Path(path)
+    return here / path.removeprefix("file://")
+
+
+def _found(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
 
 
 def _overrides(line: CommandLine, name: str, folders: list[Path]) -> list[str]:

@@ -22,7 +22,7 @@ SECTIONS = ("algorithm", "actor_rollout_ref", "trainer")
 
 
 class Found(NamedTuple):
-    """What the checks found, a sentence each.
+    """Holds what the checks found, a sentence each.
 
     Attributes:
         problems: what keeps the run from working.

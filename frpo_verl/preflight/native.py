@@ -1,8 +1,7 @@
 """Asks the installed verl whether it subtracts the divergence itself."""
 
 from frpo_verl.preflight import settings
-
-PLUGIN = "frpo_verl.verl_plugin"
+from frpo_verl.preflight.environment import PLUGIN
 
 
 def is_left_to_host(name: str) -> bool:

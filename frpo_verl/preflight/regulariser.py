@@ -7,6 +7,7 @@ from packaging.version import Version
 
 from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight import contract, layout, native, resumed, settings, unread_keys
+from frpo_verl.preflight.environment import MODULES, PLUGIN
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.preflight.settings import Settings
 
@@ -177,13 +178,10 @@ def _other_mains(config: Any) -> Iterator[str]:
 def _hidden_from_workers(config: Any) -> Iterator[str]:
     from omegaconf import OmegaConf
 
-    key = "ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES"
+    key = f"ray_kwargs.ray_init.runtime_env.env_vars.{MODULES}"
     value = OmegaConf.select(config, key, default=None)
-    if value is not None and "frpo_verl.verl_plugin" not in str(value).split(","):
-        yield (
-            f"{key}={value!r} replaces what makes every worker load the plugin; add frpo_verl.verl_plugin to it, or "
-            "leave it out"
-        )
+    if value is not None and PLUGIN not in str(value).split(","):
+        yield (f"{key}={value!r} replaces what makes every worker load the plugin; add {PLUGIN} to it, or leave it out")
 
 
 def _mini_batches(config: Any) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Loaded(NamedTuple):
-    """Which models a run loads besides the policy."""
+    """Says which models a run loads besides the policy."""
 
     reference: bool
     critic: bool

@@ -128,7 +128,14 @@ def test_an_unknown_configuration_is_named_with_the_nearest():
     assert "/verl/trainer/config; the nearest is ppo_trainer, of evaluation, " in problem
 
 
-@pytest.mark.parametrize("option", ["--config-path=nowhere", "--config-path=/nowhere"])
+def test_a_path_may_be_a_package():
+    config, problems = compose("--config-path=pkg://verl.trainer.config", "--config-name=ppo_megatron_trainer")
+    assert problems == [] and config.actor_rollout_ref.actor.strategy == "megatron"
+
+
+@pytest.mark.parametrize(
+    "option", ["--config-path=nowhere", "--config-path=/nowhere", "--config-path=pkg://nowhere.at_all"]
+)
 def test_a_path_that_is_not_there_is_one_sentence(option):
     config, (problem,) = compose(option)
     assert config is None
