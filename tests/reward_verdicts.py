@@ -5,6 +5,8 @@ written" are older than any code; those after it came from use. At the end are
 those that the reward gives otherwise. `python tests/reward_verdicts.py` counts them.
 """
 
+from collections.abc import Callable
+
 ENDLESS = "10^{10^{10}}"
 """An answer that nobody computes; it is a question for the pool alone."""
 
@@ -1013,20 +1015,24 @@ WRONGLY_REFUSED: dict[str, list[tuple[str, str]]] = {
 """Known losses: math-verify does not accept these."""
 
 
-def table() -> str:
-    """Counts the verdicts of the reward and of math-verify alone."""
-    from frpo_verl.rewards.grading import accepts
-
-    rows = [row for kind in VERDICTS.values() for row in kind if row[1] != ENDLESS]
-    library = {row: accepts(row[0], rf"\boxed{{{row[1]}}}") for row in rows}
-    reward = {row: library[row] and accepts(row[0], rf"\boxed{{{row[1]}}}", row[1]) for row in rows}
-    lines = [f"| {len(rows)} verdicts | right | wrongly paid | wrongly refused |", "| --- | --- | --- | --- |"]
-    for name, verdicts in (("the reward", reward), ("math-verify alone", library)):
-        paid = sum(got and not row[2] for row, got in verdicts.items())
-        refused = sum(row[2] and not got for row, got in verdicts.items())
-        lines.append(f"| {name} | {len(rows) - paid - refused} | {paid} | {refused} |")
+def table(accepts: Callable[..., bool]) -> str:
+    """Counts the verdicts of the reward and of math-verify alone, of the older kinds and of those from use."""
+    kinds, lines = (
+        list(VERDICTS),
+        ["| grader | verdicts | right | wrongly paid | wrongly refused |", "| --- " * 5 + "|"],
+    )
+    use = kinds.index("tiny values")
+    for name, objections in (("the reward", True), ("math-verify alone", False)):
+        for part in (kinds[:use], kinds[use:]):
+            rows = [row for kind in part for row in VERDICTS[kind] if row[1] != ENDLESS]
+            given = [accepts(row[0], rf"\boxed{{{row[1]}}}", row[1] if objections else None) for row in rows]
+            paid = sum(got and not row[2] for row, got in zip(rows, given, strict=True))
+            refused = sum(row[2] and not got for row, got in zip(rows, given, strict=True))
+            lines.append(f"| {name} | {len(rows)} | {len(rows) - paid - refused} | {paid} | {refused} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(table())
+    from frpo_verl.rewards import grading
+
+    print(table(grading.accepts))

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reward_verdicts import ENDLESS, VERDICTS, WRONGLY_PAID, WRONGLY_REFUSED
+from reward_verdicts import ENDLESS, VERDICTS, WRONGLY_PAID, WRONGLY_REFUSED, table
 
 from frpo_verl.rewards.grading import accepts, values, wording
 
 ROWS = [(kind, *row) for kind, rows in VERDICTS.items() for row in rows if row[1] != ENDLESS]
+PAGE = (Path(__file__).parents[2] / "frpo_verl" / "rewards" / "README.md").read_text()
 SHARED = Path(os.environ.get("FRPO_VERL_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
@@ -38,6 +39,22 @@ def test_objections_take_rewards_away_and_never_from_a_right_answer(verdicts):
     assert len(taken) == 90
     assert [row for row in taken if row[3]] == []
     assert [row for row, (library, reward) in verdicts.items() if reward and not library] == []
+
+
+def test_the_page_has_the_counts(verdicts):
+    def looked_up(gold, response, box):
+        return known[gold, response[7:-1]][box is not None]
+
+    known = {(row[1], row[2]): given for row, given in verdicts.items()}
+    assert table(looked_up) in PAGE
+
+
+def test_what_the_page_calls_not_paid_is_accepted_by_math_verify_and_not_paid():
+    shown = re.findall(
+        r"^\| `([^`]*)` \| `([^`]*)` \| ", PAGE.partition("not paid")[2].partition("## Agreement")[0], re.M
+    )
+    assert len(shown) == 11
+    assert [pair for pair in shown if not accepts(pair[0], rf"\boxed{{{pair[1]}}}") or right(*pair)] == []
 
 
 def test_there_are_enough_near_misses():
