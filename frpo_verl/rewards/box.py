@@ -1,4 +1,4 @@
-r"""The answer of a response, in the paper's format: what stands in the last `\boxed{}`."""
+r"""Finds the answer of a response in the paper's format: the text of the last `\boxed{}`."""
 
 import re
 
@@ -13,7 +13,7 @@ LONGEST_OF_A_TASK = 20_000
 
 _COMMAND = r"\boxed"
 _OPENING = re.compile(r"\\boxed\s*\{")
-# A backslash takes the next character with it: \{ and \} are braces to be read, not braces that group.
+# A backslash takes the next character with it: \{ and \} are printed braces and do not group.
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
@@ -25,8 +25,8 @@ def last_box(text: str, longest: int = LONGEST) -> str | None:
         longest: characters of a box that is still an answer.
 
     Returns:
-        What stands between the braces of the last `\boxed{`, or None if there is none, or if it is not closed within
-        `longest` characters: a response that was cut off has no answer, whatever it boxed before. `\fbox{}` and
+        The text between the braces of the last `\boxed{`, or None if there is none or it is not closed within `longest`
+        characters: a response that was cut off has no answer, whatever it boxed before. `\fbox{}` and
         `\boxed 5` are not the paper's format.
     """
     at = len(text)

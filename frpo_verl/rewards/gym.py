@@ -1,4 +1,4 @@
-"""reasoning-gym, imported."""
+"""Imports reasoning-gym."""
 
 import importlib.machinery
 import importlib.util
@@ -11,15 +11,13 @@ _lock = threading.Lock()
 
 
 def load() -> ModuleType:
-    """Imports reasoning-gym, which takes a second or more, as it imports all of its task families.
-
-    Safe from several threads at once: verl's reward workers call their function so.
+    """Imports reasoning-gym, which takes a second or more; safe from several threads, as verl's reward workers need.
 
     Returns:
         The package.
     """
     with _lock, warnings.catch_warnings():
-        # Its dependencies' own, shown once, when Python compiles them.
+        # From its dependencies, shown once, when Python compiles them.
         warnings.simplefilter("ignore", SyntaxWarning)
         if "pycosat" not in sys.modules and importlib.util.find_spec("pycosat") is None:
             # Only its SAT puzzles call pycosat, which has no wheel: without this every user would need a C compiler.

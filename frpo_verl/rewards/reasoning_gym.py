@@ -1,4 +1,4 @@
-r"""The reward of reasoning-gym's tasks: the verdict of a task's own verifier on what the last `\boxed{}` holds.
+r"""Rewards a response to a task of reasoning-gym: the task's own verifier decides on the last `\boxed{}`.
 
 reward.custom_reward_function.path=pkg://frpo_verl.rewards.reasoning_gym
 reward.custom_reward_function.name=compute_score
@@ -67,7 +67,7 @@ def compute_score(
 
 
 def full_credit_of_json(task: str, answer: str, entry: str) -> bool:
-    """As `full_credit`, of an entry that is JSON."""
+    """Calls `full_credit` with an entry that is JSON."""
     return full_credit(task, answer, json.loads(entry))
 
 
@@ -76,12 +76,11 @@ def full_credit(task: str, answer: str, entry: dict[str, Any]) -> bool:
 
     Args:
         task: reasoning-gym's name.
-        answer: what somebody says it is.
-        entry: the problem, with what the verifier reads of it.
+        answer: the text of the box.
+        entry: the problem, with everything that the verifier reads.
 
     Returns:
-        Whether it gives full credit: its partial credit for an answer that merely contains the right one would pay for
-        guessing.
+        True for full credit: partial credit for an answer that merely contains the right one would pay for guessing.
 
     Raises:
         ValueError: reasoning-gym has no task of that name.

@@ -1,8 +1,8 @@
-"""Questions with a time limit: a few processes per reward process, of which none can stall the others.
+"""Asks questions with a time limit: a few processes per reward process, none of which can stall the others.
 
-Not multiprocessing, nor a pool on top of it: its children run the parent's main program again, which takes Ray along
-into each of them, ends in an error in a program without a `__main__` guard, and makes a replacement import
-everything anew. A reward process may be daemonic, has many threads, and holds what must not be forked.
+This is not multiprocessing: its children would run the parent's main program again, which loads Ray in each of them,
+fails in a program without a `__main__` guard, and makes every replacement import everything again. A reward process may
+be daemonic, has many threads, and holds what must not be forked.
 """
 
 import atexit
@@ -24,16 +24,16 @@ _START_SECONDS = 120.0
 """For imports on a busy machine."""
 
 _GRACE_SECONDS = 10.0
-"""A worker that says nothing for so much longer than a question may take is not there any more."""
+"""A worker that is silent for so long after the limit of a question is gone."""
 
 
 class Limits(NamedTuple):
-    """What a question may cost.
+    """Limits of a question.
 
     Attributes:
         workers: processes, hence questions at the same time.
-        seconds: wall-clock time of a question.
-        memory_mib: memory of a question, MiB beyond that of an idle worker.
+        seconds: wall-clock limit.
+        memory_mib: memory limit, MiB beyond an idle worker.
     """
 
     workers: int
@@ -42,12 +42,12 @@ class Limits(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What answers the questions.
+    """The function that answers the questions.
 
     Attributes:
         module: its module, imported in the workers only.
         function: its name; takes JSON values, returns True or False.
-        example: a question that costs little.
+        example: a cheap question.
         needs: what to install if the workers cannot start.
     """
 
@@ -58,10 +58,10 @@ class Task(NamedTuple):
 
 
 class Pool:
-    """Workers for one task, started at once (nobody waits for them) and replaced when lost.
+    """Workers for one task, started in the background and replaced when lost.
 
     Args:
-        task: what answers.
+        task: the function that answers.
         limits: of a question.
     """
 
@@ -72,10 +72,10 @@ class Pool:
             self._idle.put(each)
 
     def ask(self, *question: Any) -> bool | None:
-        """Asks, from any thread; waits while all workers are busy.
+        """Asks from any thread; waits while all workers are busy.
 
         Args:
-            *question: what the task's function takes.
+            *question: the arguments of the task's function.
 
         Returns:
             Its answer, or None if there was none within the limits.
@@ -91,12 +91,12 @@ class Pool:
             self._idle.put(free)
 
     def close(self) -> None:
-        """Ends all workers, and what they are at."""
+        """Ends all workers and their questions."""
         for each in self._workers:
             each.end()
 
     def forget(self) -> None:
-        """Lets go of the workers of another process, in its fork."""
+        """Lets go of the parent's workers after a fork."""
         for each in self._workers:
             each.forget()
 
@@ -108,7 +108,7 @@ class _Worker:
         self._start()
 
     def ask(self, question: str) -> bool | None:
-        # A worker that somebody else killed is no fault of the question: it is asked again, once.
+        # If somebody else killed the worker, the question is not to blame: ask again, once.
         for _ in range(2):
             self._wait_until_ready()
             verdict = self._exchange(question)
@@ -137,25 +137,25 @@ class _Worker:
     def _start(self) -> None:
         task, limits = self._task, self._limits
         arguments = [task.module, task.function, json.dumps(task.example), str(limits.seconds), str(limits.memory_mib)]
-        # Also what is left if the system refuses another process.
+        # This state also remains if the system refuses another process.
         self._ready, self._process = False, None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", worker.__name__, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # No buffer: a fork between filling and emptying it would send the question a second time.
+            # No buffer: a fork between filling and emptying it would send the question twice.
             bufsize=0,
-            # Where packages came by Ray's py_modules, only the path of this process knows them.
+            # Packages that came by Ray's py_modules are on the path of this process only.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
-            # A group of its own: Ctrl-C is not for it, and it can be ended together with its child.
+            # A group of its own: it does not get Ctrl-C, and it can be ended together with its child.
             start_new_session=True,
         )
 
     def _wait_until_ready(self) -> None:
         if self._ready:
             return
-        # Twice: what keeps a process from starting on a busy machine may be gone a moment later.
+        # Twice: what stops a process from starting on a busy machine may soon be over.
         for _ in range(2):
             if self._process is None or self._process.returncode is not None:
                 self._start()
@@ -170,7 +170,7 @@ class _Worker:
         )
 
     def _exchange(self, question: str) -> str:
-        """The verdict; anything else if the worker is lost, or if what it says is not about this question."""
+        """Returns the verdict, or something else if the worker is lost or answers another question."""
         number = secrets.token_hex(worker.NUMBER // 2)
         left = f"{number} {question}\n".encode()
         try:
@@ -182,7 +182,7 @@ class _Worker:
         return verdict if about == number else ""
 
     def _read(self, seconds: float) -> str | None:
-        """A line, an empty one at the end of the file, None if there is none in time."""
+        """Reads a line; empty at the end of the file, None if there is none in time."""
         poll = select.poll()
         poll.register(self._process.stdout, select.POLLIN)
         return self._process.stdout.readline().decode().strip() if poll.poll(seconds * 1000) else None
@@ -193,11 +193,11 @@ _lock = threading.Lock()
 
 
 def shared(task: Task, limits: Limits) -> Pool:
-    """The pool of this process for a task; made at the first call.
+    """Returns the pool of this process for a task; makes it at the first call.
 
     Args:
-        task: what answers.
-        limits: of a question; other limits are another pool.
+        task: the function that answers.
+        limits: of a question; other limits make another pool.
 
     Returns:
         The pool.

@@ -46,7 +46,7 @@ def main(module: str, function: str, example: str, seconds: str, memory: str) ->
     try:
         answer = getattr(importlib.import_module(module), function)
         answer(*json.loads(example))
-    # Whatever it is, the process that asks says it.
+    # The process that asks reports it, whatever it is.
     except Exception as error:
         print(f"{type(error).__name__}: {error}".splitlines()[0], file=verdicts, flush=True)
         return
@@ -67,7 +67,7 @@ def main(module: str, function: str, example: str, seconds: str, memory: str) ->
 
 
 def _take_over(descriptor: int, mode: str) -> TextIO:
-    """Another descriptor for a standard stream, which then leads nowhere."""
+    """Moves a standard stream to another descriptor; the standard one then leads nowhere."""
     taken = os.fdopen(os.dup(descriptor), mode)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, descriptor)
