@@ -89,11 +89,11 @@ def _kernel() -> Callable:
         for row in range(len(outcome)):
             of, total = outcome[row], sums[row]
             tokens = edges_of(mask[row], edges)
-            first, last = edges[0], edges[PARTS]
-            advantages[row, :first] = advantages[row, last:] = 0.0
+            last = edges[PARTS]
+            advantages[row, last:] = 0.0
             parts = None if local is None else local[row], None if future is None else future[row]
             total[0], total[5], total[6] = tokens, of * tokens, of * of * tokens
-            total[2] = to_go_of(log_prob[row], reference[row], *parts, mask[row], to_go, first, last)
+            total[2] = to_go_of(log_prob[row], reference[row], *parts, mask[row], to_go, last)
             for part in range(PARTS):
                 low, high = edges[part], edges[part + 1]
                 read = log_prob[row, low:high], reference[row, low:high], mask[row, low:high], to_go[low:high]
@@ -112,19 +112,17 @@ def _kernel() -> Callable:
 
 def _edges(mask, edges):
     """Writes the slot where each tenth of a response begins and the slot after its end; returns its valid tokens."""
-    tokens, first, last = 0, 0, len(mask)
+    tokens, last = 0, len(mask)
     for t in range(len(mask)):
         tokens += mask[t] != 0
     while last and not mask[last - 1]:
         last -= 1
-    while first < last and not mask[first]:
-        first += 1
-    seen, slot = 0, first
+    seen = slot = 0
     for part in range(PARTS):
         rank = -(-part * tokens // PARTS)
-        if last - first == tokens:
-            # No holes: nothing to count.
-            seen, slot = rank, first + rank
+        if last == tokens:
+            # Padded on the right alone: nothing to count.
+            seen = slot = rank
         while seen < rank:
             seen += mask[slot] != 0
             slot += 1
@@ -133,10 +131,10 @@ def _edges(mask, edges):
     return tokens
 
 
-def _to_go(log_prob, reference, local, future, mask, to_go, first, last):
-    """Writes reg of the slots from `first` to `last`, 0 in masked ones; returns the sum of f."""
+def _to_go(log_prob, reference, local, future, mask, to_go, last):
+    """Writes reg of the slots before `last`, 0 in masked ones; returns the sum of f."""
     later = 0.0
-    for t in range(last - 1, first - 1, -1):
+    for t in range(last - 1, -1, -1):
         if mask[t]:
             delta = log_prob[t] - reference[t]
             to_go[t] = (delta if local is None else local[t]) + later

@@ -127,8 +127,8 @@ def test_single_precision_stays_within_rounding_over_128k_tokens():
     delta, mask = torch.randn(2, 131072), torch.ones(2, 131072, dtype=torch.bool)
     exact = regularise_batch(torch.zeros(2), delta.double(), torch.zeros_like(delta), mask, 1.0)
     done = regularise_batch(torch.zeros(2), delta, torch.zeros_like(delta), mask, 1.0)
-    # the sums run in float64, so what is left is one rounding, of sums of size up to 1200: 2⁻²⁴ · 2048
-    assert (done.advantages - exact.advantages).abs().max() < 2.5e-4
+    # the sums run in float64, so what is left is one rounding
+    assert ((done.advantages - exact.advantages).abs() <= 1.0001 * 2**-24 * exact.advantages.abs()).all()
 
 
 def test_only_reverse_kl_itself_is_taken_for_the_identity():
