@@ -761,6 +761,7 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {
         (r"\text{Yes},\ 5", "Yes, 5", True),
         (r"\text{No}", r"\text{Yes}", False),
         ("True", r"\text{True}", True),
+        ("C", "c", True),
     ],
     "letters in an order": [
         ("HTH", "HHT", False),
@@ -848,6 +849,7 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {
     "what an equation or a relation may say": [
         ("25", "x^2+y^2=25", True),
         ("25", "a^2+b^2=25", True),
+        ("16", "x^2=16", True),
         ("7", r"x^2+\frac{1}{x^2}=7", True),
         ("5", "|z|=5", True),
         (r"\frac35", r"\sin A = \frac35", True),
