@@ -133,11 +133,17 @@ def _subtract(data: Any, of_responses: Tensor | None, this: Run, beta: float) ->
     this.outbox.put(of_step, told)
     data.meta_info[note.KEY] = told
     if of_responses is not None:
-        outcome = of_responses.to(done.advantages.dtype)
-        batch["returns"] = batch["advantages"] = term.spread(outcome, batch["response_mask"])
+        batch["returns"] = batch["advantages"] = _outcomes(of_responses.to(done.advantages.dtype), batch, in_workers)
     if not in_workers:
         batch["advantages"] = done.advantages
     return data
+
+
+def _outcomes(outcome: Tensor, batch: TensorDict, as_advantages: bool) -> Tensor:
+    if as_advantages:
+        return term.spread(outcome, batch["response_mask"])
+    # A view, of no memory: verl reads returns in valid slots alone.
+    return outcome[:, None].expand(batch["response_mask"].shape)
 
 
 def _refuse_unfit(batch: TensorDict, estimator: str) -> None:

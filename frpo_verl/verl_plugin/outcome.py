@@ -18,7 +18,7 @@ def column(data: Any) -> Any:
         row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
         raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
     # A response without a valid token gets 0, as from verl's product with the mask.
-    any_valid = (data.batch["response_mask"] != 0).any(-1, keepdim=True).long()
+    any_valid = (data.batch["response_mask"].sum(-1, keepdim=True) > 0).long()
     batch = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
     return type(data)(batch=batch, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
 
@@ -39,13 +39,13 @@ def as_grpo(scores: Tensor, group: Tensor, norm: bool) -> Tensor:
 
     verl goes through the responses one by one, which takes several times as long.
     """
-    order, sizes = torch.argsort(group, stable=True), torch.bincount(group)
-    groups = scores[order].split(sizes.tolist())
-    mean = torch.stack([of.mean() if len(of) > 1 else of.new_zeros(()) for of in groups])
+    order, sizes = torch.argsort(group, stable=True), torch.bincount(group).tolist()
+    groups = list(zip(scores[order].split(sizes), sizes, strict=True))
+    mean = torch.stack([of.mean() if size > 1 else of.new_zeros(()) for of, size in groups])
     deviation = scores - mean[group]
     if not norm:
         return deviation
     # verl's is in float32, whatever the scores are in.
     alone = (torch.tensor(1.0) + EPSILON).to(scores.dtype)
-    divisor = torch.stack([of.std() + EPSILON if len(of) > 1 else alone for of in groups])
+    divisor = torch.stack([of.std() + EPSILON if size > 1 else alone for of, size in groups])
     return deviation / divisor[group]

@@ -1,4 +1,4 @@
-"""How this plugin changes verl: by wrapping a named function once its module is imported."""
+"""Changes verl by wrapping a named function once its module is imported."""
 
 import functools
 import inspect
@@ -17,15 +17,7 @@ def wrap(owner: ModuleType | type, name: str, wrapper: Wrapper) -> None:
     """Replaces `owner.name` by `wrapper` around it; a second call with the same wrapper does nothing.
 
     The replacement keeps the host's module and qualified name, so that cloudpickle sends it to Ray by reference.
-    verl modules that had already bound the function by name are rebound: a plugin loaded late still works.
-
-    Args:
-        owner: the module or class that defines the function.
-        name: the function's name.
-        wrapper: what runs instead; its first argument is the host's function.
-
-    Raises:
-        AttributeError: the host no longer has that name.
+    verl modules that had already bound the function by name are rebound, so that a plugin loaded late works too.
     """
     host = getattr(owner, name)
     if getattr(host, _MARK, None) is wrapper:

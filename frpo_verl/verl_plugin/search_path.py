@@ -6,11 +6,7 @@ CONFIGURATIONS = "pkg://frpo_verl.verl_plugin.config"
 
 
 def register(plugins: ModuleType) -> None:
-    """Adds the folder of our primary configurations to Hydra's search path.
-
-    Args:
-        plugins: `hydra.core.plugins`.
-    """
+    """Adds the folder of our primary configurations to Hydra's search path; `plugins` is `hydra.core.plugins`."""
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 

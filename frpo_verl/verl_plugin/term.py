@@ -7,9 +7,9 @@ from torch import Tensor
 
 from frpo_verl.advantage import RegularisedBatch, number_groups, regularise_batch
 from frpo_verl.checks import InvalidInput, NonFiniteToken
-from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.preflight.settings import Settings
+from frpo_verl.rows import empty
 
 _NEEDED = {
     "old_log_probs": "let verl recompute them",
@@ -37,8 +37,9 @@ def regularised(data: Any, before: Tensor, chosen: Settings, beta: float) -> Reg
 
 
 def spread(outcome: Tensor, response_mask: Tensor) -> Tensor:
-    """Returns (bs, length): every valid token gets its response's outcome, every other 0."""
-    return zero_where_masked(outcome[:, None].expand(response_mask.shape), response_mask.bool())
+    """Returns (bs, length): the outcome of a response times its mask, as verl's grpo has it, in cheaper memory."""
+    # Converted first: a product of two dtypes takes twice as long.
+    return empty(response_mask.shape, outcome.dtype, outcome.device).copy_(response_mask).mul_(outcome[:, None])
 
 
 def _not_finite(error: NonFiniteToken, batch: TensorDict) -> BatchError:

@@ -7,6 +7,7 @@ FIRST = {
     "verl_plugin/figures.py": ("verl_plugin/test_estimator.py",),
     "verl_plugin/hooks.py": ("verl_plugin/test_run.py", "verl_plugin/test_worker.py"),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py",),
+    "verl_plugin/outcome.py": ("verl_plugin/test_outcome.py", "verl_plugin/test_estimator.py"),
     "verl_plugin/term.py": ("verl_plugin/test_estimator.py",),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
@@ -15,13 +16,14 @@ MUTANTS = (
     # the mode in verl: any estimator, current policy
     Mutant("verl_plugin/estimator.py", "if not in_workers:", "if True:"),
     Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
-    Mutant("verl_plugin/estimator.py", 'batch["returns"] = batch["advantages"] = term', 'batch["advantages"] = term'),
+    Mutant("verl_plugin/estimator.py", 'batch["returns"] = batch["advantages"] = _out', 'batch["advantages"] = _out'),
+    Mutant("verl_plugin/estimator.py", "if as_advantages:", "if False:"),
     Mutant("verl_plugin/figures.py", "done.sums.tokens[slots // mask.shape[1]] > 0", "slots >= 0"),
     Mutant("verl_plugin/term.py", ' if variant.centring == "group" else None', " if False else None"),
     Mutant("verl_plugin/estimator.py", "_nested.reset(token)", "pass"),
     Mutant("verl_plugin/estimator.py", "nested: Callable = _as_it_is", "nested: Callable | None = None"),
     Mutant("verl_plugin/outcome.py", "stable=True", "stable=False, descending=True"),
-    Mutant("verl_plugin/outcome.py", "if len(of) > 1 else of.new_zeros(())", ""),
+    Mutant("verl_plugin/outcome.py", "if size > 1 else of.new_zeros(())", ""),
     Mutant("verl_plugin/outcome.py", "outcome[:, None] * data.batch", "outcome[:, None] + 0 * data.batch"),
     Mutant("verl_plugin/worker.py", "advantages - told.beta * reg", "advantages + told.beta * reg"),
     Mutant("verl_plugin/worker.py", 'log_prob - padded["ref_log_prob"]', 'log_prob - padded["old_log_probs"]'),

@@ -148,7 +148,11 @@ def test_private_symbols_have_a_reason():
 
 
 def test_every_module_that_a_run_uses_is_checked_by_a_hook_or_before_ray_starts():
-    run = {symbol for symbol, where in USED.items() if where.startswith(("verl_plugin", "a hook", "preflight/native"))}
+    run = {
+        symbol
+        for symbol, where in USED.items()
+        if where.startswith(("verl_plugin", "a hook", "preflight/native", "preflight/environment"))
+    }
     modules = {symbol.module for row, symbol in ROWS.items() if any(_covers(row, used) for used in run)}
     # Hydra's is imported when the hook asks for it, and V1's trainer imports its own queue.
     by_hydra = {"hydra.core.config_search_path", "hydra.plugins.search_path_plugin"}

@@ -112,7 +112,29 @@ def test_the_difference_to_grpo_is_minus_beta_times_the_return_to_go():
 def test_returns_keep_the_outcome_without_the_divergence():
     data = batch()
     grpo = run(deepcopy(data), 0.0, "grpo").batch["returns"]
-    assert torch.equal(run(data, 0.5).batch["returns"], grpo)
+    found = run(data, 0.5).batch["returns"]
+    valid = data.batch["response_mask"].bool()
+    assert torch.equal(found[valid], grpo[valid]) and found.shape == grpo.shape
+    # one number per response, and no second tensor of the batch's size
+    assert found.untyped_storage().nbytes() == len(found) * found.itemsize
+
+
+def test_verls_readers_of_returns_look_at_valid_slots_alone():
+    from verl.trainer.ppo.metric_utils import compute_data_metrics
+
+    data = batch()
+    data.batch["response_mask"][:, -1] = 0
+    shape = data.batch["response_mask"].shape
+    data.batch["responses"], data.batch["prompts"] = torch.ones(shape), torch.ones(len(data), 2)
+    data.batch["attention_mask"] = torch.cat([torch.ones(len(data), 2), data.batch["response_mask"]], -1)
+    data.batch["token_level_scores"] = data.batch["token_level_rewards"]
+    done = run(data, 0.5)
+    figures = compute_data_metrics(done, use_critic=False)
+    done.batch["returns"] = done.batch["returns"] * done.batch["response_mask"]
+    expected = compute_data_metrics(done, use_critic=False)
+    assert "critic/returns/mean" in figures
+    for name in ("mean", "max", "min"):
+        assert figures[f"critic/returns/{name}"] == expected[f"critic/returns/{name}"]
 
 
 def test_other_estimators_are_left_alone():
@@ -363,7 +385,7 @@ def test_the_papers_standard_deviation(beta, estimator):
     expected = (outcome.view(6, 1) - beta * delta.flip(-1).cumsum(-1).flip(-1)) * mask
     found = run(data, beta, estimator, kl_mode="future", frpo={"std": "population"})
     assert torch.allclose(found.batch["advantages"], expected, rtol=0, atol=1e-10)
-    assert torch.allclose(found.batch["returns"], outcome.view(6, 1) * mask, rtol=0, atol=1e-10)
+    assert torch.allclose(found.batch["returns"] * mask, outcome.view(6, 1) * mask, rtol=0, atol=1e-10)
 
 
 def test_the_papers_standard_deviation_in_rollouts_with_several_outputs():

@@ -1,4 +1,4 @@
-"""Between a command line and Ray: what is checked then, and how every worker is made to load the plugin."""
+"""Checks a run between its command line and Ray, and makes every worker load the plugin."""
 
 import os
 import sys
@@ -19,11 +19,7 @@ _said: set[str] = set()
 
 
 def refuse_another_version() -> None:
-    """Ends a worker whose frpo-verl is not the driver's: half of a run would compute something else.
-
-    Raises:
-        HostError: the versions differ.
-    """
+    """Raises HostError in a worker whose frpo-verl is not the driver's, since half of a run would compute otherwise."""
     driver = os.environ.get(DRIVERS_VERSION, __version__)
     if driver != __version__:
         import socket
@@ -32,53 +28,28 @@ def refuse_another_version() -> None:
 
 
 def another_version(found: str, where: str, drivers: str) -> str:
-    """What is said of a node whose frpo-verl is not the driver's.
-
-    Args:
-        found: its version.
-        where: the node.
-        drivers: the driver's version.
-
-    Returns:
-        One sentence.
-    """
+    """Returns the sentence about a node whose frpo-verl is not the driver's."""
     return (
         f"frpo-verl {found} on {where}, but {drivers} where the run was started; install the same version on every node"
     )
 
 
 def checked_before_validation(host: Callable, config: Any, *args: Any, **kwargs: Any) -> Any:
-    """verl's `validate_config`, after our own checks.
+    """Runs verl's `validate_config` after our own checks.
 
-    Args:
-        host: verl's function.
-        config: verl's whole configuration.
-        *args: passed on.
-        **kwargs: passed on.
-
-    Returns:
-        What the host returns.
-
-    Raises:
-        SystemExit: with one sentence, in the driver before Ray starts.
-        SettingsError: inside an actor, where V0 validates once more.
+    Ends the driver with one sentence before Ray starts; inside an actor, where V0 validates once more, SettingsError or
+    HostError is raised.
     """
     _check(config)
     return host(config, *args, **kwargs)
 
 
 def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]:
-    """verl's `get_ppo_ray_runtime_env`, with the plugin named in the environment of every worker.
+    """Returns verl's `get_ppo_ray_runtime_env` with the plugin named in the environment of every worker.
 
-    verl imports what VERL_USE_EXTERNAL_MODULES names and dies when it cannot, where a missing entry point would leave a
-    worker without the plugin in silence. Also the last stop before Ray starts for mains that do not validate.
-
-    Args:
-        host: verl's function.
-        config: verl's whole configuration; verl 0.8 passes none.
-
-    Returns:
-        Ray's runtime environment.
+    verl imports what VERL_USE_EXTERNAL_MODULES names and dies when it cannot, whereas a missing entry point would leave
+    a worker without the plugin in silence. For mains that do not validate, this is where checks run before Ray starts.
+    verl 0.8 passes no configuration.
     """
     made = host() if config is None else host(config)
     wanted, given = environment.of_cpu_workers(), environment.of_ray_job()

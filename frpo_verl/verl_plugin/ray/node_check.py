@@ -1,4 +1,4 @@
-"""Every node of a Ray cluster has the driver's frpo-verl, or is named before a worker is placed there."""
+"""Checks that every node of a Ray cluster has the driver's frpo-verl, before a worker is placed there."""
 
 import functools
 import os
@@ -23,7 +23,7 @@ VERL_SAYS = "Total available GPUs"
 
 
 class Answer(NamedTuple):
-    """What came of asking a node.
+    """The outcome of asking a node.
 
     Attributes:
         found: its version of frpo-verl, or what Ray raised.
@@ -35,18 +35,10 @@ class Answer(NamedTuple):
 
 
 def checked_before_placement(host: Callable, manager: Any) -> Any:
-    """verl's `ResourcePoolManager.create_resource_pool`, after every other node was asked for its version.
+    """Asks every other node for its version, then runs verl's `ResourcePoolManager.create_resource_pool`.
 
-    Args:
-        host: verl's method.
-        manager: verl's manager of resource pools.
-
-    Returns:
-        What the host returns.
-
-    Raises:
-        HostError: a node with accelerators is without frpo-verl, or has another version; the sentence names all such.
-        SettingsError: verl finds too few GPUs; the sentence says what each node has.
+    Raises HostError where nodes with accelerators have no frpo-verl or another version, and names them all; raises
+    SettingsError where verl finds too few GPUs, and says what each node has.
     """
     if DRIVERS_VERSION not in os.environ:
         return host(manager)
@@ -60,7 +52,7 @@ def checked_before_placement(host: Callable, manager: Any) -> Any:
 
 
 def _too_few(manager: Any) -> str:
-    """verl's refusal, which has two sums only, with the nodes and the fix."""
+    """Returns verl's refusal, which has two sums only, with the nodes and the fix."""
     import ray
 
     wanted = sum(places for pool in manager.resource_pool_spec.values() for places in pool)
@@ -82,7 +74,7 @@ def _require_everywhere() -> None:
     unfit, doubtful = [], []
     for node, answer in _answers().items():
         if problem := _problem(node, answer.found):
-            # Elsewhere verl may place no worker at all; one that it does place dies by name.
+            # Elsewhere verl may place no worker at all; one that it does place ends with the same sentence.
             is_known = isinstance(answer.found, str | ImportError)
             (unfit if answer.has_ranks and is_known else doubtful).append(problem)
     for problem in doubtful:
@@ -116,7 +108,7 @@ def _answers() -> dict[str, Answer]:
     if tasks:
         ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS)
     found = {node: _answer(task) for task, node in tasks.items()}
-    # One that has left meanwhile is nobody's problem.
+    # A node that has left in the meantime is not a problem.
     left = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
     return {
         node_name(nodes[node]): Answer(answer, any(nodes[node]["Resources"].get(name) for name in ACCELERATORS))

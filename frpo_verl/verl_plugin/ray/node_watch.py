@@ -1,7 +1,7 @@
-"""A node of a Ray cluster that dies ends the run, also where verl would wait for what was on it for ever.
+"""Ends the run when a node dies, even where verl would wait forever for its rollouts.
 
 verl ends by itself where a call to a lost worker fails. But its trainer waits for rollouts without a limit, and those
-that were under way in a lost agent loop never come.
+that a lost agent loop was making never come.
 """
 
 import os
@@ -21,13 +21,13 @@ REMEMBERED_SECONDS = 60
 """How long after an actor's end its node's death still explains it: Ray hears of actors before it hears of nodes."""
 
 VERLS = ("WorkerDict", "HttpServer", "AgentLoopWorker", "RewardLoopWorker", "StorageUnit", "Controller", "LoadBalancer")
-"""What the names of verl's and TransferQueue's own actors contain. A run may do without others, a user's tools."""
+"""Parts of the names of verl's and TransferQueue's own actors. A run can do without others, such as a user's tools."""
 
 _started = threading.Lock()
 
 
 class Home(NamedTuple):
-    """Where one of verl's actors lives, when it was last seen alive, and what it is."""
+    """The node of one of verl's actors, when it was last seen alive, and its class."""
 
     node: str
     seen: float
@@ -35,24 +35,19 @@ class Home(NamedTuple):
 
 
 def start() -> None:
-    """Watches, from a thread of the driver, from the moment that Ray is there; one thread at a time.
+    """Starts a thread of the driver that watches nodes as soon as Ray is there; one thread at a time.
 
-    Not in an interactive session, which the end of a run must not end.
+    Does nothing in an interactive session, which the end of a run must not end.
     """
     if not hasattr(sys, "ps1") and _started.acquire(blocking=False):
         threading.Thread(target=_watch, name="frpo-verl: node watch", daemon=True).start()
 
 
 def homes_of(actors: dict[str, dict[str, Any]], before: dict[str, Home], now: float) -> dict[str, Home]:
-    """Where the run's indispensable actors live, or lived a moment ago.
+    """Returns where the run's indispensable actors live, or lived a moment ago, by id.
 
-    Args:
-        actors: Ray's table of those that are alive, by id.
-        before: what this function returned last.
-        now: seconds, of any clock.
-
-    Returns:
-        By id; detached actors and those of others than verl are left out.
+    `actors` is Ray's table of those that are alive, `before` the last result, `now` seconds of any clock. Detached
+    actors and those that are not verl's are left out.
     """
     homes = {actor: home for actor, home in before.items() if now - home.seen < REMEMBERED_SECONDS}
     for identity, actor in actors.items():
@@ -63,14 +58,9 @@ def homes_of(actors: dict[str, dict[str, Any]], before: dict[str, Home], now: fl
 
 
 def loss(nodes: Iterable[dict[str, Any]], homes: dict[str, Home]) -> str | None:
-    """What the run has lost, in one sentence.
+    """Returns what the run has lost, in one sentence, or None while every node that has actors of it is alive.
 
-    Args:
-        nodes: Ray's table of nodes, the dead ones included.
-        homes: where the run's actors live, or lived a moment ago.
-
-    Returns:
-        None while every node that has actors of the run is alive.
+    `nodes` is Ray's table, the dead ones included; `homes` is where the run's actors live, or lived a moment ago.
     """
     homeless = {home.node for home in homes.values()}
     lost = [node for node in nodes if not node["Alive"] and node["NodeID"] in homeless]
@@ -80,7 +70,7 @@ def loss(nodes: Iterable[dict[str, Any]], homes: dict[str, Home]) -> str | None:
     gone = [home.name for home in homes.values() if home.node in dead]
     return (
         f"frpo-verl: {names} died, and with it {len(gone)} actors of this run ({', '.join(sorted(set(gone)))}); "
-        "start it again without that node, with trainer.resume_mode=auto, to go on from the last checkpoint"
+        "start it again without that node, with trainer.resume_mode=auto, to resume from the last checkpoint"
     )
 
 
@@ -92,7 +82,7 @@ def _watch() -> None:
             time.sleep(POLL_SECONDS)
         _watch_nodes()
     except Exception as error:
-        # Ray that is being shut down, most often; else the run goes on without this.
+        # Most often Ray is being shut down; otherwise the run continues unwatched.
         if ray.is_initialized():
             print(f"frpo-verl: nodes are no longer watched ({type(error).__name__}: {error})", file=sys.stderr)
     finally:

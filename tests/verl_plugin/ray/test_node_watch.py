@@ -53,7 +53,7 @@ def test_nothing_is_said_while_nodes_with_verls_actors_live():
 def test_a_dead_node_is_named_with_what_was_on_it():
     assert node_watch.loss([node("1"), node("2", alive=False)], HOMES) == (
         "frpo-verl: host (10.0.0.2, node 2) died, and with it 2 actors of this run (AgentLoopWorkerTQ, WorkerDict); "
-        "start it again without that node, with trainer.resume_mode=auto, to go on from the last checkpoint"
+        "start it again without that node, with trainer.resume_mode=auto, to resume from the last checkpoint"
     )
 
 
