@@ -139,14 +139,14 @@ _RAY = (
 
 _HYDRA = (
     Symbol("hydra", "compose", ("config_name", "overrides", "return_hydra_config"), "composes a command line"),
-    Symbol("hydra", "initialize_config_dir", ("config_dir", "version_base"), "where a main's configurations are"),
+    Symbol("hydra", "initialize_config_dir", ("config_dir", "job_name", "version_base"), "the folder it is in"),
     Symbol("hydra.core.plugins", "Plugins.instance", (), "makes --config-name frpo_trainer known"),
     Symbol("hydra.plugins.search_path_plugin", "SearchPathPlugin", (), "likewise"),
     Symbol("hydra.core.config_search_path", "ConfigSearchPath", (), "likewise"),
     Symbol("hydra.core.hydra_config", "HydraConfig.instance", (), "Hydra's own values in a configuration"),
     Symbol("hydra.core.override_parser.overrides_parser", "OverridesParser.create", (), "the key of an override"),
     Symbol("hydra.errors", "HydraException", (), "what Hydra refuses"),
-    Symbol("hydra.errors", "MissingConfigException", (), "a configuration that Hydra does not find"),
+    Symbol("hydra.errors", "MissingConfigException", ("missing_cfg_file",), "a configuration that does not exist"),
     Symbol("hydra.errors", "OverrideParseException", (), "an override that Hydra cannot read"),
 )
 

@@ -17,9 +17,12 @@ def column(data: Any) -> Any:
     if not torch.isfinite(rewards).all():
         row = int((~torch.isfinite(rewards)).nonzero()[0, 0])
         raise BatchError(f"the reward of row {row} is {rewards[row, 0]:g}: look at the reward function")
-    # A response without a valid token gets 0, as from verl's product with the mask.
-    any_valid = (data.batch["response_mask"].sum(-1, keepdim=True) > 0).long()
-    batch = TensorDict({"token_level_rewards": rewards, "response_mask": any_valid}, batch_size=len(rewards))
+    mask = data.batch["response_mask"]
+    # A response without a valid token gets 0, as from verl's product with the mask. Most have one at their start.
+    is_valid = mask[:, :1].any(-1)
+    is_valid[~is_valid] = mask[~is_valid].any(-1)
+    columns = {"token_level_rewards": rewards, "response_mask": is_valid.long()[:, None]}
+    batch = TensorDict(columns, batch_size=len(rewards))
     return type(data)(batch=batch, non_tensor_batch={"uid": data.non_tensor_batch["uid"]})
 
 

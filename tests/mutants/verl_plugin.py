@@ -4,6 +4,7 @@ from mutants.mutant import Mutant
 
 FIRST = {
     "verl_plugin/checkpoint.py": ("verl_plugin/test_control.py",),
+    "verl_plugin/estimator.py": ("verl_plugin/test_estimator.py", "verl_plugin/test_every_estimator.py"),
     "verl_plugin/figures.py": ("verl_plugin/test_estimator.py",),
     "verl_plugin/hooks.py": ("verl_plugin/test_run.py", "verl_plugin/test_worker.py"),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py",),
@@ -22,6 +23,7 @@ MUTANTS = (
     Mutant("verl_plugin/term.py", ' if variant.centring == "group" else None', " if False else None"),
     Mutant("verl_plugin/estimator.py", "_nested.reset(token)", "pass"),
     Mutant("verl_plugin/estimator.py", "nested: Callable = _as_it_is", "nested: Callable | None = None"),
+    Mutant("verl_plugin/outcome.py", "mask[~is_valid].any(-1)", "False"),
     Mutant("verl_plugin/outcome.py", "stable=True", "stable=False, descending=True"),
     Mutant("verl_plugin/outcome.py", "if size > 1 else of.new_zeros(())", ""),
     Mutant("verl_plugin/outcome.py", "outcome[:, None] * data.batch", "outcome[:, None] + 0 * data.batch"),

@@ -22,3 +22,17 @@ def test_it_is_verls_function_to_the_bit(sizes, dtype, norm):
         column = scores[:, None], torch.ones(len(names), 1, dtype=torch.long)
         expected, _ = compute_grpo_outcome_advantage(*column, names, norm_adv_by_std_in_grpo=norm)
         assert torch.equal(outcome.as_grpo(scores, number_groups(names), norm), expected[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float32])
+def test_a_column_holds_sums_of_rewards_and_whether_any_token_is_valid(dtype):
+    from verl import DataProto
+
+    mask = torch.tensor([[1, 0, 1], [0, 0, 1], [0, 0, 0], [1, 1, 1]]).to(dtype)
+    rewards = torch.arange(12.0).view(4, 3)
+    uid = np.array(["a", "a", "b", "b"], dtype=object)
+    data = DataProto.from_dict({"token_level_rewards": rewards, "response_mask": mask}, {"uid": uid})
+    made = outcome.column(data)
+    assert made.batch["token_level_rewards"].tolist() == [[3.0], [12.0], [21.0], [30.0]]
+    assert made.batch["response_mask"].tolist() == [[1], [1], [0], [1]]
+    assert made.non_tensor_batch["uid"].tolist() == uid.tolist()
