@@ -1,6 +1,6 @@
 """Adds a verl platform for machines without a GPU: real workers and real vLLM, over gloo.
 
-Active only when asked for (`VERL_PLATFORM=cpu`). It answers "not available" to verl's detection: on a GPU cluster the
+Imported only with `VERL_PLATFORM=cpu`. The platform answers "not available" to verl's detection: on a GPU cluster the
 driver and CPU-only actors often sit on a node without a GPU, and there this platform must stay invisible.
 """
 
@@ -8,17 +8,15 @@ from types import ModuleType
 
 import wrapt
 
-from frpo_verl.preflight import environment
 from frpo_verl.verl_plugin.cpu.shims import SHIMS
 from frpo_verl.verl_plugin.cpu.shims.shim import schedule
 
 
 def install() -> None:
-    """Registers the platform with verl and, when it is asked for, the shims."""
+    """Registers the platform with verl, and schedules the shims."""
     wrapt.register_post_import_hook(_register_platform, "verl.plugin.platform.platform_manager")
-    if environment.is_on_cpu():
-        for shim in SHIMS:
-            schedule(shim)
+    for shim in SHIMS:
+        schedule(shim)
 
 
 def _register_platform(platform_manager: ModuleType) -> None:

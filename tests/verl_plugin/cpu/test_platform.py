@@ -30,19 +30,23 @@ def test_without_a_gpu_and_unasked_verl_chooses_as_if_we_were_not_there():
     assert python(WHICH, None) == "PlatformCUDA cuda"
 
 
-def test_verls_detection_never_picks_it_even_when_asked_first():
+def test_unasked_it_is_not_registered():
+    program = "from verl.plugin.platform.platform_manager import PlatformRegistry; print(PlatformRegistry.get('cpu'))"
+    assert python(program, None) == "None"
+
+
+def test_verls_detection_never_picks_it_even_when_it_is_first():
     program = """
-from verl.plugin.platform.platform_manager import PlatformRegistry
-cpu = PlatformRegistry.get("cpu")()
 from verl.plugin.platform import platform_manager
+from verl.plugin.platform.platform_manager import PlatformRegistry
 import os
+cpu = PlatformRegistry.get("cpu")()
 asked = cpu.is_available()
 os.environ.pop("VERL_PLATFORM", None)
 # first in line, it is still passed over
 PlatformRegistry._platforms = {"cpu": type(cpu), **PlatformRegistry._platforms}
 print(asked, cpu.is_platform_available(use_smi_check=True), platform_manager._detect_platform_name())
 """
-    assert python(program, None) == "False False nvidia"
     assert python(program, "cpu") == "True False nvidia"
 
 
