@@ -6,7 +6,7 @@ FIRST = {
     "verl_plugin/checkpoint.py": ("verl_plugin/test_control.py",),
     "verl_plugin/estimator.py": ("verl_plugin/test_estimator.py", "verl_plugin/test_every_estimator.py"),
     "verl_plugin/figures.py": ("verl_plugin/test_estimator.py",),
-    "verl_plugin/hooks.py": ("verl_plugin/test_run.py", "verl_plugin/test_worker.py"),
+    "verl_plugin/hooks.py": ("verl_plugin/test_hooks.py", "verl_plugin/test_run.py", "verl_plugin/test_worker.py"),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py",),
     "verl_plugin/outcome.py": ("verl_plugin/test_outcome.py", "verl_plugin/test_estimator.py"),
     "verl_plugin/term.py": ("verl_plugin/test_estimator.py",),

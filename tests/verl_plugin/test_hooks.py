@@ -1,6 +1,6 @@
 """The table of hooks: several functions per module, in order, and modules that do not fit."""
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -52,3 +52,11 @@ def test_a_module_that_does_not_fit_is_left_alone(module, monkeypatch):
     hooks.apply(module)
     assert ran == []
     assert "verl.fake.compute is gone" in contract.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("verls", "estimator", "needed"), [(True, "grpo", True), (False, "frpo", True), (False, "grpo", False)]
+)
+def test_the_reference_is_loaded_where_verl_or_frpo_needs_it(verls, estimator, needed):
+    config = SimpleNamespace(algorithm={"adv_estimator": estimator, "kl_ctrl": {"kl_coef": 0.01}})
+    assert hooks._or_needed_by_us(lambda config: verls, config) is needed
