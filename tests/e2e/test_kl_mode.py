@@ -9,12 +9,13 @@ from assertions import WITHIN_SECONDS, assert_leaves_the_reference, assert_train
 pytestmark = pytest.mark.slow
 
 
-def test_gae_with_a_critic_under_v1(train):
+def test_gae_with_a_critic_on_two_ranks_under_v1(train):
     run = train(
         "gae",
         recipe="run_qwen3_1.7b_methods_fsdp2.sh",
         METHOD="gae_kl_reward",
         BETA="0.05",
+        NGPUS_PER_NODE="2",
         STEPS="2",
         overrides=("algorithm.use_kl_in_reward=False", "+algorithm.kl_mode=future"),
     )
