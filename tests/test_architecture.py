@@ -28,7 +28,7 @@ ROOMS = {
     "data": {"rewards"},
     "evaluation": set(),
     "quickstart": {"evaluation", "rewards"},
-    "preflight": {"advantage", "divergences"},
+    "preflight": {"advantage", "divergences", "losses"},
     "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows"},
     "trainers": {"losses", "preflight", "verl_plugin"},
     "doctor": {"divergences", "preflight"},

@@ -12,6 +12,7 @@ from frpo_verl.preflight import (
     layout,
     machine,
     megatron_layout,
+    methods,
     regulariser,
     settings,
     unread_keys,
@@ -52,8 +53,9 @@ def examine(config: Any, *, look_at_machine: bool = True, starting: bool = False
 
 
 def is_ours(config: Any) -> bool:
-    """Returns True for a run that uses FRPO, one of our recipes or the CPU platform."""
-    return settings.asks_for_future(config.algorithm) or inputs.RECIPE in os.environ or environment.is_on_cpu()
+    """Returns True for a run that uses a method of ours, one of our recipes or the CPU platform."""
+    has_method = settings.asks_for_future(config.algorithm) or methods.are_chosen(config)
+    return has_method or inputs.RECIPE in os.environ or environment.is_on_cpu()
 
 
 def unusable(config: Any) -> str | None:
@@ -73,6 +75,7 @@ def unusable(config: Any) -> str | None:
 def settings_problems(config: Any) -> Iterator[str]:
     """Yields what the configuration alone shows; V0 repeats these checks inside an actor."""
     yield from unread_keys.problems(config)
+    yield from methods.problems(config)
     with_frpo = settings.asks_for_future(config.algorithm)
     if with_frpo:
         yield from regulariser.problems(config)

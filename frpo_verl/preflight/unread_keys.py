@@ -9,6 +9,7 @@ from frpo_verl.preflight.errors import SettingsError
 
 _MISSPELT = {
     "kl_mode": ("klmode", "kl_mod", "kl_modes", "kl-mode", "kl_Mode", "KL_mode"),
+    "token_weight": ("token_weights", "tokenweight", "token-weight"),
     "frpo": ("frp", "fpro", "frop", "FRPO", "Frpo"),
 }
 """How our keys get misspelt; no other estimator has settings of these names."""

@@ -10,35 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
+from frpo_verl.losses import LOSSES, PerToken
+from frpo_verl.preflight import methods
 from frpo_verl.preflight.errors import HostError
-
-PerToken = Callable[[Tensor, Tensor, Tensor, Tensor, Any], Tensor]
-"""(old_log_prob, log_prob, advantages, response_mask, config) → (bs, length), the loss of each token; `config` is the
-actor's section of verl's configuration."""
-
-LOSSES: dict[str, PerToken] = {}
-"""Name -> loss."""
 
 
 def register(core_algos: ModuleType) -> None:
     """Registers every loss with verl. Raises HostError where verl has a loss of that name, which would be lost."""
     for name, loss in LOSSES.items():
-        there = core_algos.POLICY_LOSS_REGISTRY.get(name)
-        if there is not None and getattr(there, "per_token", None) is not loss:
-            raise HostError(
-                f"verl has a policy loss {name!r} of its own; frpo-verl's needs another name: update frpo-verl"
-            )
+        for problem in methods.taken(name, core_algos.POLICY_LOSS_REGISTRY):
+            raise HostError(problem)
         core_algos.register_policy_loss(name)(reduced_by_verl(loss, core_algos.agg_loss))
-
-
-def refuse_taken(config: Any) -> None:
-    """Raises HostError where the run asks for a loss of ours whose name verl has for another."""
-    from omegaconf import OmegaConf
-
-    if OmegaConf.select(config, "actor_rollout_ref.actor.policy_loss.loss_mode") in LOSSES:
-        from verl.trainer.ppo import core_algos
-
-        register(core_algos)
 
 
 def reduced_by_verl(loss: PerToken, agg_loss: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, dict[str, Any]]]:

@@ -1,56 +1,33 @@
 """Weighs tokens after the advantage: Â_{i,t} ← w_{i,t} · Â_{i,t}, with or without the future divergence.
 
-`algorithm.token_weights=NAME` chooses a method. It may ask for any field that the host has of a batch, token ids among
+`algorithm.token_weight=NAME` chooses a method. It may ask for any field that the host has of a batch, token ids among
 them: V0 holds the whole batch, V1 fetches seven fields and here those that are missing.
 """
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from frpo_verl.advantage import number_groups
+from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS, TokenWeight
 from frpo_verl.preflight.errors import BatchError, SettingsError
-
-KEY = "token_weights"
-"""The key of verl's `algorithm` section."""
-
-Weigh = Callable[[Mapping[str, Tensor], Tensor, Mapping[str, Any]], Tensor]
-"""(fields, group, algorithm) → weights, (bs, length): the fields asked for, with `response_mask`; the number of each
-response's group; verl's `algorithm` section."""
-
-
-class Method(NamedTuple):
-    """One way to weigh tokens, and the fields of the batch that it reads."""
-
-    weigh: Weigh
-    fields: tuple[str, ...]
-
-
-METHODS: dict[str, Method] = {}
-"""Name -> method."""
+from frpo_verl.preflight.methods import TOKEN_WEIGHT, token_weight_problems
 
 Fetch = Callable[[tuple[str, ...]], Any]
 _fetch: ContextVar[Fetch | None] = ContextVar("fetch", default=None)
 """Gets fields that V1's trainer has not fetched, padded, in the order of the batch; None with other trainers."""
 
 
-def chosen(algorithm: Mapping[str, Any] | None) -> Method | None:
-    """Returns the run's method, or None; raises SettingsError where there is none of that name, or it cannot run."""
-    name = None if algorithm is None else algorithm.get(KEY)
-    if name is None:
+def chosen(algorithm: Mapping[str, Any] | None) -> TokenWeight | None:
+    """Returns the run's method, or None; raises SettingsError where it cannot run."""
+    if algorithm is None or algorithm.get(TOKEN_WEIGHT) is None:
         return None
-    if name not in METHODS:
-        known = ", ".join(sorted(METHODS)) or "none is registered"
-        raise SettingsError(f"algorithm.{KEY}={name}: there is no such method ({known}); correct it, or leave it out")
-    if (algorithm.get("frpo") or {}).get("kl") == "current":
-        raise SettingsError(
-            f"algorithm.{KEY}={name} with algorithm.frpo.kl=current: workers subtract the term after the weights were "
-            "applied; set algorithm.frpo.kl=rollout"
-        )
-    return METHODS[name]
+    for problem in token_weight_problems(algorithm):
+        raise SettingsError(problem)
+    return TOKEN_WEIGHTS[algorithm[TOKEN_WEIGHT]]
 
 
 def weighed(data: Any, algorithm: Mapping[str, Any] | None) -> Any:
@@ -63,7 +40,7 @@ def weighed(data: Any, algorithm: Mapping[str, Any] | None) -> Any:
     weights = method.weigh(fields, number_groups(data.non_tensor_batch["uid"]), algorithm)
     if weights.shape != mask.shape or not torch.isfinite(weights[mask.bool()]).all():
         raise BatchError(
-            f"algorithm.{KEY}={algorithm[KEY]} returned weights of shape {tuple(weights.shape)}, and a finite number "
+            f"algorithm.{TOKEN_WEIGHT}={algorithm[TOKEN_WEIGHT]} returned weights of shape {tuple(weights.shape)}, and a finite number "
             f"is needed for each of {tuple(mask.shape)}: look at the method"
         )
     advantages = data.batch["advantages"]
@@ -75,7 +52,9 @@ def weighed(data: Any, algorithm: Mapping[str, Any] | None) -> Any:
 def _fields(batch: Any, names: tuple[str, ...]) -> dict[str, Tensor]:
     missing, fetch = tuple(name for name in names if name not in batch), _fetch.get()
     if missing and fetch is None:
-        raise BatchError(f"token weights need {', '.join(missing)} in the batch, which holds {sorted(batch.keys())}")
+        raise BatchError(
+            f"the token weight needs {', '.join(missing)} in the batch, which holds {sorted(batch.keys())}"
+        )
     fetched = fetch(missing) if missing else {}
     return {name: fetched[name] if name in missing else batch[name] for name in names}
 

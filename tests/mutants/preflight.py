@@ -3,6 +3,8 @@
 from mutants.mutant import Mutant
 
 MUTANTS = (
+    Mutant("preflight/methods.py", '== "current"', '== "nothing"'),
+    Mutant("preflight/methods.py", "if there is not None and", "if False and"),
     Mutant("preflight/megatron_layout.py", "expert_tensor_parallel_size or tensor", "expert_tensor_parallel_size or 1"),
     Mutant(
         "preflight/megatron_layout.py", "if ranks % (tensor * pipeline * context):", "if ranks % (tensor * pipeline):"

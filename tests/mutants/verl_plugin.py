@@ -40,9 +40,7 @@ MUTANTS = (
     ),
     Mutant("verl_plugin/token_weights.py", "fetched[name] if name in missing else batch[name]", "batch.get(name)"),
     Mutant("verl_plugin/token_weights.py", "weights.shape != mask.shape or", ""),
-    Mutant("verl_plugin/token_weights.py", '== "current"', '== "nothing"'),
     Mutant("verl_plugin/policy_losses.py", "per_token = per_token * rollout_is_weights", "pass"),
-    Mutant("verl_plugin/policy_losses.py", "if there is not None and", "if False and"),
     Mutant("verl_plugin/policy_losses.py", "loss_mask=response_mask", "loss_mask=response_mask.new_ones(())"),
     # the state of a run: settings, coefficient, what waits to be logged, checkpoints
     Mutant("verl_plugin/run.py", "or _current.algorithm == algorithm", ""),

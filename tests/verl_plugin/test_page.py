@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 
 from frpo_verl.advantage.diagnostics import Diagnostics
+from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS
 from frpo_verl.advantage.variant import Variant
+from frpo_verl.losses import LOSSES
 from frpo_verl.preflight import variants
-from frpo_verl.verl_plugin import figures, note, policy_losses, token_weights
+from frpo_verl.verl_plugin import figures, note
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "frpo_verl" / "verl_plugin" / "README.md").read_text()
@@ -57,6 +59,6 @@ def test_every_module_of_the_route_is_there():
 
 
 def test_methods_that_there_are_have_a_place_on_a_page():
-    for name in (*token_weights.METHODS, *policy_losses.LOSSES):
+    for name in (*TOKEN_WEIGHTS, *LOSSES):
         pages = (ROOT / "frpo_verl" / room / "README.md" for room in ("advantage", "losses"))
         assert any(f"`{name}`" in page.read_text() for page in pages)

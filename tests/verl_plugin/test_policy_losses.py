@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
+from frpo_verl.losses import LOSSES
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin import policy_losses
 
@@ -21,7 +21,7 @@ def squared(old_log_prob, log_prob, advantages, response_mask, config):
 
 @pytest.fixture
 def toy(monkeypatch):
-    monkeypatch.setitem(policy_losses.LOSSES, "toy", squared)
+    monkeypatch.setitem(LOSSES, "toy", squared)
     monkeypatch.setattr(core_algos, "POLICY_LOSS_REGISTRY", dict(core_algos.POLICY_LOSS_REGISTRY))
 
 
@@ -58,19 +58,8 @@ def test_a_loss_per_token_is_reduced_as_verl_reduces_its_own(toy, mode, correcti
 def test_registering_twice_is_fine_and_a_name_of_verls_is_not_overwritten(toy, monkeypatch):
     policy_losses.register(core_algos)
     policy_losses.register(core_algos)
-    monkeypatch.setitem(policy_losses.LOSSES, "gspo", squared)
+    monkeypatch.setitem(LOSSES, "gspo", squared)
     theirs = core_algos.get_policy_loss_fn("gspo")
     with pytest.raises(HostError, match="verl has a policy loss 'gspo' of its own; frpo-verl's needs another name"):
         policy_losses.register(core_algos)
     assert core_algos.get_policy_loss_fn("gspo") is theirs
-
-
-def test_a_run_that_asks_for_a_taken_name_is_refused_and_no_other(toy, monkeypatch):
-    def config(mode: str):
-        return OmegaConf.create({"actor_rollout_ref": {"actor": {"policy_loss": {"loss_mode": mode}}}})
-
-    monkeypatch.setitem(policy_losses.LOSSES, "gspo", squared)
-    policy_losses.refuse_taken(config("vanilla"))
-    policy_losses.refuse_taken(OmegaConf.create({}))
-    with pytest.raises(HostError, match="verl has a policy loss 'gspo'"):
-        policy_losses.refuse_taken(config("gspo"))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS, TokenWeight
 from frpo_verl.preflight.errors import BatchError, SettingsError
 from frpo_verl.verl_plugin import token_weights
-from frpo_verl.verl_plugin.token_weights import METHODS, Method
 
 pytest.importorskip("verl")
 
@@ -29,7 +29,7 @@ def by_token_id(fields, group, algorithm):
 
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch):
-    monkeypatch.setitem(METHODS, "toy", Method(by_token_id, ("responses",)))
+    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", TokenWeight(by_token_id, ("responses",)))
 
 
 def batch() -> DataProto:
@@ -75,7 +75,7 @@ def expected_weights(data: DataProto) -> torch.Tensor:
 def test_the_advantage_is_multiplied_once_after_all_else(trainer, estimator, changes):
     data = batch()
     plain = trainer(deepcopy(data), estimator, **changes)
-    found = trainer(deepcopy(data), estimator, token_weights="toy", **changes)
+    found = trainer(deepcopy(data), estimator, token_weight="toy", **changes)
     expected = plain.batch["advantages"] * expected_weights(data)
     assert torch.equal(found.batch["advantages"], expected)
     assert not torch.equal(expected, plain.batch["advantages"])
@@ -86,7 +86,7 @@ def test_the_advantage_is_multiplied_once_after_all_else(trainer, estimator, cha
 def test_v1s_trainer_fetches_what_it_has_not(monkeypatch):
     transfer_queue = pytest.importorskip("transfer_queue")
     data = batch()
-    expected = v1(deepcopy(data), token_weights="toy").batch["advantages"]
+    expected = v1(deepcopy(data), token_weight="toy").batch["advantages"]
     asked = []
 
     def kv_batch_get(keys, partition_id, select_fields):
@@ -101,7 +101,7 @@ def test_v1s_trainer_fetches_what_it_has_not(monkeypatch):
     without = data.select([name for name in data.batch.keys() if name != "responses"])
 
     def host(trainer, batch, metrics):
-        return v1(without, token_weights="toy")
+        return v1(without, token_weight="toy")
 
     sent = SimpleNamespace(keys=KEYS, partition_id="train")
     found = token_weights.with_more_fields(host, None, sent, metrics={})
@@ -118,29 +118,29 @@ def test_v1s_trainer_is_wrapped():
 def test_what_weights_need_and_the_batch_has_not_is_named():
     data = batch()
     data.batch.pop("responses")
-    with pytest.raises(BatchError, match="token weights need responses in the batch, which holds"):
-        v0(data, token_weights="toy")
+    with pytest.raises(BatchError, match="the token weight needs responses in the batch, which holds"):
+        v0(data, token_weight="toy")
 
 
 @pytest.mark.parametrize(
     "weights", [torch.ones(4, 1), torch.full((4, 5), torch.nan)], ids=["one column", "not a number"]
 )
 def test_weights_that_no_advantage_can_be_multiplied_by_are_named(monkeypatch, weights):
-    monkeypatch.setitem(METHODS, "toy", Method(lambda *given: weights, ()))
-    with pytest.raises(BatchError, match=r"token_weights=toy returned weights of shape \(4, \d\).*look at the method"):
-        v0(batch(), token_weights="toy")
+    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", TokenWeight(lambda *given: weights, ()))
+    with pytest.raises(BatchError, match=r"token_weight=toy returned weights of shape \(4, \d\).*look at the method"):
+        v0(batch(), token_weight="toy")
 
 
 def test_masked_slots_keep_what_stands_there(monkeypatch):
     data = batch()
     masked = data.batch["response_mask"] == 0
-    monkeypatch.setitem(METHODS, "toy", Method(lambda *given: torch.where(masked, torch.nan, 2.0), ()))
-    assert not v0(data, token_weights="toy").batch["advantages"][masked].any()
+    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", TokenWeight(lambda *given: torch.where(masked, torch.nan, 2.0), ()))
+    assert not v0(data, token_weight="toy").batch["advantages"][masked].any()
 
 
 def test_an_unknown_method_and_the_current_policys_term_are_refused():
-    with pytest.raises(SettingsError, match=r"token_weights=lambda: there is no such method \(toy\); correct it"):
-        token_weights.chosen(algorithm(token_weights="lambda"))
-    with pytest.raises(SettingsError, match=r"token_weights=toy with algorithm\.frpo\.kl=current: .*set .*kl=rollout"):
-        token_weights.chosen(algorithm(token_weights="toy", frpo={"kl": "current"}))
+    with pytest.raises(SettingsError, match=r"token_weight=lambda: there is no such method \(toy\); correct it"):
+        token_weights.chosen(algorithm(token_weight="lambda"))
+    with pytest.raises(SettingsError, match=r"token_weight=toy with algorithm\.frpo\.kl=current: .*set .*kl=rollout"):
+        token_weights.chosen(algorithm(token_weight="toy", frpo={"kl": "current"}))
     assert token_weights.chosen(None) is token_weights.chosen(algorithm()) is None

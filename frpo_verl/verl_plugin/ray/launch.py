@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from frpo_verl import __version__
-from frpo_verl.preflight import environment, examination, machine, settings
+from frpo_verl.preflight import environment, examination, machine, methods, settings
 from frpo_verl.preflight.environment import MODULES, PLUGIN
 from frpo_verl.preflight.errors import HostError, SettingsError
-from frpo_verl.verl_plugin import policy_losses, token_weights
 from frpo_verl.verl_plugin.ray import node_watch
 
 DRIVERS_VERSION = "FRPO_VERL_DRIVERS_VERSION"
@@ -70,7 +69,7 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
 
 
 def _check(config: Any) -> bool:
-    """Returns True for a run with FRPO; refuses one that has problems, and says once what will run."""
+    """Returns True for a run with a method of ours; refuses one that has problems, and says once what will run."""
     import ray
 
     if "algorithm" not in config:
@@ -79,8 +78,6 @@ def _check(config: Any) -> bool:
     try:
         if found.problems:
             raise SettingsError(found.problems[0])
-        token_weights.chosen(config.algorithm)
-        policy_losses.refuse_taken(config)
         if environment.is_on_cpu() and not ray.is_initialized():
             machine.hold()
     except (SettingsError, HostError) as error:
@@ -92,7 +89,7 @@ def _check(config: Any) -> bool:
         _say_once(f"frpo-verl: warning: {line}", sys.stderr)
     for line in found.summary:
         _say_once(f"frpo-verl {__version__}: {line}", sys.stdout)
-    return settings.asks_for_future(config.algorithm)
+    return settings.asks_for_future(config.algorithm) or methods.are_chosen(config)
 
 
 def _say_once(line: str, stream: Any) -> None:
