@@ -40,8 +40,8 @@ def weighed(data: Any, algorithm: Mapping[str, Any] | None) -> Any:
     weights = method.weigh(fields, number_groups(data.non_tensor_batch["uid"]), algorithm)
     if weights.shape != mask.shape or not torch.isfinite(weights[mask.bool()]).all():
         raise BatchError(
-            f"algorithm.{TOKEN_WEIGHT}={algorithm[TOKEN_WEIGHT]} returned weights of shape {tuple(weights.shape)}, and a finite number "
-            f"is needed for each of {tuple(mask.shape)}: look at the method"
+            f"algorithm.{TOKEN_WEIGHT}={algorithm[TOKEN_WEIGHT]} returned weights of shape {tuple(weights.shape)}, and "
+            f"a finite number is needed for each of {tuple(mask.shape)}: look at the method"
         )
     advantages = data.batch["advantages"]
     # Masked slots keep what stands there; returns may be the same tensor, and stay.
