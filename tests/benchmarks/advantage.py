@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frpo_verl.advantage import compiled, diagnose, normalise_by_group, regularise_batch
+from frpo_verl.advantage import compiled, normalise_by_group, regularise_batch
 from frpo_verl.divergences import CATALOGUE, REVERSE_KL
 from frpo_verl.rows import empty
 
@@ -89,8 +89,10 @@ def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
     from omegaconf import OmegaConf
     from tensordict import TensorDict
     from verl import DataProto
-    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
     from verl.trainer.ppo.ray_trainer import compute_advantage
+
+    from frpo_verl.preflight import settings
+    from frpo_verl.verl_plugin import figures, outcome
 
     last = batch.mask.sum(-1, keepdim=True) - 1
     rewards = torch.zeros_like(batch.log_prob).scatter_(1, last, batch.scores[:, None])
@@ -114,17 +116,15 @@ def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
 
         return case
 
-    column = batch.scores[:, None].clone(), torch.ones(len(uid), 1, dtype=torch.int64)
-    outcome, done = normalise_by_group(batch.scores, batch.group), ours(batch)
+    asked = {"adv_estimator": "frpo", "kl_penalty": "kl", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}}
+    chosen = settings.read(OmegaConf.create(asked))
+    groups, done = normalise_by_group(batch.scores, batch.group), ours(batch)
     return {
         GRPO: advantage("grpo"),
         "verl compute_advantage, frpo": advantage("frpo"),
-        "part: sum of the rewards": lambda: rewards.sum(-1),
-        "part: valid responses": lambda: (batch.mask != 0).any(-1),
-        "part: returns in a tensor of their own": lambda: outcome[:, None] * batch.mask,
-        "part: verl's grpo on one column": lambda: compute_grpo_outcome_advantage(*column, uid),
-        "part: the pass": lambda: regularise_batch(outcome, *batch[2:], BETA),
-        "part: figures of the log line": lambda: diagnose(done, outcome, batch.mask, BETA),
+        "part: group statistics": lambda: outcome.of_column(outcome.column(data), True, "sample"),
+        "part: the pass": lambda: regularise_batch(groups, *batch[2:], BETA),
+        "part: figures of the log line": lambda: figures.of_step(done, groups, data.batch, chosen, BETA),
     }
 
 

@@ -100,6 +100,11 @@ def test_beta_zero_needs_no_reference():
     run(data, 0.0)
 
 
+def test_beta_zero_logs_beta_and_no_divergence():
+    run(batch(), 0.0)
+    assert collect() == {"frpo/beta": 0.0}
+
+
 def test_the_difference_to_grpo_is_minus_beta_times_the_return_to_go():
     data = batch()
     grpo = run(deepcopy(data), 0.0, "grpo").batch["advantages"]
