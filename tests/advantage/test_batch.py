@@ -205,3 +205,9 @@ def test_inputs_are_left_as_they_were():
     done.advantages.fill_(5)
     assert torch.equal(log_prob, kept[0])
     assert torch.equal(reference, kept[1])
+
+
+def test_an_outcome_that_is_not_finite_is_refused_also_where_no_token_is_valid():
+    outcome = torch.tensor([1.0, math.nan])
+    with pytest.raises(InvalidInput, match="outcome"):
+        regularise_batch(outcome, torch.ones(2, 2), torch.zeros(2, 2), torch.tensor([[1, 1], [0, 0]]), 0.5)

@@ -53,6 +53,11 @@ def test_what_cannot_run_is_refused_with_the_key_the_value_and_the_fix(section, 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("section", [{"horizon": 0}, {"step_length": 1}, {"discount": 0}, {"discount": 1}], ids=str)
+def test_the_ends_of_a_range_are_in_it(section):
+    assert dataclasses.asdict(variants.read(OmegaConf.create(section))) == dataclasses.asdict(Variant()) | section
+
+
 def test_the_population_deviation_belongs_to_grpo():
     assert variants.read({"std": "population"}, estimator="grpo").std == "population"
     with pytest.raises(SettingsError, match=r"std=population with adv_estimator=rloo"):
