@@ -1,4 +1,4 @@
-"""`python -m frpo_verl`: the command `frpo-verl`."""
+"""Runs the command `frpo-verl` for `python -m frpo_verl`."""
 
 import sys
 

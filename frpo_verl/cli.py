@@ -1,4 +1,4 @@
-"""The command `frpo-verl`: a table of commands; light until one of them runs.
+"""Runs the command `frpo-verl`: a table of commands, light until one of them runs.
 
 A command is a module with `add(commands)`, which adds its parser, and `run(options)`, which returns the exit status. A
 command that reads a command line of verl sets the default `for_verl=None`; what stands after -- arrives there, a list.

@@ -1,4 +1,4 @@
-"""One pass over a batch on the CPU: advantages, and the sums that are logged, in one reading of memory.
+"""Computes advantages, and the sums that are logged, in one pass over a batch on the CPU.
 
 The same numbers as `future.return_to_go`, `frpo.regularise` and `sums.measure`, which are the definition and run
 everywhere else (accelerators, machines without numba). Each response is visited twice while it is in the cache: from

@@ -1,4 +1,4 @@
-"""The error of a set of problems that cannot be built."""
+"""Defines the error of a set of problems that cannot be built."""
 
 
 class DataError(ValueError):

@@ -1,4 +1,4 @@
-"""Token-wise f-divergences of the policy from the reference, as data.
+"""Defines token-wise f-divergences of the policy from the reference, as data.
 
 A divergence is the named tuple `Generator` of two functions of δ = log π_θ − log π_ref; `catalogue` holds those that
 can be chosen by name, `forms` turns one into another, and `from_f` makes a new one.

@@ -1,4 +1,4 @@
-"""The unbiased estimator of pass@k: the chance that at least one of k samples of a problem is correct."""
+"""Estimates pass@k without bias: the chance that at least one of k samples of a problem is correct."""
 
 from collections.abc import Sequence
 from math import comb

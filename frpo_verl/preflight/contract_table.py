@@ -1,4 +1,4 @@
-"""The symbols of verl, Ray and Hydra that this package uses, with the parameters that it relies on.
+"""Lists the symbols of verl, Ray and Hydra that this package uses, with the parameters that it relies on.
 
 `tests/preflight/test_contract.py` reads the sources and finds what is missing here. The CPU platform is left out: each
 of its shims names the hosts that it was written for and checks itself.

@@ -1,4 +1,4 @@
-"""The verl plugin: importing this module makes `algorithm.adv_estimator=frpo` work in this process.
+"""Activates the plugin: importing this module makes `algorithm.adv_estimator=frpo` work in this process.
 
 verl imports it in every process, driver and Ray workers, through the entry point group `verl.plugins`, or through
 `VERL_USE_EXTERNAL_MODULES=frpo_verl.verl_plugin`. Both routes may be taken at once. verl is half imported at that

@@ -24,7 +24,7 @@ class Coefficient:
 
     @property
     def value(self) -> float:
-        """β of the coming step."""
+        """Returns β of the coming step."""
         return self._fixed if self._controller is None else self._controller.value
 
     def observe(self, divergence: float, responses: int) -> None:

@@ -1,4 +1,4 @@
-"""The figures of verl's log line, and their formulas; all are over valid tokens.
+"""Computes the figures of verl's log line; all are over valid tokens.
 
 Names are chosen with verl's V1 aggregator in mind, which picks the reduction from substrings (`sum`, `min`, `max`, …):
 these are all reduced by the sample-weighted mean. The figures of the current policy are made in `worker`.

@@ -1,4 +1,4 @@
-"""The note that goes with a batch from the trainer's process to the actor workers.
+"""Writes the note that goes with a batch from the trainer's process to the actor workers.
 
 Nothing else of the configuration reaches a worker, and nothing is done there to a batch without a note.
 """

@@ -28,7 +28,7 @@ def objects(right: list[Any], given: list[Any]) -> bool:
 
 
 def _has_to_be_solved(gold: Any, answer: Any) -> bool:
-    """4 = 5 and x + 1 = 5 do not say 5; x + 1 > 3 does not say x > 2."""
+    """Finds statements that leave work to do: 4 = 5 and x + 1 = 5 do not say 5; x + 1 > 3 does not say x > 2."""
     wanted, told = _relations(gold), _relations(answer)
     if wanted or not told:
         return all(map(_is_solved, wanted)) and any(not _is_solved(each) and 0 not in each.args for each in told)
@@ -70,14 +70,14 @@ def _members(value: Any) -> list[Any]:
 
 
 def _differ_as_lists(one: list[Any], other: list[Any]) -> bool:
-    """A point is not a list, but x = 1, y = 2 may tell one."""
+    """Compares kinds: a point is not a list, but x = 1, y = 2 may tell one."""
     if any(map(_relations, one + other)):
         return False
     return len(one) != len(other) or any(all(_differ(each, every) for every in other) for each in one)
 
 
 def _parts(value: Any) -> list[Any]:
-    """The parts that keep their places; math-verify reads the point (1, 2) as an interval."""
+    """Returns the parts that keep their places; math-verify reads the point (1, 2) as an interval."""
     if isinstance(value, sympy.Interval):
         return [value.start, value.end]
     return (

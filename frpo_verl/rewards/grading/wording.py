@@ -38,7 +38,7 @@ def _base(text: str) -> int:
 
 
 def _says_other_words(gold: str, answer: str) -> bool:
-    """Three capitals (HTH) or four letters are a word, which is not a product of its letters in any order."""
+    """Compares words: three capitals (HTH) or four letters are a word, not a product of letters in any order."""
     one, other = ([item.strip("$(){}. ") for item in _TEXT.sub(r"\1", text).split(",")] for text in (gold, answer))
     if not (all(map(_WORD.fullmatch, one)) and all(item.replace(" ", "").isalpha() for item in other)):
         return False
@@ -46,7 +46,7 @@ def _says_other_words(gold: str, answer: str) -> bool:
 
 
 def _has_other_letters(gold: str, answer: str) -> bool:
-    """In a formula R is not r, which math-verify reads alike; a choice or a word (C, Yes) may be written either way."""
+    """Compares letters: in a formula R is not r, which math-verify reads alike; a choice (C, Yes) may be either."""
     one, other = (_TEXT.sub("", text.rpartition("=")[2]) for text in (gold, answer))
     letters = set(_LETTER.findall(one)) if _FORMULA.search(one) else set()
     said = set(_LETTER.findall(other)) - letters
