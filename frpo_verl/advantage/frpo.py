@@ -53,7 +53,7 @@ def regularise_rows(
     mask: Bool[Tensor, "rows length"],
     beta: float,
 ) -> Float[Tensor, "rows length"]:
-    """`regularise` of some rows of a batch, unchecked.
+    """Does what `regularise` does, for some rows and unchecked.
 
     Args:
         outcome: Â, one number per response.

@@ -1,1 +1,1 @@
-"""Holds primary configurations for verl's mains: `--config-name frpo_trainer` and `--config-name frpo_megatron_trainer`."""
+"""Holds primary configurations for verl's mains: `--config-name frpo_trainer` and `frpo_megatron_trainer`."""
