@@ -96,7 +96,7 @@ OF_MEGATRON = (
 )
 
 ENGINES = {"fsdp2": OF_FSDP2, "megatron": OF_MEGATRON}
-"""What each `actor_rollout_ref.actor.strategy` requires."""
+"""Requirements of each `actor_rollout_ref.actor.strategy`."""
 
 
 def problems(config: Any) -> Iterator[str]:

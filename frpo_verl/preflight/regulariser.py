@@ -12,7 +12,7 @@ from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.preflight.settings import Settings
 
 _PENALTIES_OF_HOST = ("kl", "k1", "low_var_kl", "k3")
-"""What `algorithm.kl_penalty` may be where verl subtracts the divergence itself."""
+"""Values of `algorithm.kl_penalty` where verl subtracts the divergence itself."""
 
 
 def problems(config: Any) -> Iterator[str]:

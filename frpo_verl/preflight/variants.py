@@ -27,7 +27,7 @@ _OF_THE_CONTROL = {
     "kl_penalty": "kl_penalty",
     "divergence": "kl_penalty",
 }
-"""What users look for in the section, and the key of verl's that it is."""
+"""Keys that users look for in the section, and verl's own key for each."""
 
 _OF_THE_BATCH = {"baseline": "the mean over the batch", "centring": "the other responses of the group"}
 """Keys that need more than one response, and what a worker's micro-batch therefore lacks."""

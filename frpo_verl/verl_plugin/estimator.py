@@ -111,7 +111,7 @@ def _as_it_is(host: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 _nested: ContextVar[Callable | None] = ContextVar("nested", default=None)
-"""What answers, in place of `with_changes`, where the function of verl that it calls calls verl's other one."""
+"""Answers in place of `with_changes`, where verl's function calls verl's other one."""
 
 
 def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_it_is) -> Any:
