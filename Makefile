@@ -36,7 +36,7 @@ test-all: everyday thorough  ## The same, verl's own tests on the patches, other
 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
-	@$(RUN) $(TWO_AT_A_TIME)
+	@$(RUN) $(TWO_AT_A_TIME) --durations=25
 	@$(MAKE) --no-print-directory -j 2 e2e beside
 
 e2e: setup  ## The runs of the real trainer
