@@ -52,10 +52,10 @@ def table() -> str:
             "divergence",
             "f(u)",
             "one token's f",
-            "own weight within",
+            "bounds of a token's own weight",
             "df/dδ at 0",
             "f″(1)",
-            "for",
+            "when to use it",
         ],
         ["---"] * 8,
     ]

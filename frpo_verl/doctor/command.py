@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--ray-address",
         metavar="ADDRESS",
         help="the Ray cluster whose nodes are asked, for instance auto "
-        "(default: the command line's, else RAY_ADDRESS, else a Ray of its own for the moment)",
+        "(default: the command line's, else RAY_ADDRESS, else the one that `ray start` joined, else a Ray of its own)",
     )
     parser.add_argument(
         "--ray-timeout", metavar="SECONDS", type=float, default=60.0, help="how long Ray may take (default: 60)"
