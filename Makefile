@@ -29,10 +29,10 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 	@$(RUN) python -P -m frpo_verl quickstart --model $(MODEL)
 
 test: everyday  ## Everything that needs no GPU but what test-all adds
-	@echo "make test: all passed. Not run, for they are of test-all: verl's own tests on the patches, other releases of verl, the long fuzz"
+	@echo "make test: all passed. Left to test-all: verl's own tests on the patches, other releases of verl, the long fuzz, mutants without mathematics"
 
-test-all: everyday thorough  ## The same, verl's own tests on the patches, other releases of verl, and the long fuzz
-	@echo "make test-all: all passed, verl's own tests on the patches, other releases of verl and the long fuzz among them"
+test-all: everyday thorough  ## The same, and what runs on a schedule or when its inputs change
+	@echo "make test-all: all passed, with verl's own tests on the patches, other releases of verl, the long fuzz, every mutant"
 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
@@ -45,12 +45,13 @@ e2e: setup  ## The runs of the real trainer
 # Alone, the runs leave a third of two cores idle. Mutants first: the runs on two nodes, which come first, need the memory.
 beside: setup
 	@mkdir -p build
-	@$(RUN) nice -n 19 bash -c 'PYTHONPATH=tests python -P -m mutants \
+	@$(RUN) nice -n 19 bash -c 'PYTHONPATH=tests python -P -m mutants mathematics --after-green-tests \
 		&& $(TWO_AT_A_TIME) -m slow --durations=25 --dist loadfile --ignore=tests/e2e' \
 		> build/beside.log 2>&1; status=$$?; cat build/beside.log; exit $$status
 
 thorough: setup  ## What test-all adds to test
 	@$(RUN) $(TWO_AT_A_TIME) -m thorough --durations=0 --dist loadfile
+	@$(RUN) PYTHONPATH=tests python -P -m mutants others
 
 test-fast: setup  ## Unit tests only
 	@$(RUN) $(TWO_AT_A_TIME)
