@@ -7,7 +7,7 @@ from frpo_verl.data import gold
 from frpo_verl.data.errors import DataError
 
 _EXACT = 2**53
-"""Up to here a float keeps every digit of a whole number; readers of JSON round longer ones without a word."""
+"""Up to here a float keeps every digit of a whole number; readers of JSON silently round longer ones."""
 
 
 class Problem(NamedTuple):

@@ -82,7 +82,8 @@ def summary(config: Any) -> list[str]:
         )
     if chosen.beta == 0:
         alone = "grpo" if algorithm.adv_estimator == settings.ESTIMATOR else algorithm.adv_estimator
-        lines.append(f"beta=0, so this is verl's {alone}, and no reference policy is loaded")
+        but = "" if chosen.variant.std == "sample" else f" with std={chosen.variant.std}"
+        lines.append(f"beta=0, so this is verl's {alone}{but}, and no reference policy is loaded")
     elif chosen.variant.kl == "current" and _mini_batches(config) == 1:
         lines.append("kl=current with one mini-batch and one epoch a step: the current policy is that of the rollout")
     return lines
