@@ -193,6 +193,10 @@ def test_an_estimator_without_groups_may_run_with_one_response(compose):
             ["algorithm.adv_estimator=rloo", "+algorithm.kl_mode=future", "algorithm.kl_ctrl.kl_coef=0"],
             "beta=0, so this is verl's rloo, and no reference policy is loaded",
         ),
+        (
+            ["+algorithm.frpo.std=population", "algorithm.kl_ctrl.kl_coef=0"],
+            "beta=0, so this is verl's grpo with std=population, and no reference policy is loaded",
+        ),
     ],
     ids=str,
 )

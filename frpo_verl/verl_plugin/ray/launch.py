@@ -47,8 +47,8 @@ def with_plugin_in_workers(host: Callable, config: Any = None) -> dict[str, Any]
     """Returns verl's `get_ppo_ray_runtime_env` with the plugin named in the environment of every worker.
 
     verl imports what VERL_USE_EXTERNAL_MODULES names and dies when it cannot, whereas a missing entry point would
-    silently leave a worker without the plugin. For mains that do not validate, this is where checks run before Ray starts.
-    verl 0.8 passes no configuration.
+    silently leave a worker without the plugin. For mains that do not validate, this is where checks run before Ray
+    starts. verl 0.8 passes no configuration.
     """
     made = host() if config is None else host(config)
     wanted, given = environment.of_cpu_workers(), environment.of_ray_job()
