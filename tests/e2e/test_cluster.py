@@ -25,8 +25,8 @@ def test_two_nodes_on_megatron_train_and_have_the_advantages_of_one_on_fsdp2(on_
         exact = [name for name in theirs if name.startswith(EXACT) and "advantages" not in name]
         assert {"critic/score/mean", "response_length/mean"} <= set(exact)
         assert {name: ours[name] for name in exact} == {name: theirs[name] for name in exact}
-        # Two engines round differently, and Adam's steps differ by it. A quantile or a mean of the term may be near 0 while
-        # the term spreads over more than a nat: its error is measured by that spread.
+        # Two engines round differently, and Adam's steps differ by it. A quantile or a mean of the term may be near 0
+        # while the term spreads over more than a nat: its error is measured by that spread.
         spread = theirs["frpo/future_term/std"]
         for name in theirs:
             if name.startswith(("critic/advantages/", "frpo/", "actor/frpo/")):

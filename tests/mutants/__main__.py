@@ -29,7 +29,7 @@ from mutants.mutant import PACKAGE, faults, mutated
 
 TESTS = PACKAGE.parent / "tests"
 CORE = ("advantage", "divergences", "checks.py", "masking.py", "rows.py")
-MATHEMATICS = (*CORE, "evaluation", "verl_plugin")
+MATHEMATICS = (*CORE, "evaluation")
 """Rooms whose mutants `make test` runs; `make thorough` runs the others."""
 SECONDS = 300
 """Limit of a mutant's time on a processor; six times as long may pass, for tests that wait."""
