@@ -29,29 +29,29 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 	@$(RUN) python -P -m frpo_verl quickstart --model $(MODEL)
 
 test: everyday  ## Everything that needs no GPU but what test-all adds
-	@echo "make test: all passed. Left to test-all: verl's own tests on the patches, other releases of verl, the long fuzz, mutants without mathematics"
+	@echo "make test: all passed. Left to make test-all: mutants, verl's own tests on the patches, other releases of verl, the long fuzz"
 
-test-all: everyday thorough  ## The same, and what runs on a schedule or when its inputs change
-	@echo "make test-all: all passed, with verl's own tests on the patches, other releases of verl, the long fuzz, every mutant"
+test-all: everyday mutants thorough  ## The same, the mutants, and what runs on a schedule or when its inputs change
+	@echo "make test-all: all passed, with mutants, verl's own tests on the patches, other releases of verl and the long fuzz"
 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
 	@$(RUN) $(TWO_AT_A_TIME) --durations=25
 	@$(MAKE) --no-print-directory -j 2 e2e beside
 
+# The cluster last: it needs most memory, and the tests beside it are over by then.
+CLUSTER := tests/e2e/test_cluster.py
 e2e: setup  ## The runs of the real trainer
-	@$(RUN) pytest -m slow --durations=0 tests/e2e
+	@$(RUN) pytest -m slow --durations=0 $(filter-out $(CLUSTER),$(wildcard tests/e2e/test_*.py)) $(CLUSTER)
 
-# Alone, the runs leave a third of two cores idle. Mutants first: the runs on two nodes, which come first, need the memory.
+# Alone, the runs leave a third of two cores idle.
 beside: setup
 	@mkdir -p build
-	@$(RUN) nice -n 19 bash -c 'PYTHONPATH=tests python -P -m mutants mathematics --after-green-tests \
-		&& $(TWO_AT_A_TIME) -m slow --durations=25 --dist loadfile --ignore=tests/e2e' \
+	@$(RUN) nice -n 19 bash -c '$(TWO_AT_A_TIME) -m slow --durations=25 --dist loadfile --ignore=tests/e2e' \
 		> build/beside.log 2>&1; status=$$?; cat build/beside.log; exit $$status
 
-thorough: setup  ## What test-all adds to test
+thorough: setup  ## What runs on a schedule: verl's own tests on the patches, other releases of verl, the long fuzz
 	@$(RUN) $(TWO_AT_A_TIME) -m thorough --durations=0 --dist loadfile
-	@$(RUN) PYTHONPATH=tests python -P -m mutants others
 
 test-fast: setup  ## Unit tests only
 	@$(RUN) $(TWO_AT_A_TIME)

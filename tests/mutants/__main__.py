@@ -3,8 +3,7 @@
 `PYTHONPATH=tests python -m mutants` puts one mistake at a time into a copy of the package and runs the tests of that
 file; for a file of the core, then those of the whole core. The same tests must be green on a copy without a mistake.
 A mutant that survives is an error, and so is one that proves nothing: its text is no longer in the code, it does not
-import, it takes too long, or pytest gives no verdict. `--only TEXT` runs those whose description contains TEXT, and
-`mathematics` or `others` those of some rooms.
+import, it takes too long, or pytest gives no verdict. `--only TEXT` runs those whose description contains TEXT.
 """
 
 import argparse
@@ -29,8 +28,6 @@ from mutants.mutant import PACKAGE, faults, mutated
 
 TESTS = PACKAGE.parent / "tests"
 CORE = ("advantage", "divergences", "checks.py", "masking.py", "rows.py")
-MATHEMATICS = (*CORE, "evaluation")
-"""Rooms whose mutants `make test` runs; `make thorough` runs the others."""
 SECONDS = 300
 """Limit of a mutant's time on a processor; six times as long may pass, for tests that wait."""
 
@@ -212,17 +209,9 @@ def _import_once() -> None:
     torch.set_num_threads(1)
 
 
-def _is_in(rooms: str, mutant: Mutant) -> bool:
-    return rooms == "all" or (mutant.file.split("/")[0] in MATHEMATICS) == (rooms == "mathematics")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rooms", nargs="?", choices=("all", "mathematics", "others"), default="all")
     parser.add_argument("--only", default="", metavar="TEXT")
-    parser.add_argument(
-        "--after-green-tests", action="store_true", help="the same tests have just passed: do not run them once more"
-    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     unusable = [f"{mutant}: {fault}" for mutant in MUTANTS for fault in faults(mutant)]
@@ -231,10 +220,9 @@ def main() -> int:
         return 1
     _import_once()
     began = time.monotonic()
-    jobs = [job_of(mutant) for mutant in MUTANTS if options.only in str(mutant) and _is_in(options.rooms, mutant)]
-    without = [] if options.after_green_tests else baselines(jobs)
+    jobs = [job_of(mutant) for mutant in MUTANTS if options.only in str(mutant)]
     bad = 0
-    for job, verdict, seconds in verdicts([*without, *jobs], options.processes):
+    for job, verdict, seconds in verdicts([*baselines(jobs), *jobs], options.processes):
         if job.mutant is None and verdict.kind != SURVIVED:
             print(f"the tests are red without any mistake: {verdict.why}", file=sys.stderr)
             return 1
