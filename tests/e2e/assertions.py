@@ -24,8 +24,8 @@ def assert_trained(run, steps: int = 3) -> None:
 
 def assert_updates(run, records: list[dict[str, float]], steps: int) -> None:
     """Checks that so many steps were logged and that each was an update."""
-    # verl carries on with the rollouts that are left; a failed one shows here only.
-    assert "Error in _run_prompt" not in run.log
+    # verl carries on with the rollouts that are left; a failed one shows here only. A fault may make them fail.
+    assert run.fault_seconds is not None or "Error in _run_prompt" not in run.log
     assert len(records) == steps
     for record in records:
         assert math.isfinite(record["actor/pg_loss"])

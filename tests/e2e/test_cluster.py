@@ -1,4 +1,4 @@
-"""FRPO on a Ray cluster of two nodes: its numbers, a node that dies, and a worker that raises after the resume."""
+"""FRPO on a Ray cluster of two nodes: its numbers, a node that dies, and a resume on one node."""
 
 import pytest
 from assertions import (
@@ -7,6 +7,7 @@ from assertions import (
     SAME_WEIGHTS,
     assert_fault_ended_it,
     assert_server_follows,
+    assert_trained,
     assert_trained_with_the_term,
     assert_updates_with_the_term,
 )
@@ -42,24 +43,21 @@ def test_a_node_that_dies_ends_the_run_and_leaves_nothing(on_two_nodes_and_one):
     assert together.left_behind == []
 
 
-def test_its_checkpoint_is_resumed_elsewhere_until_a_worker_raises_while_the_other_rank_waits(
-    on_two_nodes_and_one, train
-):
+@pytest.mark.thorough
+def test_its_checkpoint_is_resumed_on_one_node(on_two_nodes_and_one, train):
     folder = on_two_nodes_and_one[0].directory / "checkpoints"
+    saved = int((folder / "latest_checkpointed_iteration.txt").read_text())
     resumed = train(
         "resumed-on-one-node",
         recipe="run_qwen3_1.7b_megatron.sh",
         BETA="0.05",
         NGPUS_PER_NODE="2",
-        STEPS="50",
-        fault="optimizer_raises",
-        FAULT_AFTER_STEPS="2",
+        STEPS=str(saved + 2),
         overrides=(f"trainer.default_local_dir={folder}",),
     )
-    assert len(resumed.steps) == 2
+    assert_trained(resumed, steps=2)
     for step in resumed.steps:
         # the server samples by what Megatron holds
         assert step["training/rollout_probs_diff_max"] < SAME_WEIGHTS
     # it resumes from the policy that was saved, not from the reference
     assert resumed.steps[0]["frpo/future_term/std"] > LEFT_THE_REFERENCE
-    assert_fault_ended_it(resumed, "RuntimeError: injected: the optimizer step failed")

@@ -1,29 +1,32 @@
-"""The KL mode through verl's real V1 trainer: a critic; LoRA with an adaptive β across a kill and on a full disk."""
+"""The KL mode through verl's real V1 trainer, until a worker raises, the driver is killed, and the disk is full."""
 
 import json
 import math
 
 import pytest
-from assertions import WITHIN_SECONDS, assert_leaves_the_reference, assert_trained, assert_updates
+from assertions import WITHIN_SECONDS, assert_fault_ended_it, assert_leaves_the_reference, assert_updates
 
 pytestmark = pytest.mark.slow
 
 
-def test_gae_with_a_critic_on_two_ranks_under_v1(train):
+def test_gae_with_a_critic_trains_until_a_worker_raises_while_the_other_rank_waits(train):
     run = train(
         "gae",
         recipe="run_qwen3_1.7b_methods_fsdp2.sh",
         METHOD="gae_kl_reward",
         BETA="0.05",
         NGPUS_PER_NODE="2",
-        STEPS="2",
+        STEPS="50",
+        fault="optimizer_raises",
+        FAULT_AFTER_STEPS="2",
         overrides=("algorithm.use_kl_in_reward=False", "+algorithm.kl_mode=future"),
     )
-    assert_trained(run, steps=2)
+    assert_updates(run, run.steps, 2)
     assert "adv_estimator=gae with kl_mode=future, beta=0.05" in run.log
     for step in run.steps:
         assert math.isfinite(step["critic/vf_loss"])
         assert step["frpo/beta"] == 0.05
+    assert_fault_ended_it(run, "RuntimeError: injected: the optimizer step failed")
 
 
 CONTROL = {"target_kl": 1e-3, "horizon": 100}

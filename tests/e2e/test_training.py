@@ -69,6 +69,7 @@ def test_v0_trains_a_mixture_of_experts_with_another_divergence_until_a_server_i
     assert_fault_ended_it(run, "EngineDeadError")
 
 
+@pytest.mark.thorough
 def test_the_quickstarts_recipe_shows_what_was_learned(train, tmp_path):
     run = train("smollm2", recipe="run_smollm2_cpu.sh", STEPS="2", RUNS=str(tmp_path))
     assert run.status == 0, run.log[-3000:]

@@ -1,4 +1,4 @@
-"""Makes the last rank's Megatron worker raise at an optimizer step, while the others wait for it."""
+"""Makes the last rank's FSDP worker raise at an optimizer step, while the others wait for it."""
 
 import os
 
@@ -7,7 +7,7 @@ from raising import fail, is_due
 
 
 def _patch(transformer_impl) -> None:
-    engine, host = transformer_impl.MegatronEngine, transformer_impl.MegatronEngine.optimizer_step
+    engine, host = transformer_impl.FSDPEngine, transformer_impl.FSDPEngine.optimizer_step
 
     def optimizer_step(self):
         if int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1 and is_due():
@@ -17,4 +17,4 @@ def _patch(transformer_impl) -> None:
     engine.optimizer_step = optimizer_step
 
 
-wrapt.register_post_import_hook(_patch, "verl.workers.engine.megatron.transformer_impl")
+wrapt.register_post_import_hook(_patch, "verl.workers.engine.fsdp.transformer_impl")
