@@ -12,6 +12,8 @@ import frpo_verl
 
 pytest.importorskip("verl")
 
+pytestmark = pytest.mark.slow
+
 RUNS = (
     "algorithm.adv_estimator=frpo",
     "actor_rollout_ref.rollout.n=5",
@@ -92,7 +94,6 @@ def test_a_bad_usage_behind_the_dashes_is_status_2():
     assert doctor("--no-ray", "--", "--nonsense").returncode == 2
 
 
-@pytest.mark.slow
 def test_a_ray_worker_answers():
     report = found(doctor("--json", RAY_ADDRESS="local"))
     rows = report["sections"]["Plugin, in Ray's workers"]
@@ -102,7 +103,6 @@ def test_a_ray_worker_answers():
     assert report["problems"] == []
 
 
-@pytest.mark.slow
 def test_a_run_names_the_plugin_to_its_workers_where_entry_points_are_off(verls_defaults_are_there):
     variable = "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=none"
     gpus = "++ray_kwargs.ray_init.num_gpus=8"
@@ -128,7 +128,6 @@ def cluster(tmp_path):
         nodes.shutdown()
 
 
-@pytest.mark.slow
 def test_every_node_is_asked_and_one_without_frpo_verl_is_named_unless_the_run_brings_it(cluster):
     ask = ("--json", "--ray-address", cluster, "--ray-timeout", "120")
     report = found(doctor(*ask))
@@ -145,7 +144,6 @@ def test_every_node_is_asked_and_one_without_frpo_verl_is_named_unless_the_run_b
     assert all("active by " in state and "VERL_USE_EXTERNAL_MODULES" in state for state in states)
 
 
-@pytest.mark.slow
 def test_a_ray_that_does_not_answer_is_no_hang():
     report = found(doctor("--json", "--ray-address", "127.0.0.1:1", "--ray-timeout", "3"))
     assert report["problems"] == ["Ray at 127.0.0.1:1: no answer in 3 s; check that it runs, or give --ray-timeout"]

@@ -97,6 +97,7 @@ def test_other_estimators_load_no_reference_for_us(compose):
     assert not need_reference_policy(compose("algorithm.adv_estimator=grpo"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

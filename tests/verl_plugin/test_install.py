@@ -11,6 +11,8 @@ pytest.importorskip("verl")
 
 from frpo_verl.preflight import contract  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 IS_REGISTERED = (
     "import verl; from verl.trainer.ppo.core_algos import get_adv_estimator_fn; "
     "print(get_adv_estimator_fn('frpo').__module__)"

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("verl")
 
+pytestmark = pytest.mark.slow
+
 
 def python(program: str, platform: str | None) -> str:
     environment = {
