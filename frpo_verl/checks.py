@@ -105,6 +105,39 @@ def integers(name: str, tensor: Tensor) -> None:
         raise InvalidInput(f"{name} is {tensor.dtype}: it must hold integers, for instance torch.int64")
 
 
+def token_tree(token_ids: Tensor, present: Tensor, group: Tensor) -> None:
+    """Refuses anything but integers and a mask of one shape (bs, length), and one integer a row, on one device."""
+    for name, tensor in (("token_ids", token_ids), ("present", present)):
+        _padded_tensor(name, tensor)
+    integers("token_ids", token_ids)
+    integers("group", group)
+    if token_ids.dim() != 2 or token_ids.shape != present.shape:
+        raise InvalidInput(
+            f"token_ids has shape {tuple(token_ids.shape)} and present {tuple(present.shape)}: both must be (batch, "
+            "tokens), the same"
+        )
+    if group.shape != token_ids.shape[:1]:
+        raise InvalidInput(
+            f"group has shape {tuple(group.shape)}: it must hold one integer for each of the {len(token_ids)} rows of "
+            "token_ids"
+        )
+    for name, tensor in (("token_ids", token_ids), ("group", group)):
+        _same_device(name, tensor, "present", present)
+
+
+def process_set_sizes(sizes: Tensor, response_mask: Tensor) -> None:
+    """Refuses counts that are not integers of the mask's shape (bs, length) and device."""
+    token_tensors(response_mask)
+    _padded_tensor("sizes", sizes)
+    integers("sizes", sizes)
+    _same_device("sizes", sizes, "response_mask", response_mask)
+    if sizes.shape != response_mask.shape:
+        raise InvalidInput(
+            f"sizes has shape {tuple(sizes.shape)} and response_mask {tuple(response_mask.shape)}: both must be "
+            "(batch, tokens), the same"
+        )
+
+
 def coefficient(beta: float) -> None:
     """Refuses a β that is not a finite number, or negative, which would reward divergence."""
     if not isinstance(beta, numbers.Real) or not math.isfinite(beta) or beta < 0:

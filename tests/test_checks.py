@@ -131,6 +131,34 @@ CASES = {
         "ends_by_separator(torch.zeros(2, 2).long(), torch.ones(2, 3).bool(), 5)",
         "responses have shape (2, 2) and response_mask (2, 3)",
     ),
+    "token ids that are not integers": (
+        "count_process_sets(torch.zeros(2, 3), torch.ones(2, 3), torch.zeros(2).long())",
+        "token_ids is torch.float32: it must hold integers, for instance torch.int64",
+    ),
+    "token ids of another length": (
+        "count_process_sets(torch.zeros(2, 3).long(), torch.ones(2, 4), torch.zeros(2).long())",
+        "token_ids has shape (2, 3) and present (2, 4): both must be (batch, tokens), the same",
+    ),
+    "token ids of other groups": (
+        "count_process_sets(torch.zeros(2, 3).long(), torch.ones(2, 3), torch.zeros(3).long())",
+        "group has shape (3,): it must hold one integer for each of the 2 rows of token_ids",
+    ),
+    "token ids elsewhere": (
+        "count_process_sets(torch.zeros(2, 3, device='meta').long(), torch.ones(2, 3), torch.zeros(2).long())",
+        "token_ids is on meta and present on cpu: put them on one device",
+    ),
+    "token ids that are nested": (
+        "count_process_sets(nested([2, 1]).long(), torch.ones(2, 2), torch.zeros(2).long())",
+        "token_ids is a nested tensor: it must be padded, see torch.nested.to_padded_tensor",
+    ),
+    "counts for another mask": (
+        "lambda_grpo(torch.ones(2, 3).int(), torch.ones(2, 4))",
+        "sizes has shape (2, 3) and response_mask (2, 4): both must be (batch, tokens), the same",
+    ),
+    "counts that are not integers": (
+        "uniform_mean(torch.ones(2, 3), torch.ones(2, 3))",
+        "sizes is torch.float32: it must hold integers, for instance torch.int64",
+    ),
     "half a horizon": ("within(1.5)", "horizon 1.5: it must be a number of tokens, 0 or more"),
 }
 
