@@ -48,6 +48,23 @@ def test_every_knob_is_listed_with_its_default(script, which):
     assert wrong == {}
 
 
+def test_every_knob_of_one_script_is_listed_with_its_default():
+    of_all = defaults("lib/paper.sh").keys() | {"MODEL_PATH", "EXPERIMENT_NAME", "GPU_MEMORY"}
+    actual = {}
+    for script in RECIPES.glob("run_qwen3_*.sh"):
+        own = defaults(script.name)
+        actual |= {(script.name, knob): own[knob] for knob in own.keys() - of_all}
+    listed = {}
+    for knob, default, script, _ in table("knob", PAGE.split("Knobs that one script alone has:")[1]):
+        part = f"_{script.lower().replace(' ', '_')}_"
+        (name,) = (path.name for path in RECIPES.glob("run_qwen3_*.sh") if part in path.name)
+        listed[name, knob.strip("`")] = default
+    assert listed.keys() == actual.keys()
+    in_words = {"OVERLONG_BUFFER", "ROLLOUT_NGPUS"}
+    wrong = {key: said for key, said in listed.items() if key[1] not in in_words and said != f"`{actual[key]}`"}
+    assert wrong == {}
+
+
 def test_every_method_is_listed_and_can_be_chosen():
     text = (RECIPES / "run_qwen3_1.7b_methods_fsdp2.sh").read_text()
     cases = re.findall(r"^    (\w+)\) ", text, re.M) + re.findall(r"^    (\w+)\)$", text, re.M)
