@@ -5,7 +5,9 @@ A response is a tuple of tokens. A position of a group's tree is (prefix, token)
 
 from collections.abc import Hashable, Sequence
 
-Response = tuple[int, ...]
+import torch
+from oracles import END, VOCABULARY, Response, TinyPolicy, unfinished_prefixes
+from torch import Tensor
 
 
 def prefix_tree(responses: Sequence[Response]) -> dict:
@@ -76,3 +78,33 @@ def _common_length(responses: list[Response]) -> int:
             break
         length += 1
     return length
+
+
+def expected_divided_update(policy: TinyPolicy, reference: TinyPolicy, group_size: int) -> Tensor:
+    """Σ_v (1 − (1 − p_v)^k) E[reg | v] ∇log π(v) over the tree's tokens v, shaped like the logits; differentiable.
+
+    That is the expectation of Σ_i Σ_t reg_{i,t} / |λ(i,t)| ∇log π over groups of k: token v is visited with
+    probability 1 − (1 − p_v)^k, and then the visitors' mean of reg has the expectation E[reg | v], whatever their
+    number. reg is the return-to-go of log π − log π_ref. With k = 1 this is the gradient of KL(π‖π_ref).
+    """
+    prefixes = unfinished_prefixes(policy.max_length)
+    row_of = {prefix: row for row, prefix in enumerate(prefixes)}
+    pi = torch.softmax(policy.logits, -1)
+    delta = pi.log() - torch.softmax(reference.logits, -1).log()
+
+    def expected(prefix: Response, token: int) -> Tensor:
+        own, later = delta[row_of[prefix], token], row_of.get((*prefix, token))
+        if later is None or token == END:
+            return own
+        return own + sum(pi[later, after] * expected(prefixes[later], after) for after in VOCABULARY)
+
+    rows = []
+    for row, prefix in enumerate(prefixes):
+        reached = torch.ones((), dtype=pi.dtype)
+        for t, token in enumerate(prefix):
+            reached = reached * pi[row_of[prefix[:t]], token]
+        # d log π(v) / d logit_a = 1[v = a] − π(a)
+        score = torch.eye(len(VOCABULARY), dtype=pi.dtype) - pi[row]
+        visited = 1 - (1 - reached * pi[row]) ** group_size
+        rows.append(sum(visited[token] * expected(prefix, token) * score[token] for token in VOCABULARY))
+    return torch.stack(rows)
