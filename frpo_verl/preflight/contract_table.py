@@ -84,9 +84,11 @@ _VERL = (
     Symbol("verl.workers.utils.losses", "ppo_loss", ("config", "model_output", "data", "dp_group"), "the current term"),
     Symbol("verl.workers.utils.padding", "no_padding_2_padding", ("data",), "log-probs of a micro-batch"),
     Symbol("verl.utils.tensordict_utils", "get_non_tensor_data", ("data", "key", "default"), "reads the note"),
-    Symbol("verl.utils.metric", "Metric", ("value", "aggregation"), "figures of the current policy"),
+    Symbol("verl.utils.metric", "Metric", ("value", "aggregation"), "figures of the current policy and of losses"),
+    Symbol("verl.utils.metric", "Metric.from_dict", ("data", "aggregation"), "lets a loss say how figures add up"),
     Symbol("verl.utils.metric", "AggregationType.SUM", (), "how ranks are put together"),
     Symbol("verl.utils.metric", "AggregationType.MEAN", (), "how ranks are put together"),
+    Symbol("verl.utils.metric", "AggregationType.MAX", (), "how ranks are put together"),
     Symbol(
         "transfer_queue",
         "kv_batch_get",

@@ -10,6 +10,7 @@ from frpo_verl.preflight import (
     environment,
     inputs,
     layout,
+    losses,
     machine,
     megatron_layout,
     methods,
@@ -110,6 +111,8 @@ def _problems(config: Any, look_at_machine: bool, starting: bool) -> Iterator[st
 def _warnings(config: Any, starting: bool) -> Iterator[str]:
     if unusable(config):
         return
+    if is_ours(config) or not starting:
+        yield from losses.warnings(config)
     if settings.asks_for_future(config.algorithm):
         yield from regulariser.warnings(config)
     elif not starting and inputs.RECIPE not in os.environ and not list(unread_keys.problems(config)):

@@ -5,6 +5,7 @@ from typing import Any
 
 from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS
 from frpo_verl.losses import LOSSES
+from frpo_verl.preflight import losses
 
 TOKEN_WEIGHT = "token_weight"
 """The key of verl's `algorithm` section."""
@@ -12,16 +13,17 @@ TOKEN_WEIGHT = "token_weight"
 
 def are_chosen(config: Any) -> bool:
     """Returns True for a run that asks for a token weight, or for a policy loss of ours."""
-    return config.algorithm.get(TOKEN_WEIGHT) is not None or _loss(config) in LOSSES
+    return config.algorithm.get(TOKEN_WEIGHT) is not None or losses.chosen(config) in LOSSES
 
 
 def problems(config: Any) -> Iterator[str]:
     """Yields methods that cannot run."""
     yield from token_weight_problems(config.algorithm)
-    if (name := _loss(config)) in LOSSES:
+    if (name := losses.chosen(config)) in LOSSES:
         from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
 
         yield from taken(name, POLICY_LOSS_REGISTRY)
+    yield from losses.problems(config)
 
 
 def token_weight_problems(algorithm: Mapping[str, Any]) -> Iterator[str]:
@@ -42,11 +44,5 @@ def token_weight_problems(algorithm: Mapping[str, Any]) -> Iterator[str]:
 def taken(name: str, registry: Mapping[str, Any]) -> Iterator[str]:
     """Yields a loss whose name verl has for another."""
     there = registry.get(name)
-    if there is not None and getattr(there, "per_token", None) is not LOSSES[name]:
+    if there is not None and getattr(there, "ours", None) is not LOSSES[name]:
         yield f"verl has a policy loss {name!r} of its own; frpo-verl's needs another name: update frpo-verl"
-
-
-def _loss(config: Any) -> str | None:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.select(config, "actor_rollout_ref.actor.policy_loss.loss_mode")

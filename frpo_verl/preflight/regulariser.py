@@ -6,7 +6,7 @@ from typing import Any
 from packaging.version import Version
 
 from frpo_verl.advantage.variant import Variant
-from frpo_verl.preflight import contract, layout, native, resumed, settings, unread_keys
+from frpo_verl.preflight import contract, layout, losses, native, resumed, settings, unread_keys
 from frpo_verl.preflight.environment import MODULES, PLUGIN
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.preflight.settings import Settings
@@ -53,9 +53,12 @@ def warnings(config: Any) -> Iterator[str]:
         )
     correction = config.algorithm.get("rollout_correction")
     if correction is not None and correction.get("bypass_mode", False):
+        unless = (
+            f", unless loss_mode={losses.chosen(config)} is to anchor on them" if losses.is_anchored(config) else ""
+        )
         yield (
             "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
-            "frpo sums their mismatch over the whole response; set it to False"
+            f"frpo sums their mismatch over the whole response; set it to False{unless}"
         )
     yield from layout.warnings(config)
 

@@ -135,6 +135,7 @@ HOOKS: dict[str, tuple[Hook, ...]] = {
     "verl.utils.config": (_check_before_ray,),
     "verl.trainer.constants_ppo": (_load_the_plugin_in_workers,),
     "verl.single_controller.ray.base": (_ask_nodes,),
+    "verl.utils.metric": (policy_losses.keep_metrics,),
     "verl.workers.utils.losses": (_measure_in_workers,),
     "hydra.core.plugins": (search_path.register,),
 }

@@ -11,6 +11,7 @@ from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.verl_plugin import note
 from frpo_verl.verl_plugin.note import Note
+from frpo_verl.verl_plugin.reduction import token_mean
 
 
 def with_current_divergence(host: Callable, config: Any, model_output: dict, data: Any, dp_group: Any = None) -> Any:
@@ -32,11 +33,12 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
     padded = data.select("advantages", "old_log_probs", "ref_log_prob", "response_mask").to_padded_tensor()
     mask, log_ratio = padded["response_mask"], log_prob - padded["ref_log_prob"]
     valid = mask.bool()
+    counted = data["batch_num_tokens"], data["dp_size"]
     subtracted = {}
     if told.beta is not None:
         advantages = current_advantages(padded["advantages"], log_ratio, mask, told)
         difference = zero_where_masked(padded["advantages"] - advantages, valid)
-        subtracted[note.SUBTRACTED] = _token_mean(difference, valid, data)
+        subtracted[note.SUBTRACTED] = token_mean(difference, valid, *counted)
         data = data.copy()
         data["advantages"] = _like(data["advantages"], advantages)
     loss, figures = host(config, model_output, data, dp_group)
@@ -44,7 +46,7 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
     divergence = told.generator.future(zero_where_masked(log_ratio, valid))
     drift = zero_where_masked(padded["old_log_probs"] - log_prob, valid)
     for name, values in (("divergence_to_ref", divergence), ("drift_from_old", drift)):
-        figures[f"frpo/{name}/token_mean"] = _token_mean(values, valid, data)
+        figures[f"frpo/{name}/token_mean"] = token_mean(values, valid, *counted)
     return loss, figures
 
 
@@ -69,16 +71,3 @@ def _like(advantages: Tensor, padded: Tensor) -> Tensor:
     # Without it the host would pad to the number of tokens.
     longest = padded.shape[1]
     return torch.nested.nested_tensor_from_jagged(padded[kept], advantages.offsets(), max_seqlen=longest)
-
-
-def _token_mean(values: Tensor, mask: Tensor, data: Any) -> Any:
-    """Returns this micro-batch's share of the mini-batch's token mean, over all ranks where the host counts them.
-
-    verl counts before rejection sampling takes tokens out: with it, the mean is over the tokens from before.
-    """
-    from verl.utils.metric import AggregationType, Metric
-
-    tokens, ranks = data["batch_num_tokens"], data["dp_size"]
-    if tokens is None:
-        return Metric(value=values.sum() / mask.sum().clamp(min=1), aggregation=AggregationType.MEAN)
-    return Metric(value=values.sum() / tokens * ranks, aggregation=AggregationType.SUM)

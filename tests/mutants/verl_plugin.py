@@ -30,7 +30,6 @@ MUTANTS = (
     Mutant("verl_plugin/worker.py", "advantages - told.beta * reg", "advantages + told.beta * reg"),
     Mutant("verl_plugin/worker.py", 'log_prob - padded["ref_log_prob"]', 'log_prob - padded["old_log_probs"]'),
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
-    Mutant("verl_plugin/worker.py", "values.sum() / tokens * ranks", "values.sum() / tokens"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     # seams
     Mutant(
@@ -40,8 +39,6 @@ MUTANTS = (
     ),
     Mutant("verl_plugin/token_weights.py", "fetched[name] if name in missing else batch[name]", "batch.get(name)"),
     Mutant("verl_plugin/token_weights.py", "weights.shape != mask.shape or", ""),
-    Mutant("verl_plugin/policy_losses.py", "per_token = per_token * rollout_is_weights", "pass"),
-    Mutant("verl_plugin/policy_losses.py", "loss_mask=response_mask", "loss_mask=response_mask.new_ones(())"),
     # the state of a run: settings, coefficient, what waits to be logged, checkpoints
     Mutant("verl_plugin/run.py", "or _current.algorithm == algorithm", ""),
     Mutant("verl_plugin/run.py", "self._figures, self._note = figures, note", "self._figures = figures"),
