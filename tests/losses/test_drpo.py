@@ -103,3 +103,17 @@ def test_it_turns_back_the_tokens_that_dppo_leaves_alone_and_no_others():
     # elsewhere the two differ by the weight alone
     (ours,) = torch.autograd.grad(drpo(old, new, advantages, low, high).sum(), new)
     assert torch.allclose(ours[~left_alone], (gradient * weight)[~left_alone], rtol=1e-10, atol=0)
+
+
+def test_a_whole_softmax_is_best_where_the_tokens_share_a_multiplier():
+    mu = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
+    advantages = torch.tensor([[0.5, -0.25, -0.8]], dtype=torch.float64)
+    # Σ π = 1 over π = μ + δ·(sign(A) − λ/|A|): λ = Σ sign(A) / Σ 1/|A|
+    multiplier = -1 / (1 / 0.5 + 1 / 0.25 + 1 / 0.8)
+    best = mu + 0.05 * (torch.sign(advantages) - multiplier / advantages.abs())
+    assert best.sum().item() == pytest.approx(1) and (best > 0).all()
+    for point, is_best in ((best, True), (mu, False)):
+        logits = point.log().requires_grad_()
+        loss = (mu * drpo(mu.log(), torch.log_softmax(logits, -1), advantages, 0.05, 0.05)).sum()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert (gradient.abs().max().item() < 1e-14) is is_best
