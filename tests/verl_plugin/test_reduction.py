@@ -19,6 +19,16 @@ def test_a_mean_is_this_micro_batchs_share_where_the_host_counts():
     assert token_mean(VALUES, VALID, 20, 4).aggregate() == pytest.approx(1.6)
 
 
+def test_micro_batches_add_up_to_the_token_mean_over_all_ranks():
+    # two ranks with six tokens between them: each rank's micro-batches add up, and ranks are averaged
+    ranks = []
+    for scale in (1.0, 10.0):
+        metric = token_mean(scale * VALUES[:1], VALID[:1], 6, 2)
+        metric.append(token_mean(scale * VALUES[1:], VALID[1:], 6, 2))
+        ranks.append(metric.aggregate())
+    assert sum(ranks) / 2 == pytest.approx((1 + 5 + 2 + 10 + 50 + 20) / 6)
+
+
 def test_a_mean_is_its_own_where_the_host_does_not():
     assert token_mean(VALUES, VALID, None, 1).aggregate() == pytest.approx(8 / 3)
     assert token_mean(VALUES, NONE, None, 1).aggregate() == 0

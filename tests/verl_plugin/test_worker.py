@@ -214,18 +214,3 @@ def test_the_note_carries_all_that_the_term_needs():
     assert told.variant == chosen(form="appendix_e", horizon=2, token_clip=0.5).variant
     delta = torch.tensor([3.0])
     assert told.generator.local(delta).item() == pytest.approx(math.exp(-0.5) + 0.5 - 1, abs=1e-6)
-
-
-def test_figures_of_micro_batches_add_up_to_the_token_mean_over_all_ranks():
-    values, mask = torch.tensor([[1.0, 2.0], [3.0, 100.0]]), torch.tensor([[True, True], [True, False]])
-    values = torch.where(mask, values, 0.0)
-    # two ranks with six tokens between them: each rank's micro-batches add up, and ranks are averaged
-    data = {"batch_num_tokens": 6, "dp_size": 2}
-    ranks = []
-    for scale in (1.0, 10.0):
-        metric = worker._token_mean(scale * values[:1], mask[:1], data)
-        metric.append(worker._token_mean(scale * values[1:], mask[1:], data))
-        ranks.append(metric.aggregate())
-    assert sum(ranks) / 2 == pytest.approx((1 + 2 + 3 + 10 + 20 + 30) / 6, abs=1e-6)
-    alone = worker._token_mean(values, mask, {"batch_num_tokens": None, "dp_size": 1})
-    assert alone.aggregate() == pytest.approx(2.0, abs=1e-6)
