@@ -29,10 +29,12 @@ class ProcessSets(NamedTuple):
 
     Attributes:
         sizes: (bs, length), int32: |λ(i,t)| ≥ 1; 0 where there is no token.
+        reach: (bs,), int64: the column behind a response's last token with |λ| > 1, 0 if there is none.
         copies: (bs,), int32: how many responses of the group are this one, itself included; 0 for one without a token.
     """
 
     sizes: Tensor
+    reach: Tensor
     copies: Tensor
 
 
@@ -74,8 +76,8 @@ def count_process_sets(
     sizes = empty(present.shape, torch.int32, torch.device("cpu"))
     sizes.copy_(present)
     _write(sizes.numpy(), order, start, shared)
-    copies = torch.from_numpy(_copies(order, length, shared))
-    return ProcessSets(sizes.to(present.device), copies.to(present.device))
+    reach, copies = _reach(order, start, shared), _copies(order, length, shared)
+    return ProcessSets(*(counts.to(present.device) for counts in (sizes, *map(torch.from_numpy, (reach, copies)))))
 
 
 def _runs(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,6 +170,13 @@ def _write(sizes: np.ndarray, order: np.ndarray, start: np.ndarray, shared: np.n
     for first, last, begin, end in _nodes(shared.tolist()):
         for row in rows[first:last]:
             sizes[row, start[row] + begin : start[row] + end] = last - first
+
+
+def _reach(order: np.ndarray, start: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    most = np.maximum(shared, np.append(shared[1:], 0))
+    reach = np.zeros(len(start), np.int64)
+    reach[order] = np.where(most > 0, start[order] + most, 0)
+    return reach
 
 
 def _copies(order: np.ndarray, length: np.ndarray, shared: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 These are made of |λ(i,t)|, which `count_process_sets` counts.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.advantage.process_sets import ProcessSets
-from frpo_verl.masking import masked_mean, zero_where_masked
-from frpo_verl.rows import over_rows, row_blocks
+from frpo_verl.masking import zero_where_masked
+from frpo_verl.rows import empty, row_blocks
 
 
 def lambda_grpo(
@@ -37,16 +38,7 @@ def lambda_grpo(
     Raises:
         InvalidInput: shapes or devices do not fit, or a valid token has no |λ|.
     """
-    checks.process_set_sizes(sizes, response_mask)
-    mask = response_mask.bool()
-    weights = over_rows(lambda sizes, mask: zero_where_masked(sizes.float().reciprocal(), mask), sizes, mask)
-    if not torch.isfinite(weights.sum()):
-        sample, token = (mask & (sizes == 0)).nonzero()[0].tolist()
-        raise checks.InvalidInput(
-            f"sample {sample} has no token {token}, and response_mask counts it: count with the mask of all tokens "
-            "that exist, observations included"
-        )
-    return weights
+    return _by_size(sizes, response_mask)[0]
 
 
 def lambda_grpo_mean_one(
@@ -69,8 +61,7 @@ def lambda_grpo_mean_one(
     Raises:
         InvalidInput: shapes or devices do not fit, or a valid token has no |λ|.
     """
-    weights = lambda_grpo(sizes, response_mask)
-    mean = masked_mean(weights, response_mask.bool())
+    weights, mean = _by_size(sizes, response_mask)
     # Without a valid token all weights are 0.
     return weights.div_(mean) if mean > 0 else weights
 
@@ -94,14 +85,32 @@ def uniform_mean(
     Raises:
         InvalidInput: shapes or devices do not fit, or a valid token has no |λ|.
     """
-    return masked_mean(lambda_grpo(sizes, response_mask), response_mask.bool()).expand(sizes.shape)
+    weights, mean = _by_size(sizes, response_mask)
+    return weights.new_tensor(mean).expand(sizes.shape)
+
+
+def _by_size(sizes: Tensor, response_mask: Tensor) -> tuple[Tensor, float]:
+    """Returns 1/|λ|, 0 in masked slots, and its mean over the valid tokens, 0 where there is none."""
+    checks.process_set_sizes(sizes, response_mask)
+    weights, total, tokens = empty(sizes.shape, torch.float32, sizes.device), 0.0, 0
+    for rows in row_blocks(sizes):
+        mask = response_mask[rows].bool()
+        weights[rows] = block = zero_where_masked(sizes[rows].float().reciprocal(), mask)
+        total, tokens = total + block.sum().item(), tokens + int(mask.count_nonzero())
+    if not math.isfinite(total):
+        sample, token = (response_mask.bool() & (sizes == 0)).nonzero()[0].tolist()
+        raise checks.InvalidInput(
+            f"sample {sample} has no token {token}, and response_mask counts it: count with the mask of all tokens "
+            "that exist, observations included"
+        )
+    return weights, total / max(1, tokens)
 
 
 class TreeFigures(NamedTuple):
-    """How much the responses of a batch have in common, and what the weights make of it.
+    """How much the responses of a batch have in common.
 
     Attributes:
-        mean_weight: Σ m·w / Σ m.
+        mean_weight: Σ m/|λ| / Σ m, λ-GRPO's mean weight: the distinct tokens' share of all.
         shared_tokens: Σ m·[|λ| > 1] / Σ m, the share of valid tokens that another response of the group has, too.
         flat_groups: the share of groups in which no token is shared, of those with two responses or more.
         duplicate_responses: the share of responses that are equal to another of their group.
@@ -115,7 +124,6 @@ class TreeFigures(NamedTuple):
 
 def describe_sets(
     sets: ProcessSets,
-    weights: Float[Tensor, "bs length"],
     response_mask: Shaped[Tensor, "bs length"],
     group: Int[Tensor, " bs"],
 ) -> TreeFigures:
@@ -123,25 +131,27 @@ def describe_sets(
 
     Args:
         sets: of `count_process_sets`.
-        weights: of the tokens.
         response_mask: nonzero for the tokens that the policy produced.
         group: the group of each response, any integers.
 
     Returns:
         Shares and a mean, as numbers.
     """
-    mask = response_mask.bool()
-    there, shares, shared = sets.copies > 0, torch.zeros_like(sets.copies), 0
-    for rows in row_blocks(mask):
-        with_others = sets.sizes[rows] > 1
-        shares[rows] = with_others.any(1).int()
-        shared += int((mask[rows] & with_others).sum())
+    # Behind these columns nothing is shared.
+    columns = int(sets.reach.max()) if len(group) else 0
+    sizes, mask, tokens = sets.sizes[:, :columns], response_mask[:, :columns], int(response_mask.count_nonzero())
+    shared, saved = 0, 0.0
+    for rows in row_blocks(sizes):
+        with_others = mask[rows].bool() & (sizes[rows] > 1)
+        shared += int(with_others.count_nonzero())
+        saved += zero_where_masked(1 - sizes[rows].float().reciprocal(), with_others).sum().item()
+    there = sets.copies > 0
     _, group = torch.unique(group[there], return_inverse=True)
     several = torch.bincount(group) > 1
-    flat = several & (torch.bincount(group, shares[there]) == 0)
+    flat = several & (torch.bincount(group, sets.reach[there]) == 0)
     return TreeFigures(
-        mean_weight=masked_mean(weights, mask).item(),
-        shared_tokens=shared / max(1, int(mask.sum())),
+        mean_weight=1 - saved / tokens if tokens else 0.0,
+        shared_tokens=shared / max(1, tokens),
         flat_groups=int(flat.sum()) / max(1, int(several.sum())),
         duplicate_responses=int((sets.copies > 1).sum()) / max(1, int(there.sum())),
     )

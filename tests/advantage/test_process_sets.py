@@ -28,8 +28,10 @@ def batch(responses, starts=None, length=None):
 def counted(responses, groups=None, **layout) -> tuple[list[list[int]], list[int]]:
     """The counts of the tokens that are there, row by row, and the copies."""
     ids, present = batch(responses, **layout)
-    sizes, copies = count_process_sets(ids, present, torch.tensor(groups or [0] * len(responses)))
+    sizes, reach, copies = count_process_sets(ids, present, torch.tensor(groups or [0] * len(responses)))
     assert not sizes[~present].any()
+    columns = torch.arange(1, 1 + sizes.shape[1]).expand(sizes.shape)
+    assert reach.tolist() == columns.where(sizes > 1, 0).amax(1).tolist()
     return [row[there].tolist() for row, there in zip(sizes, present, strict=True)], copies.tolist()
 
 
@@ -65,7 +67,7 @@ def test_to_end_is_to_differ_from_what_goes_on():
     for order in itertools.permutations([(1, 1), (1, 1, 0, 1), (1, 1, 0, 2), (1, 1, 0)]):
         ids, present = batch(list(order))
         ids[~present] = 0
-        sizes, copies = count_process_sets(ids, present, torch.zeros(4, dtype=torch.int64))
+        sizes, _, copies = count_process_sets(ids, present, torch.zeros(4, dtype=torch.int64))
         expected = {(1, 1): [4, 4], (1, 1, 0, 1): [4, 4, 3, 1], (1, 1, 0, 2): [4, 4, 3, 1], (1, 1, 0): [4, 4, 3]}
         for row, response in enumerate(order):
             assert sizes[row, : len(response)].tolist() == expected[response]
@@ -94,9 +96,11 @@ def test_responses_without_a_token_are_nowhere():
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
 def test_a_batch_of_nothing(shape):
-    sizes, copies = count_process_sets(torch.zeros(shape).long(), torch.zeros(shape), torch.zeros(shape[0]).long())
+    sizes, reach, copies = count_process_sets(
+        torch.zeros(shape).long(), torch.zeros(shape), torch.zeros(shape[0]).long()
+    )
     assert sizes.shape == shape
-    assert copies.tolist() == [0] * shape[0]
+    assert reach.tolist() == copies.tolist() == [0] * shape[0]
 
 
 responses = st.lists(st.lists(st.integers(0, 2), max_size=9).map(tuple), min_size=1, max_size=9)
@@ -144,7 +148,7 @@ def test_long_responses_that_part_late(group_size, dtype):
     # Token t of response i is 1 from the i-th tenth of 100 on: a caterpillar, every depth in another round.
     length = 100 * group_size
     ids = (torch.arange(length) >= 100 * torch.arange(group_size)[:, None]).to(dtype)
-    sizes, _ = count_process_sets(ids, torch.ones(group_size, length), torch.zeros(group_size).long())
+    sizes = count_process_sets(ids, torch.ones(group_size, length), torch.zeros(group_size).long()).sizes
     place = torch.arange(length)
     shared_by = group_size - place // 100
     expected = torch.where(ids == 0, shared_by - 1, 1)

@@ -216,21 +216,20 @@ def test_figures_of_a_batch():
     ids, mask = padded(found)
     group = torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 4])
     sets = count_process_sets(ids, mask, group)
-    weights = lambda_grpo(sets.sizes, mask)
-    mean_weight, shared, flat, duplicates = describe_sets(sets, weights, mask, group)
+    mean_weight, shared, flat, duplicates = describe_sets(sets, mask, group)
     assert mean_weight == pytest.approx((3 / 3 + 4 / 2 + 8) / 15)
     assert shared == 7 / 15
     # groups of two responses and more: 0 and 1; a response without a token is none
     assert flat == 1 / 2
     assert duplicates == 2 / 7
     # an observation is not counted, and still shared
-    assert describe_sets(sets, weights, mask & (ids != 1), group).shared_tokens == 4 / 11
-    assert describe_sets(sets, weights, torch.zeros_like(mask), group) == (0, 0, 1 / 2, 2 / 7)
+    assert describe_sets(sets, mask & (ids != 1), group).shared_tokens == 4 / 11
+    assert describe_sets(sets, torch.zeros_like(mask), group) == (0, 0, 1 / 2, 2 / 7)
 
 
 def test_figures_of_nothing():
     sets = count_process_sets(torch.zeros(2, 3).long(), torch.zeros(2, 3), torch.zeros(2).long())
-    assert describe_sets(sets, torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2).long()) == (0, 0, 0, 0)
+    assert describe_sets(sets, torch.zeros(2, 3), torch.zeros(2).long()) == (0, 0, 0, 0)
 
 
 # ---- Where the divergence's part belongs ----
