@@ -38,6 +38,7 @@ from regulariser_oracles import (
     value_at_step_start,
     variant_weights,
 )
+from tree_oracles import distinct_tokens, expected_divided_update, prefix_tree, released_rule, set_sizes
 
 ALPHAS = [-1.0, -0.3, 0.25, 0.5, 1.5, 2.0, 3.0]
 KEYS = [*TEXTBOOK, *(("alpha", a) for a in ALPHAS)]
@@ -385,3 +386,31 @@ def test_without_regularisation_every_peer_is_constant_per_response():
         for row, valid in zip(rule([1.0, 4.0], 2, zeros, zeros, mask, 0.0), mask, strict=True):
             assert len({row[t] for t in range(3) if valid[t]}) == 1
     assert reverse_kl_return_to_go(zeros, mask) == zeros
+
+
+# ---- Prefix trees ----
+
+
+def test_trees_by_hand():
+    a, b, c = "abc"
+    # a is met three times, ab twice and once by a response that ends there; b is another branch.
+    group = [(a, b), (a, b, c), (a, c), (b, b)]
+    assert set_sizes(group, [0] * 4) == released_rule(group) == [[3, 2], [3, 2, 1], [3, 1], [1, 1]]
+    assert distinct_tokens(prefix_tree(group)) == len({"a", "ab", "abc", "ac", "b", "bb"})
+    assert set_sizes([(a,), (a,), (a,)], [0, 1, 0]) == [[2], [1], [2]]
+    assert released_rule([(a, b), (a, b), ()]) == [[2, 2], [2, 2], []]
+
+
+@given(st.lists(st.lists(st.integers(0, 1), max_size=5).map(tuple), max_size=7))
+def test_the_released_rule_is_the_tree(group):
+    assert released_rule(group) == set_sizes(group, [0] * len(group))
+
+
+def test_divided_updates_by_hand():
+    """One token: both of a group of two have v with p², one of them with 2p(1 − p); either way v counts once."""
+    policy, reference = tiny_policy(1, 1), tiny_policy(2, 1, requires_grad=False)
+    p, q = (torch.softmax(one.logits[0], -1).tolist() for one in (policy, reference))
+    expected = [
+        sum((2 * p[v] - p[v] ** 2) * math.log(p[v] / q[v]) * ((v == a) - p[a]) for v in range(3)) for a in range(3)
+    ]
+    assert expected_divided_update(policy, reference, 2)[0].tolist() == pytest.approx(expected, abs=1e-12)

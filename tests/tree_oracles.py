@@ -9,6 +9,10 @@ import torch
 from oracles import END, VOCABULARY, Response, TinyPolicy, unfinished_prefixes
 from torch import Tensor
 
+FIGURE = [(7, 1), (7, 2), (8, 5, 1), (8, 6, 1), (8, 6, 2), (9,)]
+FIGURE_REWARDS = [0.5, 0.5, 1.0, 0.0, 0.0, 0.5]
+"""The paper's figure: steps {1, 2}, {3, 4, 5}, {4, 5} in it, and {6}; the tokens are ours."""
+
 
 def prefix_tree(responses: Sequence[Response]) -> dict:
     """The tree of all prefixes: a node is {"visits": responses that pass, "children": token -> node}."""

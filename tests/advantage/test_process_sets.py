@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tree_oracles import released_rule, set_sizes
+from tree_oracles import FIGURE, released_rule, set_sizes
 
 from frpo_verl.advantage import count_process_sets, process_sets
 from frpo_verl.checks import InvalidInput
@@ -51,9 +51,7 @@ def test_golden():
 
 
 def test_the_papers_figure():
-    # Six responses, rewards .5 .5 1 0 0 .5: steps {1,2}, {3,4,5}, {4,5} within it, and {6}. See test_token_weights.
-    sizes, _ = counted([(7, 1), (7, 2), (8, 5, 1), (8, 6, 1), (8, 6, 2), (9,)])
-    assert sizes == [[2, 1], [2, 1], [3, 1, 1], [3, 2, 1], [3, 2, 1], [1]]
+    assert counted(FIGURE)[0] == [[2, 1], [2, 1], [3, 1, 1], [3, 2, 1], [3, 2, 1], [1]]
 
 
 def test_equal_responses_share_everything_and_keep_their_number():

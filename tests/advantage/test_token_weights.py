@@ -1,7 +1,6 @@
 """λ-GRPO's weights: the paper's figure and theorem, and where the divergence's part belongs, by enumeration."""
 
 import itertools
-import math
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from enumerated import DIVIDED_ERROR
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import TinyPolicy, expected_divergence, expected_group_gradient, group_normalised, log_ratios, tiny_policy
-from tree_oracles import distinct_tokens, expected_divided_update, prefix_tree, set_sizes
+from tree_oracles import FIGURE, FIGURE_REWARDS, distinct_tokens, expected_divided_update, prefix_tree
 
 from frpo_verl.advantage import (
     centre_by_group,
@@ -28,8 +27,6 @@ from frpo_verl.divergences import REVERSE_KL
 pytestmark = pytest.mark.filterwarnings("error")
 
 ALL = (lambda_grpo, lambda_grpo_mean_one, uniform_mean)
-FIGURE = [(7, 1), (7, 2), (8, 5, 1), (8, 6, 1), (8, 6, 2), (9,)]
-FIGURE_REWARDS = [0.5, 0.5, 1.0, 0.0, 0.0, 0.5]
 
 
 def padded(responses):
@@ -185,25 +182,37 @@ def released_token_loss(ratio, advantage, size, clip):
     return -min(min(max(ratio, 1 - clip), 1 + clip) * advantage, ratio * advantage) / size
 
 
-def test_a_weighted_advantage_is_the_released_loss_where_verl_clips():
-    # min and clip are positively homogeneous in the advantage. clip_ratio_c out of reach: the authors do not have it.
-    core_algos = pytest.importorskip("verl.trainer.ppo.core_algos")
+def verls_loss(advantages, ratio, mask, dual_clip):
     from omegaconf import OmegaConf
+    from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
 
-    clips = {"clip_ratio": 0.2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": 1e9}
+    clips = {"clip_ratio": 0.2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": dual_clip}
     config = OmegaConf.create({**clips, "global_batch_info": {}})
+    return compute_policy_loss_vanilla(0 * ratio, ratio.log(), advantages, mask, "token-mean", config)[0].item()
+
+
+def test_a_weighted_advantage_is_the_released_loss_where_verl_clips():
+    # min and clip are positively homogeneous in the advantage
+    pytest.importorskip("verl")
     sizes, mask = sizes_and_mask(FIGURE)
-    old, new = -torch.rand(2, *mask.shape, dtype=torch.float64)
-    outcome = normalise_by_group(torch.tensor(FIGURE_REWARDS, dtype=torch.float64), torch.zeros(6).long())
-    weights = lambda_grpo(sizes, mask)
-    loss, _ = core_algos.compute_policy_loss_vanilla(old, new, weights * outcome[:, None], mask, "token-mean", config)
-    expected = [
-        released_token_loss(math.exp(new[i, t] - old[i, t]), outcome[i].item(), size, 0.2)
-        for i, row in enumerate(set_sizes(FIGURE, [0] * 6))
-        for t, size in enumerate(row)
-    ]
-    # weights are float32
-    assert loss.item() == pytest.approx(sum(expected) / len(expected), abs=1e-7)
+    ratio = torch.tensor([0.5, 1.0, 1.1, 3.0], dtype=torch.float64)[torch.randint(4, mask.shape)]
+    advantages = normalise_by_group(torch.tensor(FIGURE_REWARDS, dtype=torch.float64), torch.zeros(6).long())[:, None]
+    advantages, weights = advantages.expand(mask.shape), lambda_grpo(sizes, mask).double()
+    slots = list(zip(*(axis.tolist() for axis in mask.nonzero(as_tuple=True)), strict=True))
+    numbers = [(ratio[slot].item(), advantages[slot].item(), sizes[slot].item()) for slot in slots]
+    expected = sum(released_token_loss(*of_token, 0.2) for of_token in numbers) / len(slots)
+    # the weights are float32; the authors have no second clip
+    assert verls_loss(weights * advantages, ratio, mask, 1e9) == pytest.approx(expected, abs=1e-7)
+
+    def alone(slot):
+        this = torch.zeros_like(mask)
+        this[slot] = True
+        return verls_loss(advantages, ratio, this, 2.0)
+
+    expected = sum(weights[slot].item() * alone(slot) for slot in slots) / len(slots)
+    found = verls_loss(weights * advantages, ratio, mask, 2.0)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found < verls_loss(weights * advantages, ratio, mask, 1e9)
 
 
 # ---- Figures ----
