@@ -23,7 +23,7 @@ ROOMS = {
     "masking": {"rows"},
     "divergences": {"checks"},
     "advantage": {"checks", "divergences", "masking", "rows"},
-    "losses": set(),
+    "losses": {"checks", "masking", "rows"},
     "rewards": set(),
     "data": {"rewards"},
     "evaluation": set(),
