@@ -24,6 +24,7 @@ FILES = (
     "verl_plugin/test_estimator.py",
     "verl_plugin/test_every_estimator.py",
     "verl_plugin/test_figures.py",
+    "verl_plugin/test_policy_losses.py",
     "verl_plugin/test_worker.py",
 )
 

@@ -9,6 +9,7 @@ import torch
 
 from frpo_verl.losses import LOSSES, PolicyLoss
 from frpo_verl.losses.figures import Figures
+from frpo_verl.preflight import contract
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin import policy_losses
 
@@ -23,7 +24,14 @@ from verl.workers.config import ActorConfig  # noqa: E402
 from verl.workers.utils import losses  # noqa: E402
 
 OURS = ("drpo", "drpo_outside", "spo")
-MODES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-sum-norm", "seq-mean-token-mean")
+SINCE_0_9 = pytest.mark.skipif(contract.verl_version() < "0.9", reason="new in verl 0.9")
+MODES = (
+    "token-mean",
+    pytest.param("token-sum", marks=SINCE_0_9),
+    "seq-mean-token-sum",
+    "seq-mean-token-sum-norm",
+    "seq-mean-token-mean",
+)
 LOW, HIGH = 0.05, 0.2
 
 
