@@ -86,7 +86,8 @@ dist: $(VENV)-lint/.ready  ## Build dist/*.whl and dist/*.tar.gz, the wheel from
 	@rm build.log && $(LINT)/twine check --strict dist/*
 
 benchmark: setup  ## Time and memory of the advantage against verl's grpo and memory copies
-	@$(RUN) python -P tests/benchmarks/advantage.py
+	@$(RUN) python tests/benchmarks/advantage.py
+	@$(RUN) python tests/benchmarks/process_sets.py
 
 clean:  ## Remove .venv and caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-lint build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
