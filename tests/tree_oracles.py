@@ -3,10 +3,10 @@
 A response is a tuple of tokens. A position of a group's tree is (prefix, token); `None` stands where a response ends.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
-from oracles import END, VOCABULARY, Response, TinyPolicy, unfinished_prefixes
+from oracles import VOCABULARY, Response, TinyPolicy, unfinished_prefixes
 from torch import Tensor
 
 FIGURE = [(7, 1), (7, 2), (8, 5, 1), (8, 6, 1), (8, 6, 2), (9,)]
@@ -84,23 +84,23 @@ def _common_length(responses: list[Response]) -> int:
     return length
 
 
-def expected_divided_update(policy: TinyPolicy, reference: TinyPolicy, group_size: int) -> Tensor:
-    """Σ_v (1 − (1 − p_v)^k) E[reg | v] ∇log π(v) over the tree's tokens v, shaped like the logits; differentiable.
+def expected_divided_update(policy: TinyPolicy, of_token: Callable[[Response], Tensor], group_size: int) -> Tensor:
+    """Σ_v (1 − (1 − p_v)^k) E[R | v] ∇log π(v) over the tree's tokens v, shaped like the logits; differentiable.
 
-    That is the expectation of Σ_i Σ_t reg_{i,t} / |λ(i,t)| ∇log π over groups of k: token v is visited with
-    probability 1 − (1 − p_v)^k, and then the visitors' mean of reg has the expectation E[reg | v], whatever their
-    number. reg is the return-to-go of log π − log π_ref. With k = 1 this is the gradient of KL(π‖π_ref).
+    That is the expectation of Σ_i Σ_t R_{i,t} / |λ(i,t)| ∇log π over groups of k: token v is visited with probability
+    1 − (1 − p_v)^k, and then the visitors' mean of R has the expectation E[R | v], whatever their number. R_{i,t} is
+    the sum of `of_token` over the tokens from t on; it sees the prefix that ends in its token. With k = 1 this is the
+    gradient of the expected sum, where E ∂of_token = 0.
     """
     prefixes = unfinished_prefixes(policy.max_length)
     row_of = {prefix: row for row, prefix in enumerate(prefixes)}
     pi = torch.softmax(policy.logits, -1)
-    delta = pi.log() - torch.softmax(reference.logits, -1).log()
 
-    def expected(prefix: Response, token: int) -> Tensor:
-        own, later = delta[row_of[prefix], token], row_of.get((*prefix, token))
-        if later is None or token == END:
-            return own
-        return own + sum(pi[later, after] * expected(prefixes[later], after) for after in VOCABULARY)
+    def expected(prefix: Response) -> Tensor:
+        later = row_of.get(prefix)
+        if later is None:
+            return of_token(prefix)
+        return of_token(prefix) + sum(pi[later, token] * expected((*prefix, token)) for token in VOCABULARY)
 
     rows = []
     for row, prefix in enumerate(prefixes):
@@ -110,5 +110,10 @@ def expected_divided_update(policy: TinyPolicy, reference: TinyPolicy, group_siz
         # d log π(v) / d logit_a = 1[v = a] − π(a)
         score = torch.eye(len(VOCABULARY), dtype=pi.dtype) - pi[row]
         visited = 1 - (1 - reached * pi[row]) ** group_size
-        rows.append(sum(visited[token] * expected(prefix, token) * score[token] for token in VOCABULARY))
+        rows.append(sum(visited[token] * expected((*prefix, token)) * score[token] for token in VOCABULARY))
     return torch.stack(rows)
+
+
+def log_ratio_of_token(policy: TinyPolicy, reference: TinyPolicy) -> Callable[[Response], Tensor]:
+    """log π − log π_ref of the last token of a prefix, whose return-to-go is reg."""
+    return lambda prefix: (policy.log_probs(prefix) - reference.log_probs(prefix))[-1]
