@@ -100,7 +100,7 @@ def without_normaliser(
 
 def extrapolated(current: Tensor, reference: Tensor, strength: float) -> Tensor:
     """Computes (1 + λ)·h − λ·h_ref as h + λ·(h − h_ref): h to the bit for λ = 0, and digits kept where both agree."""
-    moved = (current - reference).mul_(strength).add_(current)
+    moved = torch.add(current, current - reference, alpha=strength)
     return moved.masked_fill_(current == -torch.inf, -torch.inf)
 
 
