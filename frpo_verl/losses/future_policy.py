@@ -76,8 +76,8 @@ def without_normaliser(
         (1 + λ)·log π_θ − λ·log π_ref  =  log π̂ + λ·D_{1+λ}(π_θ ‖ π_ref)
 
     The error λ·D_{1+λ}, with Rényi's divergence of order 1 + λ over the vocabulary at that position, is never negative.
-    It is 0 where the policies agree, about λ·KL near there, and at most λ·max_v log π_θ(v)/π_ref(v). What this gives
-    less `future_log_prob` is that error.
+    It is 0 where the policies agree, ½·λ·(1 + λ)·Var_π(log π_θ/π_ref) near there, at most λ·max_v log π_θ(v)/π_ref(v).
+    What this gives less `future_log_prob` is that error.
 
     See "Future Policy Approximation for Offline Reinforcement Learning Improves Mathematical Reasoning"
     (https://arxiv.org/abs/2509.19893), whose π̂ this is without its normaliser; the name and the error are ours.

@@ -67,6 +67,18 @@ def test_the_form_without_normaliser_is_above_by_renyis_divergence(pairs, streng
     assert -1e-10 <= exact <= strength * (log_prob - ref_log_prob).max().item() + 1e-10
 
 
+@pytest.mark.parametrize("strength", [0.1, 1.0, 4.0])
+def test_near_the_reference_the_error_is_half_lambda_times_one_plus_lambda_times_the_variance(strength):
+    policy, reference, labels = batch(20, 50, apart=1e-3)
+    found = future_policy(policy, reference, labels, strength)
+    error = without_normaliser(found.log_prob, found.ref_log_prob, strength) - found.future_log_prob
+    ratio, weights = torch.log_softmax(policy, 1) - torch.log_softmax(reference, 1), torch.softmax(policy, 1)
+    mean = (weights * ratio).sum(1, keepdim=True)
+    variance = (weights * (ratio - mean) ** 2).sum(1)
+    # third order: the log-ratio times λ
+    assert torch.allclose(error, strength * (1 + strength) / 2 * variance, rtol=0.03, atol=1e-12)
+
+
 @given(logits, st.floats(0.01, 5))
 def test_a_token_gains_where_its_log_ratio_is_above_the_divergence_and_loses_below_the_reference(pairs, strength):
     policy, reference = (list(side) for side in zip(*pairs, strict=True))
