@@ -1,0 +1,1 @@
+"""Holds the primary configuration of each trainer."""

@@ -1,0 +1,139 @@
+"""Says everything that is wrong with a run before it starts: settings, engine, models, and what the files hold."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from frpo_verl.preflight import model_folder
+from frpo_verl.trainers import graded as graded_data
+from frpo_verl.trainers import settings as fpa_settings
+from frpo_verl.trainers.graded import Graded
+from frpo_verl.trainers.settings import Settings
+
+
+class Found(NamedTuple):
+    """Holds what was found, a sentence each; `graded` is None where there are problems."""
+
+    settings: Settings | None
+    graded: Graded | None
+    problems: list[str]
+    summary: str
+
+
+def examine(config: Any, ranks: int) -> Found:
+    """Checks a configuration, and reads the files that it names.
+
+    Args:
+        config: the whole configuration.
+        ranks: how many processes the run will have.
+
+    Returns:
+        All problems at once, or what to train on.
+    """
+    problems = list(fpa_settings.problems(config.fpa))
+    settings = None if problems else fpa_settings.read(config.fpa)
+    problems += _engine(config, ranks)
+    of_model = list(_models(config, settings))
+    graded = None
+    if not of_model:
+        from verl.utils import hf_tokenizer
+
+        path = config.model.get("tokenizer_path") or config.model.path
+        tokenizer = hf_tokenizer(path, trust_remote_code=config.model.get("trust_remote_code", False))
+        graded, of_files = graded_data.read(_listed(config.data.train_files), tokenizer, config.data.max_length)
+        of_model = [*of_files, *(_items(config, settings, graded) if graded and settings else ())]
+    problems += of_model
+    summary = "" if problems else _summary(settings, graded)
+    return Found(settings, None if problems else graded, problems, summary)
+
+
+def dataset(config: Any, settings: Settings, graded: Graded) -> Any:
+    """Makes what steps are drawn from."""
+    from frpo_verl.trainers import offline_data
+
+    if settings.is_pairwise:
+        found = offline_data.pairs(graded, config.data.pairs_per_prompt, config.data.seed)
+        return offline_data.Pairs(graded, found)
+    advantage = offline_data.ADVANTAGES[settings.advantage]
+    return offline_data.Responses(graded, advantage(graded.scores, graded.prompt_of(), settings.threshold))
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(value)] if isinstance(value, str) else [str(name) for name in value or ()]
+
+
+def _engine(config: Any, ranks: int) -> Iterator[str]:
+    """Yields what the engine cannot do with two models, or with this batch."""
+    engine, data = config.engine, config.data
+    if config.model.get("use_fused_kernels"):
+        yield "model.use_fused_kernels=True: fused kernels keep no logits, which FPA needs; set it to False"
+    if (stages := engine.get("pipeline_model_parallel_size") or 1) > 1:
+        yield (
+            f"engine.pipeline_model_parallel_size={stages}: the reference runs within a step of the policy, which no "
+            "pipeline schedule has room for; use tensor, context or data parallelism"
+        )
+    if data.pad_mode != "no_padding":
+        yield f"data.pad_mode={data.pad_mode}: verl's engines take no_padding; set that"
+    split = [engine.get(f"{name}_parallel_size") or 1 for name in ("tensor_model", "context", "ulysses_sequence")]
+    replicas = ranks // int(np.prod(split))
+    if replicas < 1 or ranks % int(np.prod(split)):
+        yield f"engine.*_parallel_size: {ranks} ranks do not divide into parts of {int(np.prod(split))}"
+    elif data.train_batch_size % replicas:
+        yield (
+            f"data.train_batch_size={data.train_batch_size}: it does not divide by the {replicas} data-parallel ranks; "
+            f"set it to a multiple of {replicas}"
+        )
+    elif not data.use_dynamic_bsz and (data.train_batch_size // replicas) % data.micro_batch_size_per_gpu:
+        yield (
+            f"data.micro_batch_size_per_gpu={data.micro_batch_size_per_gpu}: it does not divide a rank's part of the "
+            f"batch, {data.train_batch_size // replicas}; set it to a divisor"
+        )
+
+
+def _models(config: Any, settings: Settings | None) -> Iterator[str]:
+    paths = {"model.path": config.model.path}
+    if settings is not None and settings.reference_path is not None:
+        paths["fpa.reference_path"] = settings.reference_path
+    sizes = {}
+    for key, path in paths.items():
+        if not model_folder.is_readable(path):
+            yield f"{key}={path}: the folder's config.json is not a JSON object; download or save the model again"
+        sizes[key] = model_folder.description(path).get("vocab_size")
+    if None not in sizes.values() and len(set(sizes.values())) > 1:
+        yield (
+            f"fpa.reference_path={settings.reference_path}: it has a vocabulary of {sizes['fpa.reference_path']} and "
+            f"model.path one of {sizes['model.path']}; take a reference with the policy's tokenizer and head"
+        )
+
+
+def _items(config: Any, settings: Settings, graded: Graded) -> Iterator[str]:
+    found, data = dataset(config, settings, graded), config.data
+    if settings.is_pairwise and not len(found):
+        yield (
+            f"fpa.loss={settings.loss}: it compares a better with a worse response, and data.train_files have no "
+            "prompt with two different scores; use fpa.loss=outcome, or sample more responses of each prompt"
+        )
+    elif len(found) < data.train_batch_size:
+        kind = "pairs" if settings.is_pairwise else "responses with an advantage"
+        yield (
+            f"data.train_batch_size={data.train_batch_size}: data.train_files make {len(found)} {kind}; lower it, or "
+            "give more responses"
+        )
+    if data.use_dynamic_bsz and len(found):
+        rows = [sum(len(row["input_ids"]) for row in item) for item in found]
+        if max(rows) > data.max_token_len_per_gpu:
+            yield (
+                f"data.max_token_len_per_gpu={data.max_token_len_per_gpu}: a micro-batch must hold the longest "
+                f"{'pair' if settings.is_pairwise else 'response'} with its prompt, {max(rows)} tokens; raise it"
+            )
+
+
+def _summary(settings: Settings, graded: Graded) -> str:
+    prompts = np.diff(graded.first)
+    flat = sum(len(set(graded.scores[a:b])) == 1 for a, b in zip(graded.first, graded.first[1:], strict=False))
+    ahead = f"weights of the future policy, lambda {settings.lam:g}" if settings.lam else "without FPA (lambda 0)"
+    return (
+        f"{settings.loss}, {ahead}: {len(graded.scores)} responses to {len(prompts)} prompts, {flat} of them with one "
+        "score for all"
+    )

@@ -1,0 +1,71 @@
+"""`python -m frpo_verl.trainers.fpa`: offline policy optimisation on graded responses, by verl's SFT trainer.
+
+With trainer.n_gpus_per_node=1 this process trains; with more it starts torchrun. On several nodes, start
+`torchrun … -m frpo_verl.trainers.fpa …` on each.
+"""
+
+import os
+import socket
+import sys
+from typing import Any
+
+import hydra
+
+from frpo_verl import __version__
+
+
+@hydra.main(config_path="config", config_name="fpa_trainer", version_base=None)
+def main(config: Any) -> None:
+    """Checks the run, then starts its processes, or is one of them."""
+    from verl.utils.device import auto_set_device
+
+    import frpo_verl.verl_plugin  # noqa: F401 (before verl, whatever its entry points are)
+
+    auto_set_device(config)
+    if "RANK" in os.environ:
+        train(config, int(os.environ["WORLD_SIZE"]))
+        return
+    ranks = config.trainer.n_gpus_per_node
+    if config.trainer.nnodes > 1:
+        raise SystemExit(
+            f"frpo-verl: trainer.nnodes={config.trainer.nnodes}: start this program by torchrun on every node"
+        )
+    if ranks == 1:
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_port()))
+        train(config, 1)
+        return
+    from torch.distributed.run import main as torchrun
+
+    torchrun(["--standalone", "--nproc-per-node", str(ranks), "-m", "frpo_verl.trainers.fpa", *sys.argv[1:]])
+
+
+def train(config: Any, ranks: int) -> None:
+    """Runs one of the processes of a run."""
+    from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
+
+    from frpo_verl.trainers import examination
+
+    found = examination.examine(config, ranks)
+    is_first = os.environ["RANK"] == "0"
+    if found.problems:
+        from frpo_verl.preflight.sentences import as_text
+
+        raise SystemExit(f"frpo-verl: {as_text([], found.problems)}" if is_first else 1)
+    if is_first:
+        print(f"frpo-verl {__version__}: {found.summary}", flush=True)
+    from frpo_verl.trainers.trainer import OfflineTrainer
+
+    initialize_global_process_group()
+    dataset = examination.dataset(config, found.settings, found.graded)
+    OfflineTrainer(config, found.settings, dataset).fit()
+    destroy_global_process_group()
+
+
+def _port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        return chosen.getsockname()[1]
+
+
+if __name__ == "__main__":
+    main()

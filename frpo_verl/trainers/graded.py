@@ -1,0 +1,126 @@
+"""Reads graded responses: parquet with a row for each prompt, and in it its responses and their scores."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from frpo_verl.trainers import unfit_rows
+from frpo_verl.trainers.ragged import Ragged
+
+METADATA = b"frpo_verl"
+"""Key of the file's own metadata: JSON whose `tokenizer` is the fingerprint of the vocabulary that its ids are of."""
+
+
+class Graded(NamedTuple):
+    """Holds what the files say.
+
+    Attributes:
+        prompts: token ids of each prompt.
+        responses: token ids of each response, those of the first prompt first.
+        scores: of each response.
+        first: the responses of prompt i are those from `first[i]` on, before `first[i + 1]`.
+    """
+
+    prompts: Ragged
+    responses: Ragged
+    scores: np.ndarray
+    first: np.ndarray
+
+    def prompt_of(self) -> np.ndarray:
+        """Returns the prompt's number of each response."""
+        return np.repeat(np.arange(len(self.prompts)), np.diff(self.first))
+
+
+class Reading(NamedTuple):
+    """Holds what was read, and a sentence for everything that is wrong with it; one of the two is empty."""
+
+    graded: Graded | None
+    problems: list[str]
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """Names a vocabulary: equal for tokenizers that give every id the same meaning."""
+    return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+
+
+def read(files: Sequence[str], tokenizer: Any, longest: int, key: str = "data.train_files") -> Reading:
+    """Reads files of graded responses.
+
+    Args:
+        files: their paths.
+        tokenizer: the policy's.
+        longest: how many tokens a prompt and its response may have together.
+        key: what sentences call the files.
+
+    Returns:
+        All rows of all files, or all that is wrong with them.
+    """
+    parts, problems = [], []
+    for name in files:
+        part, wrong = _file(Path(name).expanduser(), tokenizer, longest, f"{key}={name}")
+        parts.append(part)
+        problems += wrong
+    if not files:
+        problems.append(f"{key}: it names no file; give a parquet file of graded responses")
+    return Reading(None, problems) if problems else Reading(_joined(parts), [])
+
+
+def _file(path: Path, tokenizer: Any, longest: int, where: str) -> tuple[Graded | None, list[str]]:
+    from pyarrow import ArrowException, parquet
+
+    if not path.is_file():
+        return None, [f"{where}: there is no such file; correct the path, or make it by {unfit_rows.COMMAND}"]
+    try:
+        table = parquet.read_table(path).combine_chunks()
+    except (ArrowException, OSError) as error:
+        return None, [f"{where}: not a valid parquet file ({' '.join(str(error).split())}); make it again"]
+    if problems := list(unfit_rows.of_table(table, where)):
+        return None, problems
+    metadata = json.loads((table.schema.metadata or {}).get(METADATA, b"{}"))
+    if metadata.get("tokenizer", fingerprint(tokenizer)) != fingerprint(tokenizer):
+        return None, [
+            f"{where}: its token ids are those of {metadata.get('model', 'another model')}, whose vocabulary is not "
+            "the policy's; sample from the policy, or leave out prompt_ids and response_ids"
+        ]
+    graded = _graded(table, tokenizer)
+    return graded, list(unfit_rows.of_tokens(graded, len(tokenizer), longest, where))
+
+
+def _graded(table: Any, tokenizer: Any) -> Graded:
+    import pyarrow.compute as pc
+
+    counts = pc.list_value_length(table["scores"].combine_chunks()).to_numpy(zero_copy_only=False).astype(np.int64)
+    if "response_ids" in table.schema.names:
+        prompts, responses = (Ragged.of_column(table[name].combine_chunks()) for name in ("prompt_ids", "response_ids"))
+    else:
+        prompts = Ragged.of_rows(_prompt_ids(tokenizer, prompt) for prompt in table["prompt"].to_pylist())
+        texts = (text for group in table["responses"].to_pylist() for text in group)
+        responses = Ragged.of_rows(_response_ids(tokenizer, text) for text in texts)
+    scores = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    return Graded(prompts, responses, scores, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _prompt_ids(tokenizer: Any, prompt: Any) -> Sequence[int]:
+    if isinstance(prompt, str):
+        return tokenizer(prompt)["input_ids"]
+    return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)[
+        "input_ids"
+    ]
+
+
+def _response_ids(tokenizer: Any, text: str) -> Sequence[int]:
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def _joined(parts: Sequence[Graded]) -> Graded:
+    counts = np.concatenate([np.diff(part.first) for part in parts])
+    return Graded(
+        Ragged.joined([part.prompts for part in parts]),
+        Ragged.joined([part.responses for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([[0], np.cumsum(counts)]),
+    )
