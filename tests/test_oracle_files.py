@@ -20,6 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import frpo, return_to_go, reverse_kl_return_to_go, tiny_policy
 from peer_rules import areal, openrlhf, roll
+from preference_oracles import (
+    dpo_loss,
+    future_log_policy,
+    log_softmax,
+    outcome_loss,
+    renyi_divergence,
+    rpo_loss,
+    simper_loss,
+)
 from regulariser_oracles import (
     GENERATORS,
     bias_table,
@@ -423,3 +432,27 @@ def test_divided_updates_by_hand():
     assert expected_divided_update(policy, log_ratio_of_token(policy, reference), 2)[0].tolist() == pytest.approx(
         expected, abs=1e-12
     )
+
+
+# ---- Preferences ----
+
+
+def test_future_policies_by_hand():
+    # π = (3, 1)/4, π_ref = (1, 1)/2; π²/π_ref = (9, 1)/8
+    policy, reference = [math.log(3), 0.0], [5.0, 5.0]
+    assert [math.exp(value) for value in log_softmax(policy)] == pytest.approx([0.75, 0.25])
+    assert [math.exp(value) for value in future_log_policy(policy, reference, 1)] == pytest.approx([0.9, 0.1])
+    assert renyi_divergence(policy, reference, 2) == pytest.approx(math.log(10 / 8))
+    assert renyi_divergence(policy, reference, 1) == pytest.approx(0.75 * math.log(1.5) - 0.25 * math.log(2))
+
+
+def test_published_losses_by_hand():
+    # π(y_w) = 1/16 in four tokens, π(y_l) = 1/9 in two; the reference half and an eighteenth of that
+    chosen, rejected = torch.full((4,), 0.5).log(), torch.full((2,), 1 / 3).log()
+    given = chosen, rejected, torch.tensor([1 / 32]).log(), torch.tensor([1 / 162]).log()
+    # ratios 2 and 18: σ(log 2 − log 18) = 1/10, and with β = ½ σ(log ⅓) = 1/4
+    assert dpo_loss(*given, 1.0).item() == pytest.approx(math.log(10), rel=1e-6)
+    assert dpo_loss(*given, 0.5).item() == pytest.approx(math.log(4), rel=1e-6)
+    assert rpo_loss(*given, 1.0, 3.0).item() == pytest.approx(math.log(10) + 3 * math.log(2), rel=1e-6)
+    assert simper_loss(chosen, rejected).item() == pytest.approx(-1 / 2 + 1 / 3, rel=1e-6)
+    assert outcome_loss(chosen, -3.0).item() == pytest.approx(3 / 2, rel=1e-6)
