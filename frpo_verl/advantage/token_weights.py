@@ -4,8 +4,8 @@ These are made of |λ(i,t)|, which `count_process_sets` counts.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -157,17 +157,12 @@ def describe_sets(
     )
 
 
-Weigh = Callable[[Mapping[str, Tensor], Tensor, Mapping[str, Any]], Tensor]
-"""(fields, group, algorithm) → weights, (bs, length): the fields asked for, with `response_mask`; the number of each
-response's group; verl's `algorithm` section."""
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""(sizes, response_mask) → w, (bs, length)."""
 
-
-class TokenWeight(NamedTuple):
-    """One way to weigh tokens, and the fields of the batch that it reads."""
-
-    weigh: Weigh
-    fields: tuple[str, ...]
-
-
-TOKEN_WEIGHTS: dict[str, TokenWeight] = {}
+TOKEN_WEIGHTS: dict[str, Weigh] = {
+    "lambda_grpo": lambda_grpo,
+    "lambda_grpo_mean_one": lambda_grpo_mean_one,
+    "uniform_mean": uniform_mean,
+}
 """Name -> method."""

@@ -31,6 +31,7 @@ def _rows(config: Any) -> dict[str, str]:
         "beta": value("algorithm.kl_ctrl.kl_coef"),
         "control of beta": _control(value("algorithm.kl_ctrl")),
         **_variant(value("algorithm.frpo")),
+        "token_weight": value("algorithm.token_weight"),
         "reference policy": "loaded" if verls_own.loaded(config).reference else "not loaded",
         "use_kl_in_reward": value("algorithm.use_kl_in_reward"),
         "use_kl_loss": _loss(value("actor_rollout_ref.actor")),

@@ -8,6 +8,7 @@ import importlib.metadata
 import inspect
 import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 from packaging.version import Version
@@ -42,6 +43,14 @@ def refuse_misfit() -> None:
     for name in UNHOOKED:
         require(importlib.import_module(name))
     refuse_if_changed()
+
+
+def misfits() -> Iterator[str]:
+    """Yields the sentence that `refuse_misfit` would raise."""
+    try:
+        refuse_misfit()
+    except HostError as error:
+        yield str(error)
 
 
 def mismatch(symbol: Symbol, module: ModuleType) -> str | None:

@@ -82,6 +82,12 @@ _VERL = (
     Symbol("verl.protocol", "DataProto", ("batch", "non_tensor_batch"), "a batch for verl's function"),
     Symbol("verl.single_controller.ray.base", "ResourcePoolManager.create_resource_pool", ("self",), "asks every node"),
     Symbol("verl.workers.utils.losses", "ppo_loss", ("config", "model_output", "data", "dp_group"), "the current term"),
+    Symbol(
+        "verl.workers.utils.losses",
+        "kl_penalty",
+        ("logprob", "ref_logprob", "kl_penalty"),
+        "the KL term of the loss, times token weights",
+    ),
     Symbol("verl.workers.utils.padding", "no_padding_2_padding", ("data",), "log-probs of a micro-batch"),
     Symbol("verl.utils.tensordict_utils", "get_non_tensor_data", ("data", "key", "default"), "reads the note"),
     Symbol("verl.utils.metric", "Metric", ("value", "aggregation"), "figures of the current policy and of losses"),
@@ -93,7 +99,14 @@ _VERL = (
         "transfer_queue",
         "kv_batch_get",
         ("keys", "partition_id", "select_fields"),
-        "more fields of a batch for token weights",
+        "token ids for token weights",
+        "0.9.0",
+    ),
+    Symbol(
+        "transfer_queue",
+        "kv_batch_put",
+        ("keys", "partition_id", "fields"),
+        "token weights for the KL term of the loss",
         "0.9.0",
     ),
 )

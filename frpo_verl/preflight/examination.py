@@ -29,7 +29,7 @@ class Found(NamedTuple):
     Attributes:
         problems: what keeps the run from working.
         warnings: what works and is probably not meant.
-        summary: what a run with FRPO will do; empty where there are problems.
+        summary: what a run with a method of ours will do; empty where there are problems.
     """
 
     problems: list[str]
@@ -49,8 +49,7 @@ def examine(config: Any, *, look_at_machine: bool = True, starting: bool = False
         All problems at once, warnings, and a summary.
     """
     problems = list(dict.fromkeys(_problems(config, look_at_machine, starting)))
-    summary = regulariser.summary(config) if not problems and settings.asks_for_future(config.algorithm) else []
-    return Found(problems, list(_warnings(config, starting)), summary)
+    return Found(problems, list(_warnings(config, starting)), [] if problems else list(_summary(config)))
 
 
 def is_ours(config: Any) -> bool:
@@ -108,6 +107,12 @@ def _problems(config: Any, look_at_machine: bool, starting: bool) -> Iterator[st
             yield from machine.problems(config)
 
 
+def _summary(config: Any) -> Iterator[str]:
+    if settings.asks_for_future(config.algorithm):
+        yield from regulariser.summary(config)
+    yield from methods.summary(config)
+
+
 def _warnings(config: Any, starting: bool) -> Iterator[str]:
     if unusable(config):
         return
@@ -115,11 +120,15 @@ def _warnings(config: Any, starting: bool) -> Iterator[str]:
         yield from losses.warnings(config)
     if settings.asks_for_future(config.algorithm):
         yield from regulariser.warnings(config)
-    elif not starting and inputs.RECIPE not in os.environ and not list(unread_keys.problems(config)):
+    elif not (starting or methods.are_chosen(config) or inputs.RECIPE in os.environ or _has_unread_keys(config)):
         yield (
             f"algorithm.adv_estimator={config.algorithm.adv_estimator}: this command line does not use FRPO; to use "
             "it, set algorithm.adv_estimator=frpo"
         )
+
+
+def _has_unread_keys(config: Any) -> bool:
+    return next(unread_keys.problems(config), None) is not None
 
 
 def _is_inside_ray() -> bool:

@@ -5,7 +5,6 @@ from typing import Any
 
 from frpo_verl.losses import region
 from frpo_verl.preflight import contract, settings
-from frpo_verl.preflight.errors import HostError
 
 _OF_REGION = ("drpo", "drpo_outside", "spo")
 _DPPO = ("dppo_tv", "dppo_kl")
@@ -36,7 +35,7 @@ def problems(config: Any) -> Iterator[str]:
     if not is_anchored(config):
         return
     if chosen(config) in _OF_REGION:
-        yield from _host()
+        yield from contract.misfits()
         yield from _width(config.actor_rollout_ref.actor)
     if _anchors_on_engine(config) and not config.actor_rollout_ref.rollout.calculate_log_probs:
         yield (
@@ -81,13 +80,6 @@ def _anchor(config: Any) -> str:
     if settings.asks_for_future(config.algorithm):
         return f"{said}set {_BYPASS}=True to anchor on the engine, whose mismatch the future term then sums, too"
     return f"{said}set {_BYPASS}=True and {_LOG_PROBS}=True"
-
-
-def _host() -> Iterator[str]:
-    try:
-        contract.refuse_misfit()
-    except HostError as error:
-        yield str(error)
 
 
 def _width(actor: Any) -> Iterator[str]:

@@ -5,10 +5,18 @@ from typing import Any
 
 from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS
 from frpo_verl.losses import LOSSES
-from frpo_verl.preflight import losses
+from frpo_verl.preflight import contract, losses, native, settings
 
 TOKEN_WEIGHT = "token_weight"
 """The key of verl's `algorithm` section."""
+
+NOT_BY_TOKEN = {
+    "geo_mean": "it averages the advantages of a response, and one token's weight would reach all of them",
+    "dro": "its quadratic term is not a multiple of the advantage and would not be weighed",
+    "clip_cov": "it picks the tokens that it drops by their advantages, and the weights would change its choice",
+    "kl_cov": "it picks the tokens that it penalises by their advantages, and the weights would change its choice",
+}
+"""verl's losses whose gradient, with w·Â for Â, is not w times the gradient token by token, and why."""
 
 
 def are_chosen(config: Any) -> bool:
@@ -19,6 +27,8 @@ def are_chosen(config: Any) -> bool:
 def problems(config: Any) -> Iterator[str]:
     """Yields methods that cannot run."""
     yield from token_weight_problems(config.algorithm)
+    if config.algorithm.get(TOKEN_WEIGHT) is not None:
+        yield from _of_weight(config)
     if (name := losses.chosen(config)) in LOSSES:
         from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
 
@@ -27,17 +37,49 @@ def problems(config: Any) -> Iterator[str]:
 
 
 def token_weight_problems(algorithm: Mapping[str, Any]) -> Iterator[str]:
-    """Yields an unknown token weight, and one that the term of the current policy would come after."""
+    """Yields an unknown token weight, and one that this verl would apply in the wrong order."""
     name = algorithm.get(TOKEN_WEIGHT)
     if name is None:
         return
     if name not in TOKEN_WEIGHTS:
         known = ", ".join(sorted(TOKEN_WEIGHTS)) or "none is registered"
         yield f"algorithm.{TOKEN_WEIGHT}={name}: there is no such method ({known}); correct it, or leave it out"
-    elif (algorithm.get("frpo") or {}).get("kl") == "current":
+    elif settings.asks_for_future(algorithm) and native.is_left_to_host(algorithm.get("adv_estimator")):
         yield (
-            f"algorithm.{TOKEN_WEIGHT}={name} with algorithm.frpo.kl=current: workers subtract the term after the "
-            "weights were applied; set algorithm.frpo.kl=rollout"
+            f"algorithm.{TOKEN_WEIGHT}={name}: this verl subtracts the divergence itself, and the weights would "
+            f"multiply it; leave the key out, or install verl {contract.TESTED_VERL[-1]} as it was released"
+        )
+
+
+def summary(config: Any) -> Iterator[str]:
+    """Yields, line by line, what the methods will do; the configuration has no problems."""
+    if (name := config.algorithm.get(TOKEN_WEIGHT)) is not None:
+        also = " and the KL term of the loss" if config.actor_rollout_ref.actor.use_kl_loss else ""
+        yield f"token_weight={name} multiplies the advantages of the reward{also}, and no divergence in the advantages"
+
+
+def _of_weight(config: Any) -> Iterator[str]:
+    """Yields a verl that differs, and what would make of a weight something else than a factor of its token's loss."""
+    from omegaconf import OmegaConf
+
+    yield from contract.misfits()
+    key = f"algorithm.{TOKEN_WEIGHT}={config.algorithm[TOKEN_WEIGHT]}"
+    if (loss := losses.chosen(config)) in NOT_BY_TOKEN:
+        yield (
+            f"{key} with actor_rollout_ref.actor.policy_loss.loss_mode={loss}: {NOT_BY_TOKEN[loss]}; choose a loss "
+            "that is a multiple of each token's advantage, for instance vanilla"
+        )
+    if config.actor_rollout_ref.rollout.n == 1:
+        yield (
+            f"{key} with actor_rollout_ref.rollout.n=1: no other response shares a prefix, so that every weight is 1; "
+            "set actor_rollout_ref.rollout.n to 2 or more, or leave the key out"
+        )
+    of_distillation = "distillation.distillation_loss.use_task_rewards"
+    enabled = OmegaConf.select(config, "distillation.enabled", default=False)
+    if enabled and not OmegaConf.select(config, of_distillation, default=True):
+        yield (
+            f"{key} with {of_distillation}=False: verl then leaves the advantages out of the loss; set "
+            f"{of_distillation}=True, or leave the key out"
         )
 
 

@@ -1,4 +1,4 @@
-"""Changes the advantages of verl's batches: verl's own estimator makes them, then the term is subtracted."""
+"""Changes the advantages of verl's batches: verl's estimator makes them, weights multiply, the term is subtracted."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -48,44 +48,48 @@ def compute_frpo_advantage(
 def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
     """Runs one of verl's `compute_advantage` functions, and changes the advantages as the run's settings ask for.
 
-        Â_{i,t} − β · reg_{i,t}                                      (arXiv 2601.10201, Theorem 4.1)
+        w_{i,t} · Â_{i,t} − β · reg_{i,t}                            (arXiv 2601.10201, Theorem 4.1; 2509.21154, eq. 9)
 
-    Subtracts after whatever the estimator does: normalising, whitening, baselines. Returns, the critic's targets among
-    them, stay the host's. With `kl=current` the advantages stay the host's, and the actor workers are told to subtract
-    the term of the current policy. Token weights come last.
+    Subtracts after whatever the estimator does: normalising, whitening, baselines. Token weights multiply the
+    estimator's advantages alone: the divergence's part, divided by them, would be the gradient of nothing. Returns, the
+    critic's targets among them, stay the host's. With `kl=current` the actor workers are told to subtract the term of
+    the current policy.
     """
     if (nested := _nested.get()) is not None:
         return nested(host, *args, **kwargs)
     call = inspect.signature(host).bind(*args, **kwargs)
     name, algorithm = call.arguments["adv_estimator"], call.arguments.get("config")
     asks = name == settings.ESTIMATOR or settings.asks_for_future(algorithm)
-    if not asks or native.is_left_to_host(name):
-        data = _call(host, call)
-    elif algorithm is None:
+    regularises, weigh = asks and not native.is_left_to_host(name), token_weights.chosen(algorithm)
+    if not regularises and weigh is None:
+        return _call(host, call)
+    if algorithm is None:
         raise BatchError(f"adv_estimator={name} without verl's algorithm section: pass it to the function as config")
-    else:
-        contract.refuse_if_changed()
-        data = _with_future_term(host, call, run.of(algorithm))
-    return token_weights.weighed(data, algorithm)
+    contract.refuse_if_changed()
+    this = run.of(algorithm) if regularises else None
+    data, of_responses = (_call(host, call), None) if this is None else _outcome(host, call, this)
+    if of_responses is None and (weigh is not None or this.beta.value != 0):
+        _refuse_unfit(data.batch, call.arguments["adv_estimator"])
+    advantages, seen, told = data.batch["advantages"] if of_responses is None else of_responses, {}, None
+    if weigh is not None:
+        weights, seen = token_weights.of_batch(weigh, data)
+        advantages = token_weights.times(advantages, weights, data.batch["response_mask"])
+    if this is not None:
+        advantages, of_term, told = _regularised(data, advantages, this)
+        seen |= of_term
+    run.outbox.put(seen, told)
+    return _written(data, advantages, of_responses)
 
 
-def _with_future_term(host: Callable, call: inspect.BoundArguments, this: Run) -> Any:
-    beta, std = this.beta.value, this.settings.variant.std
+def _outcome(host: Callable, call: inspect.BoundArguments, this: Run) -> tuple[Any, Tensor | None]:
+    """Returns the data with verl's advantages, or, of grpo, the data and (bs,), the advantage of each response."""
+    std = this.settings.variant.std
     is_grpo = call.arguments["adv_estimator"] in (settings.ESTIMATOR, settings.OUTCOME_ESTIMATOR)
     if is_grpo:
         call.arguments["adv_estimator"] = settings.OUTCOME_ESTIMATOR
-    if not is_grpo or (beta == 0 and std == "sample"):
-        data, of_responses = _call(host, call), None
-        if beta != 0:
-            _refuse_unfit(data.batch, call.arguments["adv_estimator"])
-    else:
-        data, of_responses = _with_outcome(host, call, std)
-    if beta != 0:
-        return _subtract(data, of_responses, this, beta)
-    this.outbox.put({"frpo/beta": 0.0})
-    if of_responses is not None:
-        data.batch["advantages"] = data.batch["returns"] = term.spread(of_responses, data.batch["response_mask"])
-    return data
+    if is_grpo and not (this.beta.value == 0 and std == "sample"):
+        return _with_outcome(host, call, std)
+    return _call(host, call), None
 
 
 def _with_outcome(host: Callable, call: inspect.BoundArguments, std: str) -> tuple[Any, Tensor]:
@@ -122,28 +126,27 @@ def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_i
         _nested.reset(token)
 
 
-def _subtract(data: Any, of_responses: Tensor | None, this: Run, beta: float) -> Any:
-    batch, chosen = data.batch, this.settings
-    before = batch["advantages"] if of_responses is None else of_responses
-    done = term.regularised(data, before, chosen, beta)
-    of_step = figures.of_step(done, before, batch, chosen, beta)
+def _regularised(data: Any, outcome: Tensor, this: Run) -> tuple[Tensor, dict[str, float], str | None]:
+    """Returns Â − β·reg, or Â where the workers are to subtract, with figures and the note to them."""
+    beta, chosen = this.beta.value, this.settings
+    if beta == 0:
+        return outcome, {"frpo/beta": 0.0}, None
+    done = term.regularised(data, outcome, chosen, beta)
+    of_step = figures.of_step(done, outcome, data.batch, chosen, beta)
     this.beta.observe(of_step["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
-    told = note.write(chosen, beta if in_workers else None)
-    this.outbox.put(of_step, told)
-    data.meta_info[note.KEY] = told
+    told = data.meta_info[note.KEY] = note.write(chosen, beta if in_workers else None)
+    return outcome.to(done.advantages.dtype) if in_workers else done.advantages, of_step, told
+
+
+def _written(data: Any, advantages: Tensor, of_responses: Tensor | None) -> Any:
+    """Returns the data with its advantages and, of grpo, its returns, the outcomes."""
+    mask = data.batch["response_mask"]
     if of_responses is not None:
-        batch["returns"] = batch["advantages"] = _outcomes(of_responses.to(done.advantages.dtype), batch, in_workers)
-    if not in_workers:
-        batch["advantages"] = done.advantages
+        # A view, of no memory: verl reads returns in valid slots alone.
+        data.batch["returns"] = of_responses.to(advantages.dtype)[:, None].expand(mask.shape)
+    data.batch["advantages"] = term.spread(advantages, mask) if advantages.dim() == 1 else advantages
     return data
-
-
-def _outcomes(outcome: Tensor, batch: TensorDict, as_advantages: bool) -> Tensor:
-    if as_advantages:
-        return term.spread(outcome, batch["response_mask"])
-    # A view, of no memory: verl reads returns in valid slots alone.
-    return outcome[:, None].expand(batch["response_mask"].shape)
 
 
 def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
@@ -151,8 +154,7 @@ def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
     if advantages.shape != mask.shape or not advantages.is_floating_point():
         raise BatchError(
             f"adv_estimator={estimator} returned advantages of shape {tuple(advantages.shape)} and {advantages.dtype}, "
-            f"and kl_mode={settings.MODE} needs a floating-point number for each of {tuple(mask.shape)}: look at the "
-            "estimator"
+            f"and a floating-point number is needed for each of {tuple(mask.shape)}: look at the estimator"
         )
     unfit = mask.bool() & ~torch.isfinite(advantages)
     if unfit.any():

@@ -7,7 +7,7 @@ these are all reduced by the sample-weighted mean. The figures of the current po
 from tensordict import TensorDict
 from torch import Tensor
 
-from frpo_verl.advantage import RegularisedBatch, diagnose, sample_slots
+from frpo_verl.advantage import RegularisedBatch, TreeFigures, diagnose, sample_slots
 from frpo_verl.advantage.diagnostics import Diagnostics
 from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight.settings import Settings
@@ -73,3 +73,20 @@ def of_tokens(
         clipped = int((valid & (delta.abs() > variant.token_clip)).sum())
         figures["frpo/clipped_share"] = clipped / max(1, int(valid.sum()))
     return figures
+
+
+def of_sets(found: TreeFigures) -> dict[str, float]:
+    """Returns the figures of a batch with token weights; responses without a valid token count nowhere.
+
+    - `frpo/token_weight/mean`: Σ m/|λ| / Σ m, whatever the method makes of it.
+    - `frpo/token_weight/shared_token_share`: Σ m·[|λ| > 1] / Σ m, the share of tokens in shared prefixes.
+    - `frpo/token_weight/flat_group_share`: the share of groups in which no token is shared, of those with two responses
+      or more.
+    - `frpo/token_weight/duplicate_response_share`: the share of responses that are equal to another of their group.
+    """
+    return {
+        "frpo/token_weight/mean": found.mean_weight,
+        "frpo/token_weight/shared_token_share": found.shared_tokens,
+        "frpo/token_weight/flat_group_share": found.flat_groups,
+        "frpo/token_weight/duplicate_response_share": found.duplicate_responses,
+    }

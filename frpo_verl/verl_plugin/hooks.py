@@ -7,7 +7,7 @@ from typing import Any
 
 from frpo_verl.preflight import contract, settings
 from frpo_verl.preflight.errors import HostError
-from frpo_verl.verl_plugin import checkpoint, note, policy_losses, run, search_path, token_weights, worker
+from frpo_verl.verl_plugin import checkpoint, kl_loss, note, policy_losses, run, search_path, token_weights, worker
 from frpo_verl.verl_plugin.patching import wrap
 from frpo_verl.verl_plugin.ray import launch, node_check
 
@@ -33,21 +33,16 @@ def _change_advantages_v1(v1_utils: ModuleType) -> None:
     wrap(v1_utils, "compute_advantage_for_multi_trajectories", with_changes)
 
 
-def _take_figures() -> dict[str, float]:
-    return {} if run.current() is None else run.current().outbox.take_figures()
-
-
 def _logged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
     result = host(trainer, batch, metrics)
-    metrics.update(_take_figures())
-    told = None if run.current() is None else run.current().outbox.take_note()
-    if told is not None:
+    metrics.update(run.outbox.take_figures())
+    if (told := run.outbox.take_note()) is not None:
         result.extra_info[note.KEY] = told
     return result
 
 
 def _fetch_more_fields(trainer_base: ModuleType) -> None:
-    wrap(trainer_base.PPOTrainer, "_compute_advantage", token_weights.with_more_fields)
+    wrap(trainer_base.PPOTrainer, "_compute_advantage", token_weights.with_queue)
 
 
 def _log_v1(trainer_base: ModuleType) -> None:
@@ -55,7 +50,7 @@ def _log_v1(trainer_base: ModuleType) -> None:
 
 
 def _logged_v0(host: Callable, *args: Any, **kwargs: Any) -> dict:
-    return {**host(*args, **kwargs), **_take_figures()}
+    return {**host(*args, **kwargs), **run.outbox.take_figures()}
 
 
 def _log_v0(metric_utils: ModuleType) -> None:
@@ -63,15 +58,20 @@ def _log_v0(metric_utils: ModuleType) -> None:
 
 
 def _acknowledged_v0(host: Callable, trainer: Any, batch: Any) -> Any:
+    if not trainer.config.actor_rollout_ref.actor.use_kl_loss:
+        batch.batch.pop(kl_loss.FIELD, None)
     output = host(trainer, batch)
-    note.require_acknowledgement(batch.meta_info.get(note.KEY), output.meta_info["metrics"])
+    metrics = output.meta_info["metrics"]
+    note.require_acknowledgement(batch.meta_info.get(note.KEY), metrics)
+    kl_loss.require_acknowledgement(batch.batch.keys(), metrics)
     return output
 
 
 def _acknowledged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
-    told = batch.extra_info.get(note.KEY)
+    told, sent = batch.extra_info.get(note.KEY), batch.fields
     result = host(trainer, batch, metrics)
     note.require_acknowledgement(told, metrics)
+    kl_loss.require_acknowledgement(sent, metrics)
     return result
 
 
@@ -124,6 +124,11 @@ def _measure_in_workers(losses: ModuleType) -> None:
     wrap(losses, "ppo_loss", worker.with_current_divergence)
 
 
+def _weigh_in_workers(losses: ModuleType) -> None:
+    wrap(losses, "kl_penalty", kl_loss.weighed_penalty)
+    wrap(losses, "ppo_loss", kl_loss.with_weights)
+
+
 HOOKS: dict[str, tuple[Hook, ...]] = {
     "verl.trainer.ppo.core_algos": (_register_estimator, policy_losses.register),
     "verl.trainer.ppo.ray_trainer": (_change_advantages_v0, _hear_workers_v0, _keep_beta_v0),
@@ -136,7 +141,7 @@ HOOKS: dict[str, tuple[Hook, ...]] = {
     "verl.trainer.constants_ppo": (_load_the_plugin_in_workers,),
     "verl.single_controller.ray.base": (_ask_nodes,),
     "verl.utils.metric": (policy_losses.keep_metrics,),
-    "verl.workers.utils.losses": (_measure_in_workers,),
+    "verl.workers.utils.losses": (_measure_in_workers, _weigh_in_workers),
     "hydra.core.plugins": (search_path.register,),
 }
 """Module -> what to do with it, in order."""

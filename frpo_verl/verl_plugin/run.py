@@ -33,14 +33,16 @@ class Outbox:
 
 
 class Run:
-    """One run: `settings`, read and checked once, `beta`, the coefficient of the coming step, and `outbox`."""
+    """One run with FRPO: `settings`, read and checked once, and `beta`, the coefficient of the coming step."""
 
     def __init__(self, algorithm: Mapping[str, Any]) -> None:
         self.algorithm = algorithm
         self.settings = settings.read(algorithm)
         self.beta = Coefficient(self.settings, algorithm)
-        self.outbox = Outbox()
 
+
+outbox = Outbox()
+"""That of this process; a run with token weights alone has one too."""
 
 _current: Run | None = None
 
@@ -65,6 +67,7 @@ def start(algorithm: Mapping[str, Any]) -> Run:
 
 
 def end() -> None:
-    """Forgets the run."""
+    """Forgets the run, and what it did not log."""
     global _current
     _current = None
+    outbox.put({})

@@ -27,6 +27,7 @@ def test_what_will_run_is_said():
     assert section.rows == {
         "advantage estimator": "frpo",
         "kl_mode": "not set",
+        "token_weight": "not set",
         "divergence": "js, Jensen-Shannon",
         "beta": "0.04",
         "control of beta": "fixed",

@@ -72,5 +72,5 @@ MUTANTS = (
     Mutant("preflight/losses.py", "if not _anchors_on_engine(config):", "if False:"),
     Mutant("preflight/losses.py", "actor.clip_ratio_c < LEAST_TRUNCATION", "actor.clip_ratio_c <= LEAST_TRUNCATION"),
     Mutant("preflight/losses.py", "not in (_CLIP_RATIO, low, high)", "not in (low, high)"),
-    Mutant("preflight/losses.py", "        yield from _host()\n", ""),
+    Mutant("preflight/losses.py", "        yield from contract.misfits()\n", ""),
 )

@@ -3,7 +3,9 @@
 from mutants.mutant import Mutant
 
 MUTANTS = (
-    Mutant("preflight/methods.py", '== "current"', '== "nothing"'),
+    Mutant("preflight/methods.py", '"dro": "its', '"of nobody": "its'),
+    Mutant("preflight/methods.py", "rollout.n == 1", "rollout.n == 0"),
+    Mutant("preflight/methods.py", "settings.asks_for_future(algorithm) and native", "native"),
     Mutant("preflight/methods.py", "if there is not None and", "if False and"),
     Mutant("preflight/megatron_layout.py", "expert_tensor_parallel_size or tensor", "expert_tensor_parallel_size or 1"),
     Mutant(

@@ -4,9 +4,18 @@ from mutants.mutant import Mutant
 
 FIRST = {
     "verl_plugin/checkpoint.py": ("verl_plugin/test_control.py",),
-    "verl_plugin/estimator.py": ("verl_plugin/test_estimator.py", "verl_plugin/test_every_estimator.py"),
+    "verl_plugin/estimator.py": (
+        "verl_plugin/test_estimator.py",
+        "verl_plugin/test_every_estimator.py",
+        "verl_plugin/test_token_weights.py",
+    ),
     "verl_plugin/figures.py": ("verl_plugin/test_estimator.py",),
-    "verl_plugin/hooks.py": ("verl_plugin/test_hooks.py", "verl_plugin/test_run.py", "verl_plugin/test_worker.py"),
+    "verl_plugin/hooks.py": (
+        "verl_plugin/test_hooks.py",
+        "verl_plugin/test_run.py",
+        "verl_plugin/test_worker.py",
+        "verl_plugin/test_kl_loss.py",
+    ),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py",),
     "verl_plugin/outcome.py": ("verl_plugin/test_outcome.py", "verl_plugin/test_estimator.py"),
     "verl_plugin/term.py": ("verl_plugin/test_estimator.py",),
@@ -15,10 +24,19 @@ FIRST = {
 
 MUTANTS = (
     # the mode in verl: any estimator, current policy
-    Mutant("verl_plugin/estimator.py", "if not in_workers:", "if True:"),
+    Mutant("verl_plugin/estimator.py", ".dtype) if in_workers else", ".dtype) if False else"),
     Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
-    Mutant("verl_plugin/estimator.py", 'batch["returns"] = batch["advantages"] = _out', 'batch["advantages"] = _out'),
-    Mutant("verl_plugin/estimator.py", "if as_advantages:", "if False:"),
+    Mutant("verl_plugin/estimator.py", "of_responses.to(advantages.dtype)[:, None].expand(mask.shape)", "advantages"),
+    Mutant("verl_plugin/estimator.py", "term.spread(advantages, mask) if", "advantages[:, None].expand(mask.shape) if"),
+    Mutant("verl_plugin/estimator.py", "run.outbox.put(seen, told)", "run.outbox.put(seen)"),
+    Mutant("verl_plugin/estimator.py", "seen |= of_term", "seen = of_term"),
+    Mutant("verl_plugin/estimator.py", "weigh is not None or this", "weigh is None and this"),
+    # the weight belongs to the reward's part alone
+    Mutant(
+        "verl_plugin/estimator.py",
+        "_written(data, advantages, of_responses)",
+        "_written(data, advantages if weigh is None else advantages * weights, of_responses)",
+    ),
     Mutant("verl_plugin/figures.py", "done.sums.tokens[slots // mask.shape[1]] > 0", "slots >= 0"),
     Mutant("verl_plugin/term.py", ' if variant.centring == "group" else None', " if False else None"),
     Mutant("verl_plugin/estimator.py", "_nested.reset(token)", "pass"),
@@ -32,13 +50,24 @@ MUTANTS = (
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     # seams
-    Mutant(
-        "verl_plugin/token_weights.py",
-        "torch.where(mask.bool(), adv",
-        "torch.where(mask > -1, adv",
-    ),
-    Mutant("verl_plugin/token_weights.py", "fetched[name] if name in missing else batch[name]", "batch.get(name)"),
-    Mutant("verl_plugin/token_weights.py", "weights.shape != mask.shape or", ""),
+    Mutant("verl_plugin/token_weights.py", "torch.where(response_mask.bool(), ", "torch.where(response_mask > -1, "),
+    Mutant("verl_plugin/token_weights.py", "(prompt.tobytes() for", "(b'' for"),
+    Mutant("verl_plugin/token_weights.py", "[row[there] for", "[row for"),
+    Mutant("verl_plugin/token_weights.py", "tokens.present & valid.any(-1, keepdim=True)", "tokens.present"),
+    Mutant("verl_plugin/token_weights.py", "torch.arange(ids.shape[1]) < ", "torch.arange(ids.shape[1]) <= "),
+    Mutant("verl_plugin/token_weights.py", "valid & ~tokens.present", "tokens.present & ~tokens.present"),
+    Mutant("verl_plugin/token_weights.py", "zero_where_masked(weigh(", "(lambda made, _: made)(weigh("),
+    Mutant("verl_plugin/token_weights.py", "elif queue.has_kl_loss:", "else:"),
+    Mutant("verl_plugin/token_weights.py", "FIELD, weights, tokens.present.sum(-1)", "FIELD, weights, counted.sum(-1)"),
+    Mutant("verl_plugin/token_weights.py", "_queue.reset(token)", "pass"),
+    Mutant("verl_plugin/kl_loss.py", "penalty * here.values.to(penalty.dtype)", "penalty"),
+    Mutant("verl_plugin/kl_loss.py", "here.used = True", "pass"),
+    Mutant("verl_plugin/kl_loss.py", "if here.used:", "if True:"),
+    Mutant("verl_plugin/kl_loss.py", "_weights.reset(token)", "pass"),
+    Mutant("verl_plugin/kl_loss.py", "sent is not None and FIELD in sent and", ""),
+    Mutant("verl_plugin/hooks.py", "batch.batch.pop(kl_loss.FIELD, None)", "pass"),
+    Mutant("verl_plugin/hooks.py", "kl_loss.require_acknowledgement(batch.batch.keys(), metrics)", "pass"),
+    Mutant("verl_plugin/hooks.py", "kl_loss.require_acknowledgement(sent, metrics)", "pass"),
     # the state of a run: settings, coefficient, what waits to be logged, checkpoints
     Mutant("verl_plugin/run.py", "or _current.algorithm == algorithm", ""),
     Mutant("verl_plugin/run.py", "self._figures, self._note = figures, note", "self._figures = figures"),
@@ -55,7 +84,7 @@ MUTANTS = (
     Mutant("verl_plugin/checkpoint.py", "run.of(algorithm).beta.save(folder", "(lambda path: None)(folder"),
     Mutant("verl_plugin/checkpoint.py", "ConnectionError | TimeoutError", "KeyError"),
     Mutant("verl_plugin/checkpoint.py", "if _is_of_writing(error):", "if True:"),
-    Mutant("verl_plugin/hooks.py", "metrics.update(_take_figures())", "pass"),
+    Mutant("verl_plugin/hooks.py", "metrics.update(run.outbox.take_figures())", "pass"),
     Mutant("verl_plugin/hooks.py", "note.require_acknowledgement(told, metrics)", "pass"),
     Mutant("verl_plugin/hooks.py", "host(config) or settings", "settings"),
     # a cluster's nodes

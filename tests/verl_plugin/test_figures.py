@@ -45,7 +45,7 @@ def every_figure(delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor,
     data = DataProto.from_dict(tensors=tensors, non_tensors={"uid": np.array(["a", "a", "b", "b"], dtype=object)})
     config = {"adv_estimator": "frpo", "kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": 0.3}, "frpo": frpo}
     compute_advantage(data, adv_estimator="frpo", config=OmegaConf.create(config))
-    return run.current().outbox.take_figures()
+    return run.outbox.take_figures()
 
 
 def test_every_figure_is_what_its_formula_says():

@@ -24,7 +24,9 @@ FILES = (
     "verl_plugin/test_estimator.py",
     "verl_plugin/test_every_estimator.py",
     "verl_plugin/test_figures.py",
+    "verl_plugin/test_kl_loss.py",
     "verl_plugin/test_policy_losses.py",
+    "verl_plugin/test_token_weights.py",
     "verl_plugin/test_worker.py",
 )
 

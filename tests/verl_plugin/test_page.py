@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
+from frpo_verl.advantage import TreeFigures
 from frpo_verl.advantage.diagnostics import Diagnostics
 from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS
 from frpo_verl.advantage.variant import Variant
 from frpo_verl.losses import LOSSES
 from frpo_verl.preflight import variants
-from frpo_verl.verl_plugin import figures, note
+from frpo_verl.verl_plugin import figures, kl_loss, note
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "frpo_verl" / "verl_plugin" / "README.md").read_text()
@@ -22,6 +23,8 @@ def test_every_metric_has_a_row():
     names = {
         **figures.of_batch(Diagnostics(*[0.0] * 4, [0.0] * 3, [0.0] * 10, *[0.0] * 3), 0.1),
         **figures.of_tokens(slots, slots, valid, valid, Variant(token_clip=1.0)),
+        **figures.of_sets(TreeFigures(*[0.0] * 4)),
+        f"actor/{kl_loss.WEIGHED}": 0,
         "actor/frpo/divergence_to_ref/token_mean": 0,
         "actor/frpo/drift_from_old/token_mean": 0,
         f"actor/{note.SUBTRACTED}": 0,

@@ -78,7 +78,7 @@ def test_v1s_step_and_v0s_data_metrics_carry_the_figures_once():
             self.extra_info = {}
 
     def host(trainer, batch, of_step):
-        run.of(algorithm()).outbox.put({"frpo/beta": 0.25}, "a note")
+        run.outbox.put({"frpo/beta": 0.25}, "a note")
         of_step["host"] = 1.0
         return batch
 
@@ -89,7 +89,7 @@ def test_v1s_step_and_v0s_data_metrics_carry_the_figures_once():
     assert sent.extra_info == {note.KEY: "a note"}
     # a step without the term sends none
     assert hooks._logged_v1(lambda trainer, batch, of_step: batch, None, Sent(), step).extra_info == {}
-    run.of(algorithm()).outbox.put({"frpo/beta": 0.5})
+    run.outbox.put({"frpo/beta": 0.5})
     assert hooks._logged_v0(lambda batch: {"host": 2.0}, None) == {"host": 2.0, "frpo/beta": 0.5}
     assert hooks._logged_v0(lambda batch: {"host": 2.0}, None) == {"host": 2.0}
 

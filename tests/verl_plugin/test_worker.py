@@ -14,73 +14,16 @@ from frpo_verl.verl_plugin import hooks, note, worker
 
 pytest.importorskip("verl")
 
-from tensordict import TensorDict  # noqa: E402
-from verl.utils import tensordict_utils as tu  # noqa: E402
+from micro_batches import actor_config, micro_batch, model_output  # noqa: E402
 from verl.workers.utils import losses  # noqa: E402
 
-ROWS, PROMPT, LENGTH, BETA = 4, 2, 5, 0.3
+BETA = 0.3
 
 
 def chosen(**frpo) -> settings.Settings:
     section = {"kl": "current", **frpo}
     return settings.read(
         OmegaConf.create({"kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": BETA}, "frpo": section})
-    )
-
-
-def micro_batch(nested: bool, text: str | None) -> tuple[torch.Tensor, TensorDict, TensorDict]:
-    """Log-probs of the current policy, the batch as verl sends it, and the same padded."""
-    generator = torch.Generator().manual_seed(5)
-    lengths = torch.tensor([5, 3, 4, 1])
-    kept = torch.arange(LENGTH) < lengths[:, None]
-    mask = kept & (torch.rand(ROWS, LENGTH, generator=generator) > 0.2)
-    mask[:, 0] = True
-
-    def tokens() -> torch.Tensor:
-        return torch.where(kept, torch.randn(ROWS, LENGTH, generator=generator), 0.0)
-
-    now, fields = tokens(), {name: tokens() for name in ("old_log_probs", "ref_log_prob", "advantages")}
-    fields["response_mask"] = mask.long()
-    padded = TensorDict(dict(fields), ROWS)
-    fields["prompts"] = torch.ones(ROWS, PROMPT, dtype=torch.long)
-    fields["responses"] = torch.ones(ROWS, LENGTH, dtype=torch.long)
-    if nested:
-        # as verl's trainer makes them
-        for name in ("old_log_probs", "ref_log_prob", "advantages", "response_mask", "responses", "prompts"):
-            ends = lengths.tolist() if name != "prompts" else [PROMPT] * ROWS
-            parts = [row[:end] for row, end in zip(fields[name], ends, strict=True)]
-            fields[name] = torch.nested.as_nested_tensor(parts, layout=torch.jagged)
-    else:
-        fields["attention_mask"] = torch.cat([torch.ones(ROWS, PROMPT, dtype=torch.long), kept.long()], -1)
-    data = TensorDict(fields, ROWS)
-    tu.assign_non_tensor(data, dp_size=1, batch_num_tokens=int(mask.sum()), global_batch_size=ROWS)
-    if text is not None:
-        tu.assign_non_tensor(data, **{note.KEY: text})
-    return now, data, padded
-
-
-def model_output(now: torch.Tensor) -> tuple[dict, torch.Tensor]:
-    """Log-probs of whole sequences, flat, shifted by one token as a model gives them."""
-    lengths = torch.tensor([5, 3, 4, 1])
-    leaf = now.clone().requires_grad_()
-    rows = [
-        torch.cat([torch.zeros(PROMPT - 1), row[:length], torch.zeros(1)])
-        for row, length in zip(leaf, lengths, strict=True)
-    ]
-    return {"log_probs": torch.cat(rows)}, leaf
-
-
-def actor_config():
-    from verl.workers.config import ActorConfig
-
-    # no dual clip, so that the loss is the surrogate of the paper
-    return ActorConfig(
-        strategy="fsdp",
-        ppo_mini_batch_size=ROWS,
-        ppo_micro_batch_size_per_gpu=ROWS,
-        clip_ratio_c=1e6,
-        rollout_n=1,
-        loss_agg_mode="token-mean",
     )
 
 
@@ -169,17 +112,18 @@ def test_the_v0_trainer_asks_for_it():
     from verl.trainer.ppo.ray_trainer import RayPPOTrainer
 
     assert RayPPOTrainer._update_actor._frpo_verl_wrapper is hooks._acknowledged_v0
-    batch = DataProto(meta_info={note.KEY: note.write(chosen(), BETA)})
+    batch = DataProto.from_dict({"advantages": torch.ones(1, 1)}, meta_info={note.KEY: note.write(chosen(), BETA)})
     done = DataProto(meta_info={"metrics": {f"actor/{note.SUBTRACTED}": 0.0}})
-    assert hooks._acknowledged_v0(lambda trainer, batch: done, None, batch) is done
+    trainer = SimpleNamespace(config=OmegaConf.create({"actor_rollout_ref": {"actor": {"use_kl_loss": False}}}))
+    assert hooks._acknowledged_v0(lambda trainer, batch: done, trainer, batch) is done
     with pytest.raises(HostError, match="did not subtract"):
-        hooks._acknowledged_v0(lambda trainer, batch: DataProto(meta_info={"metrics": {}}), None, batch)
+        hooks._acknowledged_v0(lambda trainer, batch: DataProto(meta_info={"metrics": {}}), trainer, batch)
 
 
 def test_the_v1_trainer_asks_for_it():
     v1 = pytest.importorskip("verl.trainer.ppo.v1.trainer_base", reason="verl 0.8 has no V1 trainer")
     assert v1.PPOTrainer._update_actor._frpo_verl_wrapper is hooks._acknowledged_v1
-    batch = SimpleNamespace(extra_info={note.KEY: note.write(chosen(), BETA)})
+    batch = SimpleNamespace(extra_info={note.KEY: note.write(chosen(), BETA)}, fields=["advantages"])
 
     def updating(figures: dict):
         return lambda trainer, batch, metrics: metrics.update(figures)
