@@ -21,10 +21,11 @@ Numbers = dict[str, dict[str, torch.Tensor]]
 
 
 class Patched(NamedTuple):
-    """A copy of verl with the whole series in it, and the numbers of every case after so many patches."""
+    """A copy of verl with the whole series in it; the numbers of every case after each patch and without the plugin."""
 
     verl: Path
     after: dict[int, Numbers]
+    alone: Numbers
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,10 @@ def patched(tmp_path_factory) -> Patched:
     after = {0: numbers(verl)}
     for count, patch in enumerate(SERIES, start=1):
         apply(patch, verl)
-        # An import of verl each; the first two change nothing that a case could reach.
+        # Importing verl takes long; the first two change nothing that a case could reach.
         if count >= GROUPING - 1:
             after[count] = numbers(verl)
-    return Patched(verl, after)
+    return Patched(verl, after, numbers(verl, with_plugin=False))
 
 
 def numbers(verl: Path, with_plugin: bool = True) -> Numbers:
@@ -74,8 +75,15 @@ def test_grouped_rows_of_other_estimators_are_the_same_with_the_plugins_term_as_
     assert differing(patched.after[GROUPING], patched.after[len(SERIES)]) == set()
 
 
-def test_patched_verl_needs_no_plugin_for_these_numbers(patched):
-    assert differing(patched.after[len(SERIES)], numbers(patched.verl, with_plugin=False)) == set()
+def test_patched_verl_needs_no_plugin_for_the_other_numbers(patched):
+    with_weights = {name for name in patched.after[0] if "lambda_grpo" in name}
+    assert differing(patched.after[len(SERIES)], patched.alone) == with_weights
+
+
+def test_patched_verl_weighs_the_loss_as_the_plugin_weighs_advantages_and_kl(patched):
+    plugins, verls = patched.after[0]["loss, lambda_grpo"], patched.alone["loss, lambda_grpo left to verl"]
+    for key in plugins:
+        torch.testing.assert_close(plugins[key], verls[key])
 
 
 def test_the_cases_are_not_all_alike(patched):
@@ -86,6 +94,8 @@ def test_the_cases_are_not_all_alike(patched):
         ("rloo, future", "rloo"),
         ("frpo", "frpo, several outputs"),
         ("rloo, future, k3", "rloo, future"),
+        ("grpo, lambda_grpo", "grpo"),
+        ("rloo, lambda_grpo", "rloo"),
     ):
         assert not torch.equal(released[one]["advantages"], released[other]["advantages"]), (one, other)
     for one, other in (("frpo, beta 0", "grpo"), ("rloo, future, beta 0", "rloo"), ("frpo", "grpo, future")):
@@ -97,15 +107,16 @@ from pathlib import Path
 import verl
 from hydra import compose, initialize_config_dir
 from verl.trainer.ppo.utils import need_reference_policy
-from frpo_verl.preflight import regulariser
+from frpo_verl.preflight import methods, regulariser
 
 with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
     for asked in ("adv_estimator=frpo", "adv_estimator=rloo kl_mode=future", "adv_estimator=frpo +frpo.horizon=64",
-                  "adv_estimator=frpo kl_ctrl.kl_coef=0"):
+                  "adv_estimator=frpo kl_ctrl.kl_coef=0", "adv_estimator=frpo +token_weight=lambda_grpo",
+                  "adv_estimator=grpo +token_weight=lambda_grpo"):
         keys = [key[: key.startswith("+")] + "algorithm." + key.lstrip("+") for key in asked.split()]
         config = compose("ppo_trainer", ["actor_rollout_ref.rollout.n=5",
                                          "actor_rollout_ref.actor.use_dynamic_bsz=True", *keys])
-        found = list(regulariser.problems(config))
+        found = [*regulariser.problems(config), *methods.token_weight_problems(config.algorithm)]
         print(asked, need_reference_policy(config), *(found or regulariser.summary(config)), sep=" | ")
 """
 
@@ -113,7 +124,8 @@ with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"
 def test_what_the_plugin_says_where_verl_does_it(patched):
     done = run(patched.verl, "-c", PREFLIGHT)
     assert done.returncode == 0, done.stderr[-4000:]
-    frpo, mode, horizon, no_kl = (line for line in done.stdout.splitlines() if line.startswith("adv_estimator="))
+    said = (line for line in done.stdout.splitlines() if line.startswith("adv_estimator="))
+    frpo, mode, horizon, no_kl, term_and_weight, weight = said
     aside = "this verl subtracts the divergence itself: the plugin leaves it to verl and logs no frpo/ figures"
     for line in (frpo, mode):
         assert line.split(" | ")[1] == "True"
@@ -123,3 +135,5 @@ def test_what_the_plugin_says_where_verl_does_it(patched):
         in horizon
     )
     assert no_kl.split(" | ")[1] == "False"
+    assert "algorithm.token_weight=lambda_grpo: this verl subtracts the divergence itself" in term_and_weight
+    assert "algorithm.token_weight=" not in weight
