@@ -158,7 +158,7 @@ def describe_sets(
 
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
-"""(sizes, response_mask) → w, (bs, length)."""
+"""(sizes, response_mask) → w, (bs, length), finite in masked slots, too."""
 
 TOKEN_WEIGHTS: dict[str, Weigh] = {
     "lambda_grpo": lambda_grpo,

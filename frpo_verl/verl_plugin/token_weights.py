@@ -16,9 +16,9 @@ from torch import Tensor
 from frpo_verl.advantage import count_process_sets, describe_sets, number_groups
 from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS, Weigh
 from frpo_verl.checks import InvalidInput
-from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight.errors import BatchError, SettingsError
 from frpo_verl.preflight.methods import TOKEN_WEIGHT, token_weight_problems
+from frpo_verl.rows import over_rows
 from frpo_verl.verl_plugin import figures, term
 from frpo_verl.verl_plugin.kl_loss import FIELD
 
@@ -88,7 +88,7 @@ def chosen(algorithm: Mapping[str, Any] | None) -> Weigh | None:
 
 
 def of_batch(weigh: Weigh, data: Any) -> tuple[Tensor, dict[str, float]]:
-    """Returns w, (bs, length), 0 in masked slots, with figures, and leaves w where the loss's KL term will find it.
+    """Returns w, (bs, length), with figures, and leaves w where the loss's KL term will find it.
 
     Raises BatchError: token ids are missing or do not fit the response mask.
     """
@@ -103,7 +103,7 @@ def of_batch(weigh: Weigh, data: Any) -> tuple[Tensor, dict[str, float]]:
         sets = count_process_sets(tokens.ids, counted, group)
     except InvalidInput as error:
         raise BatchError(f"algorithm.{TOKEN_WEIGHT}: {error}") from None
-    weights = zero_where_masked(weigh(sets.sizes, valid), valid)
+    weights = weigh(sets.sizes, valid)
     if (queue := _queue.get()) is None:
         data.batch[FIELD] = weights
     elif queue.has_kl_loss:
@@ -113,10 +113,13 @@ def of_batch(weigh: Weigh, data: Any) -> tuple[Tensor, dict[str, float]]:
 
 def times(outcome: Tensor, weights: Tensor, response_mask: Tensor) -> Tensor:
     """Returns w_{i,t} · Â_{i,t}, (bs, length), of (bs,) or (bs, length); masked slots keep what stands there."""
-    weights = weights.to(outcome.dtype)
     if outcome.dim() == 1:
         return term.spread(outcome, response_mask).mul_(weights)
-    return torch.where(response_mask.bool(), outcome * weights, outcome)
+
+    def of_rows(outcome: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask.bool(), outcome * weights, outcome)
+
+    return over_rows(of_rows, outcome, weights, response_mask)
 
 
 def _tokens(batch: TensorDict) -> Tokens:

@@ -158,10 +158,7 @@ def test_the_controls_are_chosen_by_the_same_key():
 def test_masked_slots_keep_what_stands_there(monkeypatch):
     data = batch()
     masked = data.batch["response_mask"] == 0
-    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", lambda sizes, valid: torch.where(valid, 2.0, torch.nan))
-    found = v0(deepcopy(data), token_weight="toy")
-    assert not found.batch["advantages"][masked].any()
-    assert not found.batch[kl_loss.FIELD][masked].any()
+    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", lambda sizes, valid: torch.where(valid, 2.0, 3.0))
     made = torch.where(masked, 7.0, torch.ones(6, 5, dtype=torch.float64))
     monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "mine", lambda **given: (made, made))
     found = v0(data, "mine", token_weight="toy").batch["advantages"]
@@ -279,13 +276,15 @@ def test_v1s_trainer_fetches_token_ids(queue):
 
 def test_v1s_trainer_sends_the_weights_to_a_loss_with_a_kl_term(queue):
     data = batch()
+    # one response has no valid token, and tokens nevertheless
+    data.batch["response_mask"][3] = 0
     there = queue(data)
     in_v1s_trainer(data, use_kl_loss=True)
     keys, fields = there.written["train"]
     assert keys == KEYS
     assert list(fields.keys()) == [kl_loss.FIELD]
     expected = weights_by_hand(data)
-    expected[0, 2] = 0
+    expected[0, 2] = expected[3] = 0
     for row, length in enumerate(LENGTHS):
         assert torch.equal(fields[kl_loss.FIELD][row], expected[row, :length].float())
 
