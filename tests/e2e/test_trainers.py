@@ -61,6 +61,7 @@ def test_separate_async_with_two_updates_a_step(train):
         assert step["frpo/beta"] == 0.05
 
 
+@pytest.mark.thorough
 def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     run = train(
         "one-step-off",

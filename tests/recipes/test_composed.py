@@ -29,6 +29,8 @@ METHODS = {
     "forward_k1": ("frpo", "forward_kl", False, False),
     "forward_k3": ("frpo", "forward_kl_k3", False, False),
     "forward_k3_baseline": ("frpo", "forward_kl_k3", False, False),
+    "lambda_grpo": ("grpo", "kl", False, False),
+    "drpo": ("grpo", "kl", False, False),
 }
 BY_METHOD = "run_qwen3_1.7b_methods_fsdp2.sh"
 
@@ -102,6 +104,48 @@ def test_every_method_is_what_it_says(configuration_of, model, method):
     strength = config.actor_rollout_ref.actor.kl_loss_coef if in_loss else algorithm.kl_ctrl.kl_coef
     assert strength == 0.01
     assert algorithm.get("frpo", {}).get("baseline") == ("length" if method.endswith("_baseline") else None)
+
+
+def test_lambda_grpos_settings(configuration_of):
+    """arXiv 2509.21154, Table 2 and equation 9."""
+    config = configuration_of(BY_METHOD, METHOD="lambda_grpo")
+    assert (config.algorithm.token_weight, config.algorithm.norm_adv_by_std_in_grpo) == ("lambda_grpo", True)
+    actor = config.actor_rollout_ref.actor
+    assert (config.actor_rollout_ref.rollout.n, actor.loss_agg_mode) == (6, "token-mean")
+    # one update per batch
+    assert (actor.ppo_mini_batch_size, actor.ppo_epochs) == (config.data.train_batch_size, 1)
+    assert actor.policy_loss.loss_mode == "vanilla"
+    divided = configuration_of(BY_METHOD, METHOD="kl_loss", TOKEN_WEIGHT="lambda_grpo", BETA="0.04")
+    assert refusals(divided) == []
+    assert (divided.actor_rollout_ref.actor.kl_loss_coef, divided.algorithm.token_weight) == (0.04, "lambda_grpo")
+
+
+def test_drpos_settings(configuration_of):
+    """arXiv 2606.09821, as released."""
+    config = configuration_of(BY_METHOD, METHOD="drpo")
+    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+    assert actor.policy_loss.loss_mode == "drpo"
+    assert (actor.clip_ratio_low, actor.clip_ratio_high, actor.clip_ratio_c) == (12.5, 12.5, 10000)
+    assert (actor.loss_agg_mode, actor.loss_scale_factor) == ("seq-mean-token-sum-norm", 8192)
+    assert (config.algorithm.norm_adv_by_std_in_grpo, actor.entropy_coeff) == (False, 0)
+    assert (config.algorithm.rollout_correction.bypass_mode, rollout.calculate_log_probs) == (True, True)
+    assert (config.data.train_batch_size, rollout.n, actor.ppo_mini_batch_size) == (64, 8, 16)
+    assert (actor.optim.lr, actor.optim.weight_decay, actor.optim.clip_grad) == (1e-6, 0.01, 1.0)
+    assert "token_weight" not in config.algorithm
+
+
+@pytest.mark.parametrize(
+    ("loss", "delta"),
+    [("drpo", 12.5), ("spo", 12.5), ("drpo_outside", 0.15), ("dppo_tv", 0.15), ("dppo_kl", 0.05)],
+)
+def test_a_token_weight_and_a_policy_loss_on_top_of_frpo(configuration_of, loss, delta):
+    config = configuration_of(BY_METHOD, TOKEN_WEIGHT="lambda_grpo", LOSS_MODE=loss)
+    assert refusals(config) == []
+    assert (config.algorithm.adv_estimator, config.algorithm.token_weight) == ("frpo", "lambda_grpo")
+    actor = config.actor_rollout_ref.actor
+    assert (actor.policy_loss.loss_mode, actor.clip_ratio_low, actor.clip_ratio_high) == (loss, delta, delta)
+    chosen = configuration_of(BY_METHOD, METHOD="drpo", LOSS_MODE=loss, DELTA="0.2").actor_rollout_ref.actor
+    assert (chosen.policy_loss.loss_mode, chosen.clip_ratio_low) == (loss, 0.2)
 
 
 @pytest.mark.parametrize("trainer", ["colocate_async", "separate_async", "one_step_off", "fully_async"])

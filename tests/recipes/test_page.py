@@ -16,7 +16,7 @@ def table(first_cell: str, part: str = PAGE) -> list[list[str]]:
 
 def defaults(script: str) -> dict[str, str]:
     text = (RECIPES / script).read_text()
-    found = re.findall(r"^ *([A-Z_0-9]+)=\$\{\1:-(.*)\}$", text, re.M)
+    found = re.findall(r"^ *(?:[\w |]+\) )?([A-Z_0-9]+)=\$\{\1:-(.*)\}(?: ;;)?$", text, re.M)
     return dict(found)
 
 
@@ -60,13 +60,14 @@ def test_every_knob_of_one_script_is_listed_with_its_default():
         (name,) = (path.name for path in RECIPES.glob("run_qwen3_*.sh") if part in path.name)
         listed[name, knob.strip("`")] = default
     assert listed.keys() == actual.keys()
-    in_words = {"OVERLONG_BUFFER", "ROLLOUT_NGPUS"}
+    in_words = {"DELTA", "OVERLONG_BUFFER", "ROLLOUT_NGPUS"}
     wrong = {key: said for key, said in listed.items() if key[1] not in in_words and said != f"`{actual[key]}`"}
     assert wrong == {}
 
 
 def test_every_method_is_listed_and_can_be_chosen():
     text = (RECIPES / "run_qwen3_1.7b_methods_fsdp2.sh").read_text()
+    text = re.findall(r"^case \$\{METHOD\} in$(.*?)^esac$", text, re.M | re.S)[-1]
     cases = re.findall(r"^    (\w+)\) ", text, re.M) + re.findall(r"^    (\w+)\)$", text, re.M)
     listed = [name for row in table("value") for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(listed) == sorted(cases)

@@ -38,6 +38,7 @@ def test_an_environment_without_frpo_verl(tmp_path):
     ("recipe", "knobs", "sentence"),
     [
         ("run_qwen3_1.7b_methods_fsdp2.sh", {"METHOD": "ppo"}, "METHOD=ppo: choose frpo, no_kl, kl_loss, "),
+        ("run_qwen3_1.7b_methods_fsdp2.sh", {"LOSS_MODE": "ppo"}, "LOSS_MODE=ppo: choose vanilla, drpo, spo, drpo_"),
         ("run_qwen3_4b_megatron.sh", {"OFFLOAD": "no"}, "OFFLOAD=no: choose True or False"),
         (
             "run_qwen3_4b_fsdp2.sh",
