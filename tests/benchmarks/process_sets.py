@@ -15,13 +15,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from advantage import GRPO, Times, extra_memory, hosts, machine, make_batch, measured, table
+from advantage import GRPO, Batch, Times, extra_memory, hosts, machine, make_batch, measured, table
 from torch import Tensor
 
 from frpo_verl.advantage import count_process_sets, describe_sets, lambda_grpo, lambda_grpo_mean_one, uniform_mean
 
 VOCABULARY = 150_000
 MEAN_SHARED = 16
+PROMPT = 256
 ALL_PAIRS_LIMIT = 2**32
 """Tokens to compare, k²·T, beyond which the naive way is not run."""
 
@@ -58,6 +59,33 @@ def all_pairs(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return sizes
 
 
+def weighed(batch: Batch, ids: Tensor) -> Callable[[], object]:
+    """verl's `compute_advantage` with grpo and λ-GRPO on a batch of its V0 trainer."""
+    from omegaconf import OmegaConf
+    from tensordict import TensorDict
+    from verl import DataProto
+    from verl.trainer.ppo.ray_trainer import compute_advantage
+
+    prompts = batch.group[:, None].expand(-1, PROMPT).contiguous()
+    last = batch.mask.sum(-1, keepdim=True) - 1
+    tensors = {
+        "token_level_rewards": torch.zeros(ids.shape).scatter_(1, last, batch.scores[:, None]),
+        "response_mask": batch.mask,
+        "responses": ids,
+        "prompts": prompts,
+        "attention_mask": torch.cat([torch.ones_like(prompts), batch.mask], 1),
+    }
+    uid = np.array([f"prompt-{group}" for group in batch.group.tolist()], dtype=object)
+    data = DataProto(batch=TensorDict(tensors, batch_size=len(uid)), non_tensor_batch={"uid": uid})
+    config = OmegaConf.create({"adv_estimator": "grpo", "token_weight": "lambda_grpo"})
+
+    def case() -> DataProto:
+        again = DataProto(batch=data.batch.clone(recurse=False), non_tensor_batch=data.non_tensor_batch)
+        return compute_advantage(again, adv_estimator="grpo", config=config)
+
+    return case
+
+
 def in_verl(prompts: int, group_size: int, length: int, kind: str) -> Cases:
     """verl's grpo on a batch, and what λ-GRPO adds to it."""
     batch = make_batch(prompts, group_size, length)
@@ -72,6 +100,7 @@ def in_verl(prompts: int, group_size: int, length: int, kind: str) -> Cases:
 
     return {
         GRPO: hosts(batch)[GRPO],
+        "verl compute_advantage, grpo with lambda_grpo": weighed(batch, ids),
         f"{kind}: counts, weights, figures": whole,
         "part: counts": lambda: count_process_sets(ids, present, batch.group),
         "part: lambda_grpo": lambda: lambda_grpo(sets.sizes, mask),
