@@ -125,16 +125,13 @@ def token_tree(token_ids: Tensor, present: Tensor, group: Tensor) -> None:
         _same_device(name, tensor, "present", present)
 
 
-def process_set_sizes(sizes: Tensor, response_mask: Tensor) -> None:
-    """Refuses counts that are not integers of the mask's shape (bs, length) and device."""
+def mask_of_sets(start: Tensor, length: int, response_mask: Tensor) -> None:
+    """Refuses a mask of another shape than that of the tokens among which sets were found, (len(start), length)."""
     token_tensors(response_mask)
-    _padded_tensor("sizes", sizes)
-    integers("sizes", sizes)
-    _same_device("sizes", sizes, "response_mask", response_mask)
-    if sizes.shape != response_mask.shape:
+    if response_mask.shape != (len(start), length):
         raise InvalidInput(
-            f"sizes has shape {tuple(sizes.shape)} and response_mask {tuple(response_mask.shape)}: both must be "
-            "(batch, tokens), the same"
+            f"the process sets are those of tokens of shape {(len(start), length)}, and response_mask has "
+            f"{tuple(response_mask.shape)}: both must be (batch, tokens), the same"
         )
 
 

@@ -151,13 +151,11 @@ CASES = {
         "count_process_sets(nested([2, 1]).long(), torch.ones(2, 2), torch.zeros(2).long())",
         "token_ids is a nested tensor: it must be padded, see torch.nested.to_padded_tensor",
     ),
-    "counts for another mask": (
-        "lambda_grpo(torch.ones(2, 3).int(), torch.ones(2, 4))",
-        "sizes has shape (2, 3) and response_mask (2, 4): both must be (batch, tokens), the same",
-    ),
-    "counts that are not integers": (
-        "uniform_mean(torch.ones(2, 3), torch.ones(2, 3))",
-        "sizes is torch.float32: it must hold integers, for instance torch.int64",
+    "sets of another mask": (
+        "lambda_grpo(count_process_sets(torch.zeros(2, 3).long(), torch.ones(2, 3), torch.zeros(2).long()), "
+        "torch.ones(2, 4))",
+        "the process sets are those of tokens of shape (2, 3), and response_mask has (2, 4): both must be (batch, "
+        "tokens), the same",
     ),
     "half a horizon": ("within(1.5)", "horizon 1.5: it must be a number of tokens, 0 or more"),
 }

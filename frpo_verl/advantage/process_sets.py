@@ -1,4 +1,4 @@
-"""Counts, for each token of a response, the responses of its group that share the prefix up to that token."""
+"""Finds, for each token of a response, the responses of its group that share the prefix up to that token."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,7 +9,6 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
-from frpo_verl.rows import empty
 
 FIRST_COLUMNS = 64
 """Tokens that are compared at first: sampled responses have seldom more in common."""
@@ -25,17 +24,34 @@ NO_TOKEN = np.iinfo(np.int64).min
 
 
 class ProcessSets(NamedTuple):
-    """The prefix tree of each group, as numbers for its tokens and responses.
+    """The process sets of a batch that have two responses or more: what they share, and which responses they are.
+
+    A token that is in none of their steps has |λ| = 1.
 
     Attributes:
-        sizes: (bs, length), int32: |λ(i,t)| ≥ 1; 0 where there is no token.
-        reach: (bs,), int64: the column behind a response's last token with |λ| > 1, 0 if there is none.
-        copies: (bs,), int32: how many responses of the group are this one, itself included; 0 for one without a token.
+        length: how many slots a row has.
+        start: (bs,), where a response's tokens begin.
+        order: (responses with a token,), rows, so that those of a set follow each other.
+        steps: (sets, 4), first, last, begin, end: the rows order[first:last] are a set, and their tokens from begin to
+            end, counted from their starts, are its step, for which |λ| = last − first.
+        copies: (bs,), how many responses of the group are this one, itself included; 0 for one without a token.
     """
 
-    sizes: Tensor
-    reach: Tensor
+    length: int
+    start: Tensor
+    order: Tensor
+    steps: Tensor
     copies: Tensor
+
+    def spans(self) -> Iterator[tuple[np.ndarray, slice, int]]:
+        """Yields rows, the columns in which they share their tokens, and |λ|; every shared token once."""
+        order, start = self.order.numpy(), self.start.numpy()
+        aligned = len(set(start[order].tolist())) == 1
+        for first, last, begin, end in self.steps.tolist():
+            rows = order[first:last]
+            # Rows that begin in different columns share different ones.
+            for part in [rows] if aligned else rows[:, None]:
+                yield part, slice(start[part[0]] + begin, start[part[0]] + end), last - first
 
 
 def count_process_sets(
@@ -43,7 +59,7 @@ def count_process_sets(
     present: Shaped[Tensor, "bs length"],
     group: Int[Tensor, " bs"],
 ) -> ProcessSets:
-    """Counts the responses that share each prefix, exactly, in O(k·T·log k) time and O(k·T) memory a group.
+    """Finds the responses that share each prefix, exactly, in O(k·T·log k) time and O(k·T) memory a group.
 
         |λ(i,t)| = #{ j in i's group : y⁽ʲ⁾_{≤t} = y⁽ⁱ⁾_{≤t} },   the token t itself included
 
@@ -51,7 +67,7 @@ def count_process_sets(
     other. Rows of a group may be anywhere in the batch.
 
     Rows are sorted so that those with a common prefix stand together; what neighbours have in common then gives every
-    count. Only responses that tie are compared further than the first tokens.
+    set. Only responses that tie are compared further than the first tokens.
 
     See "GRPO is Secretly a Process Reward Model" (https://arxiv.org/abs/2509.21154), section 3 and eq. 9.
 
@@ -61,23 +77,45 @@ def count_process_sets(
         group: the group of each response, any integers.
 
     Returns:
-        Counts on the device of `present`.
+        The sets, on the CPU.
 
     Raises:
         InvalidInput: shapes, dtypes or devices do not fit, or a row's tokens are not one run.
     """
     checks.token_tree(token_ids, present, group)
-    present = present.bool()
-    ids, there = token_ids.cpu().numpy(), present.cpu().numpy()
-    start, length = _runs(there)
+    ids = token_ids.cpu().numpy()
+    start, length = _runs(present.bool().cpu().numpy())
     if start.any():
         ids = _left_aligned(ids, start, length)
     order, shared = _sorted_rows(ids, length, group.cpu().numpy())
-    sizes = empty(present.shape, torch.int32, torch.device("cpu"))
-    sizes.copy_(present)
-    _write(sizes.numpy(), order, start, shared)
-    reach, copies = _reach(order, start, shared), _copies(order, length, shared)
-    return ProcessSets(*(counts.to(present.device) for counts in (sizes, *map(torch.from_numpy, (reach, copies)))))
+    steps = np.array(list(_nodes(shared.tolist())), np.int64).reshape(-1, 4)
+    of_rows = (start, order, steps, _copies(order, length, shared))
+    return ProcessSets(token_ids.shape[1], *map(torch.from_numpy, of_rows))
+
+
+def process_set_sizes(
+    token_ids: Int[Tensor, "bs length"],
+    present: Shaped[Tensor, "bs length"],
+    group: Int[Tensor, " bs"],
+) -> Int[Tensor, "bs length"]:
+    """Computes |λ(i,t)| of every token, of `count_process_sets`.
+
+    Args:
+        token_ids: the tokens of each response, anything where there is none.
+        present: nonzero where a token exists, observations included: one run in each row, padding on either side.
+        group: the group of each response, any integers.
+
+    Returns:
+        |λ| ≥ 1, int32, on the device of `present`; 0 where there is no token.
+
+    Raises:
+        InvalidInput: shapes, dtypes or devices do not fit, or a row's tokens are not one run.
+    """
+    sets = count_process_sets(token_ids, present, group)
+    sizes = present.bool().cpu().to(torch.int32)
+    for rows, columns, size in sets.spans():
+        sizes.numpy()[rows, columns] = size
+    return sizes.to(present.device)
 
 
 def _runs(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +192,7 @@ def _keys(
 
 
 def _nodes(shared: list[int]) -> Iterator[tuple[int, int, int, int]]:
-    """Yields the tree's nodes of two rows and more: from which place to which, from which token to which."""
+    """Yields the rows of `ProcessSets.steps`, the nodes of a tree, of what neighbours in the order share."""
     open_nodes = [(0, 0)]
     for place, depth in enumerate([*shared[1:], 0], start=1):
         first = place - 1
@@ -165,24 +203,10 @@ def _nodes(shared: list[int]) -> Iterator[tuple[int, int, int, int]]:
             open_nodes.append((depth, first))
 
 
-def _write(sizes: np.ndarray, order: np.ndarray, start: np.ndarray, shared: np.ndarray) -> None:
-    rows, start = order.tolist(), start.tolist()
-    for first, last, begin, end in _nodes(shared.tolist()):
-        for row in rows[first:last]:
-            sizes[row, start[row] + begin : start[row] + end] = last - first
-
-
-def _reach(order: np.ndarray, start: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    most = np.maximum(shared, np.append(shared[1:], 0))
-    reach = np.zeros(len(start), np.int64)
-    reach[order] = np.where(most > 0, start[order] + most, 0)
-    return reach
-
-
 def _copies(order: np.ndarray, length: np.ndarray, shared: np.ndarray) -> np.ndarray:
     ends = length[order]
     again = (shared == ends) & (shared == np.roll(ends, 1))
     kind = np.cumsum(~again)
-    copies = np.zeros(len(length), np.int32)
+    copies = np.zeros(len(length), np.int64)
     copies[order] = np.bincount(kind, minlength=1)[kind]
     return copies

@@ -1,25 +1,22 @@
 """Lists the methods that weigh tokens: Â_{i,t} ← w_{i,t} · Â_{i,t}, and computes λ-GRPO's weights and their controls.
 
-These are made of |λ(i,t)|, which `count_process_sets` counts.
+These are made of |λ(i,t)|, of `count_process_sets`.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.advantage.process_sets import ProcessSets
-from frpo_verl.masking import zero_where_masked
-from frpo_verl.rows import empty, row_blocks
+from frpo_verl.rows import empty
 
 
-def lambda_grpo(
-    sizes: Int[Tensor, "bs length"], response_mask: Shaped[Tensor, "bs length"]
-) -> Float[Tensor, "bs length"]:
+def lambda_grpo(sets: ProcessSets, response_mask: Shaped[Tensor, "bs length"]) -> Float[Tensor, "bs length"]:
     """Computes λ-GRPO's weights, under which every token of the tree counts once, however many responses share it.
 
         w_{i,t} = 1 / |λ(i,t)|
@@ -29,21 +26,24 @@ def lambda_grpo(
     See "GRPO is Secretly a Process Reward Model" (https://arxiv.org/abs/2509.21154), eq. 9.
 
     Args:
-        sizes: |λ(i,t)|, of `count_process_sets`.
+        sets: of `count_process_sets`.
         response_mask: nonzero for the tokens that the policy produced.
 
     Returns:
         The weights, float32; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes or devices do not fit, or a valid token has no |λ|.
+        InvalidInput: the mask has another shape than the batch of the sets.
     """
-    return _by_size(sizes, response_mask)[0]
+    checks.mask_of_sets(sets.start, sets.length, response_mask)
+    weights = empty(response_mask.shape, torch.float32, torch.device("cpu"))
+    weights.copy_(response_mask.bool())
+    for rows, columns, size in sets.spans():
+        weights.numpy()[rows, columns] /= size
+    return weights.to(response_mask.device)
 
 
-def lambda_grpo_mean_one(
-    sizes: Int[Tensor, "bs length"], response_mask: Shaped[Tensor, "bs length"]
-) -> Float[Tensor, "bs length"]:
+def lambda_grpo_mean_one(sets: ProcessSets, response_mask: Shaped[Tensor, "bs length"]) -> Float[Tensor, "bs length"]:
     """Computes λ-GRPO's weights divided by their mean over the batch: the structure without the smaller step.
 
         w_{i,t} = (1 / |λ(i,t)|) / mean_m(1 / |λ|)
@@ -52,23 +52,19 @@ def lambda_grpo_mean_one(
     in place of ΣLen. A control of ours; the paper has none.
 
     Args:
-        sizes: |λ(i,t)|, of `count_process_sets`.
+        sets: of `count_process_sets`.
         response_mask: nonzero for the tokens that the policy produced.
 
     Returns:
         The weights, float32; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes or devices do not fit, or a valid token has no |λ|.
+        InvalidInput: the mask has another shape than the batch of the sets.
     """
-    weights, mean = _by_size(sizes, response_mask)
-    # Without a valid token all weights are 0.
-    return weights.div_(mean) if mean > 0 else weights
+    return lambda_grpo(sets, response_mask).div_(_shared(sets, response_mask).mean_weight or 1.0)
 
 
-def uniform_mean(
-    sizes: Int[Tensor, "bs length"], response_mask: Shaped[Tensor, "bs length"]
-) -> Float[Tensor, "bs length"]:
+def uniform_mean(sets: ProcessSets, response_mask: Shaped[Tensor, "bs length"]) -> Float[Tensor, "bs length"]:
     """Computes the mean of λ-GRPO's weights over the batch, for every token: the smaller step without the structure.
 
         w_{i,t} = mean_m(1 / |λ|) = Σ m/|λ| / Σ m
@@ -76,34 +72,34 @@ def uniform_mean(
     A control of ours; arXiv 2509.21154 has none.
 
     Args:
-        sizes: |λ(i,t)|, of `count_process_sets`.
+        sets: of `count_process_sets`.
         response_mask: nonzero for the tokens that the policy produced.
 
     Returns:
-        The weights, float32, a view of one number; the same in masked slots.
+        The weights, float32; 0 in masked slots.
 
     Raises:
-        InvalidInput: shapes or devices do not fit, or a valid token has no |λ|.
+        InvalidInput: the mask has another shape than the batch of the sets.
     """
-    weights, mean = _by_size(sizes, response_mask)
-    return weights.new_tensor(mean).expand(sizes.shape)
+    checks.mask_of_sets(sets.start, sets.length, response_mask)
+    weights = empty(response_mask.shape, torch.float32, response_mask.device)
+    return weights.copy_(response_mask.bool()).mul_(_shared(sets, response_mask).mean_weight)
 
 
-def _by_size(sizes: Tensor, response_mask: Tensor) -> tuple[Tensor, float]:
-    """Returns 1/|λ|, 0 in masked slots, and its mean over the valid tokens, 0 where there is none."""
-    checks.process_set_sizes(sizes, response_mask)
-    weights, total, tokens = empty(sizes.shape, torch.float32, sizes.device), 0.0, 0
-    for rows in row_blocks(sizes):
-        mask = response_mask[rows].bool()
-        weights[rows] = block = zero_where_masked(sizes[rows].float().reciprocal(), mask)
-        total, tokens = total + block.sum().item(), tokens + int(mask.count_nonzero())
-    if not math.isfinite(total):
-        sample, token = (response_mask.bool() & (sizes == 0)).nonzero()[0].tolist()
-        raise checks.InvalidInput(
-            f"sample {sample} has no token {token}, and response_mask counts it: count with the mask of all tokens "
-            "that exist, observations included"
-        )
-    return weights, total / max(1, tokens)
+class _Shared(NamedTuple):
+    tokens: int
+    shared: int
+    mean_weight: float
+
+
+def _shared(sets: ProcessSets, response_mask: Tensor) -> _Shared:
+    """Returns Σ m, Σ m·[|λ| > 1] and Σ m/|λ| / Σ m, 0 without a valid token."""
+    mask, tokens = response_mask.cpu().numpy(), int(response_mask.count_nonzero())
+    shared, saved = 0, 0.0
+    for rows, columns, size in sets.spans():
+        valid = np.count_nonzero(mask[rows, columns])
+        shared, saved = shared + valid, saved + valid * (1 - 1 / size)
+    return _Shared(tokens, shared, 1 - saved / tokens if tokens else 0.0)
 
 
 class TreeFigures(NamedTuple):
@@ -136,29 +132,25 @@ def describe_sets(
 
     Returns:
         Shares and a mean, as numbers.
+
+    Raises:
+        InvalidInput: the mask has another shape than the batch of the sets.
     """
-    # Behind these columns nothing is shared.
-    columns = int(sets.reach.max()) if len(group) else 0
-    sizes, mask, tokens = sets.sizes[:, :columns], response_mask[:, :columns], int(response_mask.count_nonzero())
-    shared, saved = 0, 0.0
-    for rows in row_blocks(sizes):
-        with_others = mask[rows].bool() & (sizes[rows] > 1)
-        shared += int(with_others.count_nonzero())
-        saved += zero_where_masked(1 - sizes[rows].float().reciprocal(), with_others).sum().item()
-    there = sets.copies > 0
-    _, group = torch.unique(group[there], return_inverse=True)
-    several = torch.bincount(group) > 1
-    flat = several & (torch.bincount(group, sets.reach[there]) == 0)
+    checks.mask_of_sets(sets.start, sets.length, response_mask)
+    tokens, shared, mean_weight = _shared(sets, response_mask)
+    group = group.cpu()[sets.order]
+    several = int((group.unique(return_counts=True)[1] > 1).sum())
+    with_sets = len(group[sets.steps[:, 0]].unique())
     return TreeFigures(
-        mean_weight=1 - saved / tokens if tokens else 0.0,
+        mean_weight=mean_weight,
         shared_tokens=shared / max(1, tokens),
-        flat_groups=int(flat.sum()) / max(1, int(several.sum())),
-        duplicate_responses=int((sets.copies > 1).sum()) / max(1, int(there.sum())),
+        flat_groups=(several - with_sets) / max(1, several),
+        duplicate_responses=int((sets.copies > 1).sum()) / max(1, len(sets.order)),
     )
 
 
-Weigh = Callable[[Tensor, Tensor], Tensor]
-"""(sizes, response_mask) → w, (bs, length), finite in masked slots, too."""
+Weigh = Callable[[ProcessSets, Tensor], Tensor]
+"""(process sets, response_mask) → w, (bs, length), finite in masked slots, too."""
 
 TOKEN_WEIGHTS: dict[str, Weigh] = {
     "lambda_grpo": lambda_grpo,

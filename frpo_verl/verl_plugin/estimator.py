@@ -11,8 +11,10 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight import contract, native, settings
 from frpo_verl.preflight.errors import BatchError
+from frpo_verl.rows import row_blocks
 from frpo_verl.verl_plugin import figures, note, outcome, run, term, token_weights
 from frpo_verl.verl_plugin.run import Run
 
@@ -156,8 +158,9 @@ def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
             f"adv_estimator={estimator} returned advantages of shape {tuple(advantages.shape)} and {advantages.dtype}, "
             f"and a floating-point number is needed for each of {tuple(mask.shape)}: look at the estimator"
         )
-    unfit = mask.bool() & ~torch.isfinite(advantages)
-    if unfit.any():
+    # NaN and infinity stay in a sum: one look at each block of rows in place of one at each token.
+    sums = (zero_where_masked(advantages[rows], mask[rows].bool()).sum() for rows in row_blocks(mask))
+    if not all(torch.isfinite(total) for total in sums) and (unfit := mask.bool() & ~advantages.isfinite()).any():
         row, token = unfit.nonzero()[0].tolist()
         raise BatchError(
             f"adv_estimator={estimator} returned {advantages[row, token]:g} for row {row} at token {token}: look at "

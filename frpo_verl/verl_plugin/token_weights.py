@@ -103,7 +103,7 @@ def of_batch(weigh: Weigh, data: Any) -> tuple[Tensor, dict[str, float]]:
         sets = count_process_sets(tokens.ids, counted, group)
     except InvalidInput as error:
         raise BatchError(f"algorithm.{TOKEN_WEIGHT}: {error}") from None
-    weights = weigh(sets.sizes, valid)
+    weights = weigh(sets, valid)
     if (queue := _queue.get()) is None:
         data.batch[FIELD] = weights
     elif queue.has_kl_loss:

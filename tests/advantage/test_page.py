@@ -40,7 +40,7 @@ def test_the_snippets_run():
 
 
 def test_the_snippet_of_lambda_grpo_runs():
-    assert run(LAMBDA_GRPO)["sets"].sizes.tolist() == [[2, 1, 0], [2, 1, 0], [2, 1, 1], [2, 1, 1]]
+    assert run(LAMBDA_GRPO)["weights"].tolist() == [[0.5, 1, 0], [0.5, 1, 0], [0.5, 1, 1], [0.5, 1, 1]]
 
 
 def test_the_papers_figure_is_the_one_of_the_tests():

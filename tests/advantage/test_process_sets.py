@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tree_oracles import FIGURE, released_rule, set_sizes
 
-from frpo_verl.advantage import count_process_sets, process_sets
+from frpo_verl.advantage import count_process_sets, process_set_sizes, process_sets
 from frpo_verl.checks import InvalidInput
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -28,10 +28,10 @@ def batch(responses, starts=None, length=None):
 def counted(responses, groups=None, **layout) -> tuple[list[list[int]], list[int]]:
     """The counts of the tokens that are there, row by row, and the copies."""
     ids, present = batch(responses, **layout)
-    sizes, reach, copies = count_process_sets(ids, present, torch.tensor(groups or [0] * len(responses)))
+    given = ids, present, torch.tensor(groups or [0] * len(responses))
+    sizes = process_set_sizes(*given)
     assert not sizes[~present].any()
-    columns = torch.arange(1, 1 + sizes.shape[1]).expand(sizes.shape)
-    assert reach.tolist() == columns.where(sizes > 1, 0).amax(1).tolist()
+    copies = count_process_sets(*given).copies
     return [row[there].tolist() for row, there in zip(sizes, present, strict=True)], copies.tolist()
 
 
@@ -65,11 +65,11 @@ def test_to_end_is_to_differ_from_what_goes_on():
     for order in itertools.permutations([(1, 1), (1, 1, 0, 1), (1, 1, 0, 2), (1, 1, 0)]):
         ids, present = batch(list(order))
         ids[~present] = 0
-        sizes, _, copies = count_process_sets(ids, present, torch.zeros(4, dtype=torch.int64))
+        sizes = process_set_sizes(ids, present, torch.zeros(4, dtype=torch.int64))
         expected = {(1, 1): [4, 4], (1, 1, 0, 1): [4, 4, 3, 1], (1, 1, 0, 2): [4, 4, 3, 1], (1, 1, 0): [4, 4, 3]}
         for row, response in enumerate(order):
             assert sizes[row, : len(response)].tolist() == expected[response]
-        assert copies.tolist() == [1] * 4
+        assert counted(list(order))[1] == [1] * 4
 
 
 def test_an_end_token_is_a_token_like_any_other():
@@ -87,18 +87,14 @@ def test_responses_without_a_token_are_nowhere():
     sizes, copies = counted([(), (1, 2), (), (1,)], starts=[0, 0, 3, 2], length=4)
     assert sizes == [[], [2, 1], [], [2]]
     assert copies == [0, 1, 0, 1]
-    assert (
-        count_process_sets(torch.zeros(3, 4).long(), torch.zeros(3, 4), torch.arange(3)).sizes.tolist() == [[0] * 4] * 3
-    )
+    assert not process_set_sizes(torch.zeros(3, 4).long(), torch.zeros(3, 4), torch.zeros(3).long()).any()
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
 def test_a_batch_of_nothing(shape):
-    sizes, reach, copies = count_process_sets(
-        torch.zeros(shape).long(), torch.zeros(shape), torch.zeros(shape[0]).long()
-    )
-    assert sizes.shape == shape
-    assert reach.tolist() == copies.tolist() == [0] * shape[0]
+    given = torch.zeros(shape).long(), torch.zeros(shape), torch.zeros(shape[0]).long()
+    assert process_set_sizes(*given).shape == shape
+    assert count_process_sets(*given).copies.tolist() == [0] * shape[0]
 
 
 responses = st.lists(st.lists(st.integers(0, 2), max_size=9).map(tuple), min_size=1, max_size=9)
@@ -146,7 +142,7 @@ def test_long_responses_that_part_late(group_size, dtype):
     # Token t of response i is 1 from the i-th tenth of 100 on: a caterpillar, every depth in another round.
     length = 100 * group_size
     ids = (torch.arange(length) >= 100 * torch.arange(group_size)[:, None]).to(dtype)
-    sizes = count_process_sets(ids, torch.ones(group_size, length), torch.zeros(group_size).long()).sizes
+    sizes = process_set_sizes(ids, torch.ones(group_size, length), torch.zeros(group_size).long())
     place = torch.arange(length)
     shared_by = group_size - place // 100
     expected = torch.where(ids == 0, shared_by - 1, 1)

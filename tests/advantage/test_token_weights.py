@@ -23,6 +23,7 @@ from tree_oracles import (
     expected_divided_update,
     log_ratio_of_token,
     prefix_tree,
+    set_sizes,
 )
 
 from frpo_verl.advantage import (
@@ -32,11 +33,11 @@ from frpo_verl.advantage import (
     lambda_grpo,
     lambda_grpo_mean_one,
     normalise_by_group,
+    process_set_sizes,
     regularise_batch,
     return_to_go,
     uniform_mean,
 )
-from frpo_verl.checks import InvalidInput
 from frpo_verl.divergences import REVERSE_KL
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -51,48 +52,55 @@ def padded(responses):
     return ids, torch.arange(length) < torch.tensor([len(response) for response in responses])[:, None]
 
 
-def sizes_and_mask(responses, groups=None):
+def sets_and_mask(responses, groups=None):
     ids, mask = padded(responses)
-    return count_process_sets(ids, mask, torch.tensor(groups or [0] * len(responses))).sizes, mask
+    return count_process_sets(ids, mask, torch.tensor(groups or [0] * len(responses))), mask
 
 
 def test_golden():
     # All three share the first token, two the second: Σ 1/|λ| = 3 · 1/3 + 2 · 1/2 + 1 = 3, of six tokens.
-    sizes, mask = sizes_and_mask([(1, 2), (1, 2), (1, 3)])
+    sets, mask = sets_and_mask([(1, 2), (1, 2), (1, 3)])
     expected = torch.tensor([[1 / 3, 1 / 2], [1 / 3, 1 / 2], [1 / 3, 1.0]])
-    assert torch.allclose(lambda_grpo(sizes, mask), expected, rtol=1e-7)
-    assert torch.allclose(lambda_grpo_mean_one(sizes, mask), 2 * expected, rtol=1e-7)
-    assert torch.allclose(uniform_mean(sizes, mask), torch.full((3, 2), 0.5), rtol=1e-7)
+    assert torch.allclose(lambda_grpo(sets, mask), expected, rtol=1e-7)
+    assert torch.allclose(lambda_grpo_mean_one(sets, mask), 2 * expected, rtol=1e-7)
+    assert torch.allclose(uniform_mean(sets, mask), torch.full((3, 2), 0.5), rtol=1e-7)
 
 
 def test_observations_lengthen_the_prefix_and_have_no_weight():
     # Token 2 is a tool's answer, which parts the two responses; the mean is over the three tokens of the policy.
-    sizes, _ = sizes_and_mask([(1, 5, 3), (1, 6, 3)])
+    sets, _ = sets_and_mask([(1, 5, 3), (1, 6, 3)])
     mask = torch.tensor([[1, 0, 1], [1, 0, 1]])
-    assert lambda_grpo(sizes, mask).tolist() == [[0.5, 0.0, 1.0]] * 2
-    assert torch.equal(uniform_mean(sizes, mask), torch.full((2, 3), 0.75))
-    assert torch.allclose(lambda_grpo_mean_one(sizes, mask), torch.tensor([[2 / 3, 0.0, 4 / 3]] * 2))
+    assert lambda_grpo(sets, mask).tolist() == [[0.5, 0.0, 1.0]] * 2
+    assert torch.equal(uniform_mean(sets, mask), 0.75 * mask)
+    assert torch.allclose(lambda_grpo_mean_one(sets, mask), torch.tensor([[2 / 3, 0.0, 4 / 3]] * 2))
 
 
 @pytest.mark.parametrize("method", ALL)
 def test_without_a_valid_token_nothing_is_divided_by_nothing(method):
-    assert not method(torch.tensor([[2, 2, 0]] * 2), torch.zeros(2, 3)).any()
-
-
-@pytest.mark.parametrize("method", ALL)
-def test_a_valid_token_that_does_not_exist_is_refused(method):
-    sizes, mask = torch.tensor([[1, 1], [1, 0]]), torch.tensor([[True, True], [True, True]])
-    with pytest.raises(
-        InvalidInput, match="sample 1 has no token 1, and response_mask counts it: count with the mask of"
-    ):
-        method(sizes, mask)
+    sets, mask = sets_and_mask([(1, 2), (1, 3)])
+    assert not method(sets, torch.zeros_like(mask)).any()
 
 
 @pytest.mark.parametrize("method", ALL)
 def test_weights_are_float32_and_those_of_one_response_alone_are_one(method):
-    weights = method(torch.ones(2, 3, dtype=torch.int32), torch.ones(2, 3))
+    sets, mask = sets_and_mask([(1, 2, 3)])
+    weights = method(sets, mask)
     assert weights.dtype == torch.float32
-    assert torch.equal(weights, torch.ones(2, 3))
+    assert torch.equal(weights, torch.ones(1, 3))
+
+
+def test_rows_that_begin_in_different_columns():
+    # as `padding on either side` has it; an odd mask marks the policy's tokens
+    ids = torch.tensor([[7, 1, 2, 3], [1, 2, 4, 7], [7, 7, 1, 2]])
+    present = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 0], [0, 0, 1, 1]])
+    sets = count_process_sets(ids, present, torch.zeros(3).long())
+    mask = torch.tensor([[0, 1, 0, 5], [1, 0, 1, 0], [0, 0, 1, 0]])
+    third, mean = 1 / 3, (3 / 3 + 2) / 5
+    expected = torch.tensor([[0, third, 0, 1], [third, 0, 1, 0], [0, 0, third, 0]])
+    assert torch.allclose(lambda_grpo(sets, mask), expected, rtol=1e-7)
+    assert torch.allclose(lambda_grpo_mean_one(sets, mask), expected / mean, rtol=1e-6)
+    assert torch.allclose(uniform_mean(sets, mask), mean * mask.bool(), rtol=1e-7)
+    assert describe_sets(sets, mask, torch.zeros(3).long()) == (pytest.approx(mean), 3 / 5, 0, 0)
 
 
 responses = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), min_size=1, max_size=8)
@@ -101,10 +109,10 @@ responses = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tup
 @given(responses, st.data())
 def test_every_token_of_the_trees_counts_once(found, data):
     groups = data.draw(st.lists(st.integers(0, 1), min_size=len(found), max_size=len(found)))
-    sizes, mask = sizes_and_mask(found, groups)
+    sets, mask = sets_and_mask(found, groups)
     trees = [[response for response, group in zip(found, groups, strict=True) if group == name] for name in (0, 1)]
     distinct, tokens = sum(distinct_tokens(prefix_tree(tree)) for tree in trees), int(mask.sum())
-    by_size, mean_one, uniform = (method(sizes, mask)[mask].double() for method in ALL)
+    by_size, mean_one, uniform = (method(sets, mask)[mask].double() for method in ALL)
     # float32: 48 tokens of up to 8 each, rounded to 6e-8
     assert by_size.sum().item() == pytest.approx(distinct, abs=1e-5)
     assert uniform.sum().item() == pytest.approx(distinct, abs=1e-5)
@@ -116,8 +124,8 @@ def test_the_papers_figure():
     # Steps {1,2}, {3,4,5}, {4,5}: node advantages +.22, −.22, −1.11; {3} +1.55, {6} +.22. Only the sample deviation
     # gives them.
     advantage = normalise_by_group(torch.tensor(FIGURE_REWARDS, dtype=torch.float64), torch.zeros(6).long(), 0.0)
-    sizes, mask = sizes_and_mask(FIGURE)
-    weighed = (lambda_grpo(sizes, mask).double() * advantage[:, None]).tolist()
+    sets, mask = sets_and_mask(FIGURE)
+    weighed = (lambda_grpo(sets, mask).double() * advantage[:, None]).tolist()
     of_steps = {(7,): 0.0, (8,): 0.0, (8, 6): 0.0, (8, 5): 0.0, (9,): 0.0}
     for response, row in zip(FIGURE, weighed, strict=True):
         for length in (1, 2):
@@ -180,8 +188,8 @@ def test_lambda_grpo_is_the_sum_over_distinct_tokens():
     policy, old = tiny_policy(1, 2), tiny_policy(2, 2, requires_grad=False)
     for group in itertools.combinations_with_replacement([response for response, _ in policy.responses()], 3):
         outcome = group_normalised([reward(response) for response in group], [0] * 3, 1e-6)
-        sizes, mask = sizes_and_mask(group)
-        weights = [row[valid].tolist() for row, valid in zip(lambda_grpo(sizes, mask).double(), mask, strict=True)]
+        sets, mask = sets_and_mask(group)
+        weights = [row[valid].tolist() for row, valid in zip(lambda_grpo(sets, mask).double(), mask, strict=True)]
         ours = [[w * value for w in row] for row, value in zip(weights, outcome, strict=True)]
         once = {}
         for response, row in zip(group, of_nodes(group, outcome), strict=True):
@@ -209,12 +217,13 @@ def verls_loss(advantages, ratio, mask, dual_clip):
 def test_a_weighted_advantage_is_the_released_loss_where_verl_clips():
     # min and clip are positively homogeneous in the advantage
     pytest.importorskip("verl")
-    sizes, mask = sizes_and_mask(FIGURE)
+    sets, mask = sets_and_mask(FIGURE)
     ratio = torch.tensor([0.5, 1.0, 1.1, 3.0], dtype=torch.float64)[torch.randint(4, mask.shape)]
     advantages = normalise_by_group(torch.tensor(FIGURE_REWARDS, dtype=torch.float64), torch.zeros(6).long())[:, None]
-    advantages, weights = advantages.expand(mask.shape), lambda_grpo(sizes, mask).double()
+    advantages, weights = advantages.expand(mask.shape), lambda_grpo(sets, mask).double()
     slots = list(zip(*(axis.tolist() for axis in mask.nonzero(as_tuple=True)), strict=True))
-    numbers = [(ratio[slot].item(), advantages[slot].item(), sizes[slot].item()) for slot in slots]
+    sizes = set_sizes(FIGURE, [0] * 6)
+    numbers = [(ratio[i, t].item(), advantages[i, t].item(), sizes[i][t]) for i, t in slots]
     expected = sum(released_token_loss(*of_token, 0.2) for of_token in numbers) / len(slots)
     # the weights are float32; the authors have no second clip
     assert verls_loss(weights * advantages, ratio, mask, 1e9) == pytest.approx(expected, abs=1e-7)
@@ -268,9 +277,8 @@ def expected_update(policy, reference, group_size, advantages_of):
     delta_of = {response: log_ratios(policy, reference, response) for response in found}
     delta = torch.tensor([delta_of[row] + [0.0] * (mask.shape[1] - len(row)) for row in rows], dtype=torch.float64)
     group = torch.arange(len(groups)).repeat_interleave(group_size)
-    sizes = count_process_sets(ids, mask, group).sizes
     scores = torch.tensor([reward(row) for row in rows], dtype=torch.float64)
-    advantages = advantages_of(scores, group, delta, mask, sizes).view(len(groups), group_size, -1).tolist()
+    advantages = advantages_of(scores, group, delta, mask, ids).view(len(groups), group_size, -1).tolist()
     return expected_group_gradient(policy, group_size, dict(zip(groups, advantages, strict=True)).__getitem__)
 
 
@@ -290,11 +298,12 @@ def relative_error(estimate, exact):
 def test_next_to_a_weighted_reward_the_undivided_term_is_the_gradient_of_the_divergence(group_size, max_length):
     policy, reference = tiny_policy(1, max_length), tiny_policy(2, max_length, requires_grad=False)
 
-    def rewards_part(scores, group, delta, mask, sizes):
-        return lambda_grpo(sizes, mask).double() * centre_by_group(scores, group)[:, None]
+    def rewards_part(scores, group, delta, mask, ids):
+        weights = lambda_grpo(count_process_sets(ids, mask, group), mask)
+        return weights.double() * centre_by_group(scores, group)[:, None]
 
-    def whole(scores, group, delta, mask, sizes):
-        weighted = rewards_part(scores, group, delta, mask, sizes)
+    def whole(scores, group, delta, mask, ids):
+        weighted = rewards_part(scores, group, delta, mask, ids)
         return regularise_batch(weighted, delta, torch.zeros_like(delta), mask, 0.3).advantages
 
     of_reward, of_both = (expected_update(policy, reference, group_size, part) for part in (rewards_part, whole))
@@ -306,8 +315,8 @@ def test_next_to_a_weighted_reward_the_undivided_term_is_the_gradient_of_the_div
 def test_the_divided_term_is_the_closed_form(group_size, max_length):
     policy, reference = tiny_policy(1, max_length), tiny_policy(2, max_length, requires_grad=False)
 
-    def divided(scores, group, delta, mask, sizes):
-        return return_to_go(delta, mask, REVERSE_KL) / sizes.clamp(min=1)
+    def divided(scores, group, delta, mask, ids):
+        return return_to_go(delta, mask, REVERSE_KL) / process_set_sizes(ids, mask, group).clamp(min=1)
 
     found = expected_update(policy, reference, group_size, divided)
     closed = divided_divergence(policy, reference, group_size).detach() / group_size

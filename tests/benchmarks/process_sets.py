@@ -18,7 +18,14 @@ import torch
 from advantage import GRPO, Batch, Times, extra_memory, hosts, machine, make_batch, measured, table
 from torch import Tensor
 
-from frpo_verl.advantage import count_process_sets, describe_sets, lambda_grpo, lambda_grpo_mean_one, uniform_mean
+from frpo_verl.advantage import (
+    count_process_sets,
+    describe_sets,
+    lambda_grpo,
+    lambda_grpo_mean_one,
+    process_set_sizes,
+    uniform_mean,
+)
 
 VOCABULARY = 150_000
 MEAN_SHARED = 16
@@ -96,16 +103,16 @@ def in_verl(prompts: int, group_size: int, length: int, kind: str) -> Cases:
 
     def whole() -> None:
         sets = count_process_sets(ids, present, batch.group)
-        lambda_grpo(sets.sizes, mask), describe_sets(sets, mask, batch.group)
+        lambda_grpo(sets, mask), describe_sets(sets, mask, batch.group)
 
     return {
         GRPO: hosts(batch)[GRPO],
         "verl compute_advantage, grpo with lambda_grpo": weighed(batch, ids),
         f"{kind}: counts, weights, figures": whole,
         "part: counts": lambda: count_process_sets(ids, present, batch.group),
-        "part: lambda_grpo": lambda: lambda_grpo(sets.sizes, mask),
-        "part: lambda_grpo_mean_one": lambda: lambda_grpo_mean_one(sets.sizes, mask),
-        "part: uniform_mean": lambda: uniform_mean(sets.sizes, mask),
+        "part: lambda_grpo": lambda: lambda_grpo(sets, mask),
+        "part: lambda_grpo_mean_one": lambda: lambda_grpo_mean_one(sets, mask),
+        "part: uniform_mean": lambda: uniform_mean(sets, mask),
         "part: figures": lambda: describe_sets(sets, mask, batch.group),
     }
 
@@ -114,7 +121,7 @@ def one_group(group_size: int, length: int, kind: str) -> Cases:
     """Counts of one group, all of whose slots hold a token; and by comparing all pairs."""
     group = torch.zeros(group_size, dtype=torch.int64)
     ids, present = token_ids(group, length, kind), torch.ones(group_size, length, dtype=torch.bool)
-    cases: Cases = {"ours": lambda: count_process_sets(ids, present, group).sizes}
+    cases: Cases = {"ours": lambda: process_set_sizes(ids, present, group)}
     if group_size**2 * length <= ALL_PAIRS_LIMIT:
         lengths = np.full(group_size, length)
         cases["all pairs"] = functools.partial(all_pairs, ids.numpy(), lengths)

@@ -60,8 +60,8 @@ def target_share(method: str, shared: int, reward: float, rate: float, runs: int
         paths, places = sampled(logits, random)
         outcome = normalise_by_group(rewards(paths, shared, reward).flatten(), group).view(runs, GROUP, 1)
         there = torch.ones(runs * GROUP, MOVES)
-        sizes = count_process_sets(paths.view(-1, MOVES), there, group).sizes
-        weights = METHODS[method](lambda_grpo(sizes, there).double().view(paths.shape))
+        sets = count_process_sets(paths.view(-1, MOVES), there, group)
+        weights = METHODS[method](lambda_grpo(sets, there).double().view(paths.shape))
         score = torch.nn.functional.one_hot(paths, 2) - torch.softmax(logits, -1)[run, places]
         update = (weights * outcome)[..., None] * score / (GROUP * MOVES)
         logits = logits.index_put((run.expand_as(places), places), rate * update, accumulate=True)

@@ -9,7 +9,7 @@ import torch
 import tree_oracles
 from omegaconf import OmegaConf
 
-from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS
+from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS, lambda_grpo
 from frpo_verl.preflight import contract, native
 from frpo_verl.preflight.errors import BatchError, HostError, SettingsError
 from frpo_verl.verl_plugin import kl_loss, note, run, token_weights, worker
@@ -158,7 +158,7 @@ def test_the_controls_are_chosen_by_the_same_key():
 def test_masked_slots_keep_what_stands_there(monkeypatch):
     data = batch()
     masked = data.batch["response_mask"] == 0
-    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", lambda sizes, valid: torch.where(valid, 2.0, 3.0))
+    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", lambda sets, valid: torch.where(valid, 2.0, 3.0))
     made = torch.where(masked, 7.0, torch.ones(6, 5, dtype=torch.float64))
     monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "mine", lambda **given: (made, made))
     found = v0(data, "mine", token_weight="toy").batch["advantages"]
@@ -166,8 +166,14 @@ def test_masked_slots_keep_what_stands_there(monkeypatch):
 
 
 def sizes_of(data: DataProto, monkeypatch) -> torch.Tensor:
-    seen = []
-    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", lambda sizes, valid: seen.append(sizes) or sizes.float())
+    """|λ| of every token, 0 where there is none."""
+    seen, present = [], data.batch["attention_mask"][:, 4:]
+
+    def weigh(sets, valid):
+        seen.append((present / lambda_grpo(sets, torch.ones_like(valid))).round().int())
+        return torch.ones(valid.shape)
+
+    monkeypatch.setitem(TOKEN_WEIGHTS, "toy", weigh)
     v0(data, token_weight="toy")
     return seen[0]
 
@@ -191,7 +197,7 @@ def test_responses_without_a_valid_token_are_no_visitors(monkeypatch):
     data = batch()
     data.batch["responses"].zero_()
     data.batch["response_mask"][5] = 0
-    assert sizes_of(data, monkeypatch)[[0, 2, 5]].tolist() == [[2, 2, 2, 2, 2], [2, 2, 2, 2, 2], [0, 0, 0, 0, 0]]
+    assert sizes_of(data, monkeypatch)[[0, 2, 5]].tolist() == [[2, 2, 2, 2, 2], [2, 2, 2, 2, 2], [1, 1, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("changes", [{}, {"kl_mode": "future"}])
