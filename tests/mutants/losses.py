@@ -8,6 +8,7 @@ FIRST = {
     "losses/drpo_outside.py": ("losses/test_drpo_outside.py", "losses/test_gradients.py"),
     "losses/importance.py": ("losses/test_importance.py", "losses/test_gradients.py"),
     "losses/spo.py": ("losses/test_spo.py", "losses/test_gradients.py"),
+    "losses/study.py": ("losses/test_study.py", "losses/test_page.py"),
     "verl_plugin/reduction.py": ("verl_plugin/test_reduction.py", "verl_plugin/test_policy_losses.py"),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
@@ -51,6 +52,9 @@ MUTANTS = (
     Mutant(
         "losses/__init__.py", "_of_region(drpo_outside, drpo_outside_weight)", "_of_region(drpo_outside, drpo_weight)"
     ),
+    Mutant("losses/study.py", "return (mu * values).sum(-1).mean().item()", "return values.double().mean().item()"),
+    Mutant("losses/study.py", "mean(distance > delta)", "mean(distance > 0.2)"),
+    Mutant("losses/study.py", "(logits - LEARNING_RATE * gradient)", "(logits + LEARNING_RATE * gradient)"),
     # in verl
     Mutant("verl_plugin/policy_losses.py", "per_token * zero_where_masked(rollout_is_weights, valid)", "per_token"),
     Mutant("verl_plugin/policy_losses.py", "zero_where_masked(rollout_is_weights, valid)", "rollout_is_weights"),
