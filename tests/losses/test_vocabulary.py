@@ -57,7 +57,7 @@ print("equal")
 
 
 def test_two_processes_with_half_of_the_vocabulary_each_get_what_one_gets(tmp_path):
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-P", "-c", PROGRAM]
     ranks = [
         subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
         for rank in range(2)
