@@ -162,7 +162,8 @@ print(json.dumps(said))
 @pytest.fixture(scope="module")
 def said() -> dict[str, str]:
     calls = json.dumps({name: call for name, (call, _) in CASES.items()})
-    done = subprocess.run([sys.executable, "-P", "-c", PROGRAM], input=calls, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-P", "-c", PROGRAM]
+    done = subprocess.run(command, input=calls, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
