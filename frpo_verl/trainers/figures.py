@@ -45,15 +45,18 @@ def means(metrics: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The figures, and whatever else was there.
     """
-    from verl.utils.metric import Metric
-
-    reduced = {
-        name: Metric.aggregate_dp(value) if isinstance(value, list) and isinstance(value[0], Metric) else value
-        for name, value in metrics.items()
-    }
+    reduced = {name: _over_ranks(value) for name, value in metrics.items()}
     names = [name.removesuffix(COUNT) for name in reduced if name.endswith(COUNT)]
     figures = {name: float(reduced[name + SUM] / reduced[name + COUNT]) for name in names if reduced[name + COUNT]}
     return {name: value for name, value in reduced.items() if not name.endswith((SUM, COUNT))} | figures
+
+
+def _over_ranks(value: Any) -> Any:
+    from verl.utils.metric import Metric
+
+    # a list of one of each rank; the engine of a single rank may have no group to gather over
+    of_ranks = value if isinstance(value, list) else [value]
+    return Metric.aggregate_dp(of_ranks) if isinstance(of_ranks[0], Metric) else value
 
 
 def _figures(rows: "Rows", coefficients: Coefficients, settings: Settings) -> dict[str, tuple[Tensor, Tensor]]:

@@ -41,7 +41,7 @@ def main(config: Any) -> None:
 
 def train(config: Any, ranks: int) -> None:
     """Runs one of the processes of a run."""
-    from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
+    from verl.utils.distributed import destroy_global_process_group
 
     from frpo_verl.trainers import examination
 
@@ -55,10 +55,20 @@ def train(config: Any, ranks: int) -> None:
         print(f"frpo-verl {__version__}: {found.summary}", flush=True)
     from frpo_verl.trainers.trainer import OfflineTrainer
 
-    initialize_global_process_group()
+    join_group()
     dataset = examination.dataset(config, found.settings, found.graded)
     OfflineTrainer(config, found.settings, dataset).fit()
     destroy_global_process_group()
+
+
+def join_group() -> None:
+    """Makes the group of all ranks; others may be in a validation for hours before the next word."""
+    from verl.utils.device import get_torch_device
+    from verl.utils.distributed import initialize_global_process_group_ray
+
+    get_torch_device().set_device(int(os.environ["LOCAL_RANK"]))
+    # The function for torchrun asks for the CPU's backend twice on the CPU.
+    initialize_global_process_group_ray(timeout_second=36000)
 
 
 def _port() -> int:

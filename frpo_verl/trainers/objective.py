@@ -41,10 +41,14 @@ class Rows(NamedTuple):
 
 
 class Objective:
-    """The loss of a micro-batch: the coefficient of each response times log π_θ, over the number in the whole batch."""
+    """The loss of a micro-batch: the coefficient of each response times log π_θ, over the number in the whole batch.
+
+    Args:
+        settings: what `fpa.*` says.
+        reference: a `reference.Reference`; None where the loss needs none.
+    """
 
     def __init__(self, settings: Settings, reference: Any = None) -> None:
-        """Keeps what `fpa.*` says, and the reference: a `reference.Reference`, or None where the loss needs none."""
         self.settings, self.reference = settings, reference
 
     def __call__(

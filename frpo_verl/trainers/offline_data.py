@@ -1,5 +1,8 @@
 """Makes what a step is drawn from, out of graded responses: single responses with an advantage, or pairs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -65,7 +68,7 @@ class Responses(Dataset):
 
     def __getitem__(self, index: int) -> list[Row]:
         response = int(self._kept[index])
-        return [_row(self._graded, int(self._prompt_of[response]), response, float(self._advantages[response]))]
+        return [_of_graded(self._graded, int(self._prompt_of[response]), response, float(self._advantages[response]))]
 
 
 class Pairs(Dataset):
@@ -80,11 +83,29 @@ class Pairs(Dataset):
     def __getitem__(self, index: int) -> list[Row]:
         better, worse = self._pairs[index].tolist()
         prompt = int(self._prompt_of[better])
-        return [_row(self._graded, prompt, better, 1.0), _row(self._graded, prompt, worse, -1.0)]
+        return [_of_graded(self._graded, prompt, better, 1.0), _of_graded(self._graded, prompt, worse, -1.0)]
 
 
-def _row(graded: Graded, prompt: int, response: int, advantage: float) -> Row:
-    prompt_ids, response_ids = graded.prompts.row(prompt), graded.responses.row(response)
+def of_samples(lines: Sequence[dict[str, Any]], most: int) -> list[list[Row]]:
+    """Makes rows of at most so many samples, evenly spread; the advantage of each is 1.
+
+    Args:
+        lines: of `sampling.read`; responses without a token are left out.
+        most: how many.
+
+    Returns:
+        Items of one row.
+    """
+    every = [(line["prompt_ids"], ids) for line in lines for ids in line["response_ids"] if ids]
+    step = max(1, -(-len(every) // most))
+    return [[_row(np.asarray(prompt), np.asarray(ids), 1.0)] for prompt, ids in every[::step]]
+
+
+def _of_graded(graded: Graded, prompt: int, response: int, advantage: float) -> Row:
+    return _row(graded.prompts.row(prompt), graded.responses.row(response), advantage)
+
+
+def _row(prompt_ids: np.ndarray, response_ids: np.ndarray, advantage: float) -> Row:
     ids = torch.from_numpy(np.concatenate([prompt_ids, response_ids]).astype(np.int64))
     mask = torch.zeros_like(ids)
     mask[len(prompt_ids) :] = 1

@@ -15,10 +15,14 @@ from frpo_verl.losses.vocabulary import WHOLE, Part, part_of
 
 
 class Reference:
-    """The logits of the reference for what the policy has just computed."""
+    """The logits of the reference for what the policy has just computed.
+
+    Args:
+        engine: verl's.
+        is_policy: the engine is the policy's, whose adapter is to be off.
+    """
 
     def __init__(self, engine: Any, is_policy: bool) -> None:
-        """Keeps verl's engine; `is_policy` says that it is the policy's, whose adapter is to be off."""
         self.engine, self.is_policy = engine, is_policy
 
     @property

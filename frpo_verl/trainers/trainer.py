@@ -1,41 +1,50 @@
 """verl's SFT trainer on graded responses, with an objective of ours in its worker."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import torch
+from verl.trainer import sft_trainer
 from verl.trainer.sft_trainer import SFTTrainer
-from verl.utils.dataset.dataset_utils import SFTTensorCollator
 from verl.workers.config import TrainingWorkerConfig
 
 from frpo_verl.trainers import worker
-from frpo_verl.trainers.offline_data import Row
+from frpo_verl.trainers.batches import Collator
 from frpo_verl.trainers.settings import Settings
-
-
-class Collator(SFTTensorCollator):
-    """verl's collator for items of several rows, and for one number of each row."""
-
-    def __call__(self, batch: Sequence[list[Row]]) -> dict[str, Any]:
-        """Returns the batch: nested tensors of rows of their own length, and `advantages` (rows,)."""
-        rows = [dict(row) for item in batch for row in item]
-        advantages = torch.stack([row.pop("advantages") for row in rows])
-        return {**super().__call__(rows), "advantages": advantages}
+from frpo_verl.trainers.validator import Validator
 
 
 class OfflineTrainer(SFTTrainer):
-    """Loop, checkpoints, resumption, samplers and loggers are verl's."""
+    """Loop, checkpoints, resumption, samplers and loggers are verl's.
+
+    Args:
+        config: the whole configuration.
+        settings: what `fpa.*` says.
+        dataset: of `offline_data`.
+    """
 
     def __init__(self, config: Any, settings: Settings, dataset: Any) -> None:
-        """Builds everything, and resumes where there is a checkpoint.
-
-        Args:
-            config: the whole configuration.
-            settings: what `fpa.*` says.
-            dataset: of `offline_data`.
-        """
         self.settings, self._dataset = settings, dataset
         super().__init__(config)
+        self._step, self._validator = self.resume_global_step, None
+        # verl would look for a loss on validation data
+        self._validate_every, self.test_freq = self.test_freq, -1
+        if config.data.val_files:
+            self._validator = Validator(config, self.training_client, Path(self.model_config.local_path))
+            self.training_client.after_update = self._after_update
+
+    def fit(self) -> None:
+        """Trains, with validation before, between and after the steps."""
+        first = self._validator and self.config.trainer.val_before_train and self._step == 0
+        with _logged_first(self._validator(0) if first else {}):
+            super().fit()
+
+    def _after_update(self) -> dict[str, float]:
+        """Returns what verl logs with the step that has just been made."""
+        self._step += 1
+        is_due = self._validate_every > 0 and self._step % self._validate_every == 0
+        return self._validator(self._step) if is_due or self._step >= self.total_training_steps else {}
 
     def _build_dataset(self) -> None:
         self.train_dataset, self.val_dataset = self._dataset, None
@@ -54,6 +63,23 @@ class OfflineTrainer(SFTTrainer):
             checkpoint_config=self.checkpoint_config,
             profiler_config=self.profiler_config,
         )
-        of_reference = worker.reference_model(self.config.model, self.settings.reference_path)
-        self.training_client = worker.OfflineWorker(config, self.settings, of_reference)
+        self.training_client = worker.OfflineWorker(config, self.settings, self.config)
         self.engine = self.training_client.engine
+
+
+@contextlib.contextmanager
+def _logged_first(figures: dict[str, float]) -> Iterator[None]:
+    """Logs figures as those of step 0, as soon as verl's loop has made its loggers."""
+    host = sft_trainer.Tracking
+
+    def made(*args: Any, **kwargs: Any) -> Any:
+        tracking = host(*args, **kwargs)
+        if figures:
+            tracking.log(data=figures, step=0)
+        return tracking
+
+    sft_trainer.Tracking = made
+    try:
+        yield
+    finally:
+        sft_trainer.Tracking = host

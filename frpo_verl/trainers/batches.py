@@ -1,0 +1,19 @@
+"""Makes a batch for verl's engines of rows from `offline_data`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from verl.utils.dataset.dataset_utils import SFTTensorCollator
+
+from frpo_verl.trainers.offline_data import Row
+
+
+class Collator(SFTTensorCollator):
+    """verl's collator for items of several rows, and for one number of each row."""
+
+    def __call__(self, batch: Sequence[list[Row]]) -> dict[str, Any]:
+        """Returns the batch: nested tensors of rows of their own length, and `advantages` (rows,)."""
+        rows = [dict(row) for item in batch for row in item]
+        advantages = torch.stack([row.pop("advantages") for row in rows])
+        return {**super().__call__(rows), "advantages": advantages}

@@ -1,0 +1,150 @@
+"""Samples responses from a model by vLLM, in a process of its own: `python -m frpo_verl.trainers.sampling SPEC`.
+
+SPEC is a JSON file with the fields of `Spec`. A line of the output is a prompt; lines that are there already are kept,
+so that what was stopped goes on. vLLM takes its settings for the CPU from the environment, as in `recipes/lib/cpu.sh`.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+AT_ONCE = 64
+"""Prompts that are sampled before their lines are written."""
+
+
+class Spec(NamedTuple):
+    """Says what to sample.
+
+    Attributes:
+        model: folder of the model and its tokenizer.
+        prompts: parquet file with a column `prompt`, chat messages or text.
+        out: the file of lines: `row`, `prompt_ids`, and lists of `responses`, `response_ids`, `log_probs`, `ends`.
+        n: responses to a prompt.
+        temperature: of sampling; `log_probs` are the model's own, at temperature 1.
+        top_p: of sampling.
+        max_tokens: the longest response.
+        max_prompt_tokens: the longest prompt; longer ones are refused.
+        seed: of sampling; a prompt's samples depend on it and on the prompt's row.
+        first: the first row to sample, of which every `every`-th follows.
+        every: see `first`.
+        engine: further arguments of vLLM's `LLM`.
+        template: further arguments of the chat template.
+    """
+
+    model: str
+    prompts: str
+    out: str
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    max_prompt_tokens: int = 1024
+    seed: int = 1
+    first: int = 0
+    every: int = 1
+    engine: dict[str, Any] = {}
+    template: dict[str, Any] = {}
+
+
+def sample(spec: Spec) -> Iterator[int]:
+    """Samples what is not there yet, and yields how many prompts have been written."""
+    rows = _to_do(spec)
+    if not rows:
+        return
+    from transformers import AutoTokenizer
+    from vllm import LLM
+
+    tokenizer = AutoTokenizer.from_pretrained(spec.model)
+    texts = _prompts(spec)
+    encoded = {row: prompt_ids(tokenizer, texts[row], **spec.template) for row in rows}
+    longest = max(map(len, encoded.values()))
+    if longest > spec.max_prompt_tokens:
+        raise SystemExit(
+            f"frpo-verl: {spec.prompts}: a prompt of {longest} tokens, and the limit is {spec.max_prompt_tokens}"
+        )
+    llm = LLM(model=spec.model, max_model_len=longest + spec.max_tokens, seed=spec.seed, **spec.engine)
+    with Path(spec.out).open("a", encoding="utf-8") as out:
+        for start in range(0, len(rows), AT_ONCE):
+            block = rows[start : start + AT_ONCE]
+            for row, output in zip(block, _generate(llm, spec, block, encoded), strict=True):
+                out.write(json.dumps(_line(row, output)) + "\n")
+            out.flush()
+            yield start + len(block)
+
+
+def prompt_ids(tokenizer: Any, prompt: Any, **template: Any) -> list[int]:
+    """Tokenizes a text as it stands, or chat messages by the tokenizer's template."""
+    if isinstance(prompt, str):
+        return tokenizer(prompt)["input_ids"]
+    made = tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **template
+    )
+    return made["input_ids"]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Reads the lines of an output in the order of their rows; half of a last line is left out."""
+    if not path.exists():
+        return []
+    whole = [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
+    return sorted(map(json.loads, whole), key=lambda line: line["row"])
+
+
+def _to_do(spec: Spec) -> list[int]:
+    out = Path(spec.out)
+    there = read(out)
+    # what was stopped in the middle of a line
+    out.write_text("".join(json.dumps(line) + "\n" for line in there), encoding="utf-8")
+    done = {line["row"] for line in there}
+    return [row for row in range(spec.first, len(_prompts(spec)), spec.every) if row not in done]
+
+
+def _prompts(spec: Spec) -> list[Any]:
+    from pyarrow import parquet
+
+    return parquet.read_table(spec.prompts, columns=["prompt"])["prompt"].to_pylist()
+
+
+def _generate(llm: Any, spec: Spec, rows: Sequence[int], encoded: dict[int, list[int]]) -> list[Any]:
+    from vllm import SamplingParams
+
+    how = [
+        SamplingParams(
+            n=spec.n,
+            temperature=spec.temperature,
+            top_p=spec.top_p,
+            max_tokens=spec.max_tokens,
+            seed=(spec.seed * 1_000_003 + row) % 2**31,
+            logprobs=0,
+        )
+        for row in rows
+    ]
+    return llm.generate([{"prompt_token_ids": encoded[row]} for row in rows], how, use_tqdm=False)
+
+
+def _line(row: int, output: Any) -> dict[str, Any]:
+    responses = output.outputs
+    return {
+        "row": row,
+        "prompt_ids": list(output.prompt_token_ids),
+        "responses": [response.text for response in responses],
+        "response_ids": [list(response.token_ids) for response in responses],
+        "log_probs": [
+            [float(said[token].logprob) for token, said in zip(response.token_ids, response.logprobs, strict=True)]
+            for response in responses
+        ],
+        "ends": [response.finish_reason for response in responses],
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Samples as the file of the command line says, and prints a line with each number of prompts written."""
+    spec = Spec(**json.loads(Path(arguments[0]).read_text()))
+    for written in sample(spec):
+        print(f"sampled {written}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,76 @@
+"""The real trainer in this process, once or several times: verl's SFTTrainer, engines, optimizer and checkpoints.
+
+Run as `python real_trainer.py CASES` with the ranks' usual environment, none for one rank. CASES is JSON with overrides
+of the primary configuration by name; each case trains, and its folder, below that of CASES, gets verl's metrics.jsonl.
+"""
+
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+
+CPU = (
+    "trainer.device=cpu",
+    "trainer.logger=[file]",
+    "trainer.save_freq=-1",
+    "data.num_workers=0",
+    "optim.lr_warmup_steps=0",
+    "optim.weight_decay=0",
+)
+ENGINES = {
+    "fsdp2": (
+        "engine.strategy=fsdp2",
+        "engine.use_torch_compile=False",
+        "+engine.mixed_precision.param_dtype=fp32",
+        "model.use_remove_padding=False",
+        "+model.override_config.attn_implementation=sdpa",
+        "model.enable_gradient_checkpointing=False",
+    ),
+    "megatron": (
+        "engine=megatron",
+        "optim=megatron",
+        "engine.vanilla_mbridge=True",
+        "engine.dtype=float32",
+    ),
+}
+
+
+def train(name: str, folder: Path, engine: str, overrides: list[str]) -> None:
+    """Trains one case as the program does."""
+    from hydra import compose, initialize_config_module
+
+    from frpo_verl.trainers import examination, fpa
+    from frpo_verl.trainers.trainer import OfflineTrainer
+
+    os.environ["VERL_FILE_LOGGER_PATH"] = str(folder / name / "metrics.jsonl")
+    with initialize_config_module("frpo_verl.trainers.config", version_base=None):
+        config = compose(
+            "fpa_trainer", [*ENGINES[engine], *CPU, f"trainer.default_local_dir={folder / name / 'out'}", *overrides]
+        )
+    fpa.join_group()
+    found = examination.examine(config, int(os.environ["WORLD_SIZE"]))
+    assert not found.problems, found.problems
+    (folder / name).mkdir(exist_ok=True)
+    trainer = OfflineTrainer(config, found.settings, examination.dataset(config, found.settings, found.graded))
+    trainer.fit()
+    parameters, _ = trainer.engine.get_per_tensor_param()
+    squares = {key: float(value.double().square().sum()) for key, value in parameters}
+    if os.environ["RANK"] == "0":
+        (folder / name / "squares.json").write_text(json.dumps(squares))
+    del trainer
+    gc.collect()
+
+
+def main(cases: Path) -> None:
+    """Trains every case."""
+    import frpo_verl.verl_plugin  # noqa: F401
+
+    for name, (engine, overrides) in json.loads(cases.read_text()).items():
+        train(name, cases.parent, engine, overrides)
+
+
+if __name__ == "__main__":
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541"}
+    os.environ.update({key: value for key, value in alone.items() if key not in os.environ})
+    main(Path(sys.argv[1]))

@@ -1,0 +1,164 @@
+"""What is made of samples: grades, dumps as verl's, figures; and the sampler's lines, with a vLLM of a few lines."""
+
+import json
+import sys
+import types
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from pyarrow import Table, parquet  # noqa: E402
+
+from frpo_verl.evaluation.run_log import read_validation  # noqa: E402
+from frpo_verl.trainers import offline_data, sampling, validation  # noqa: E402
+
+PROMPTS = [
+    {"prompt": "ab", "data_source": "letters", "reward_model": {"ground_truth": "x"}},
+    {"prompt": [{"role": "user", "content": "c"}], "data_source": "words", "reward_model": {"ground_truth": "y"}},
+]
+LINES = [
+    {"row": 0, "prompt_ids": [1, 2], "responses": ["x", "z"], "response_ids": [[3], [4, 0]], "log_probs": [[-1.0]] * 2},
+    {"row": 1, "prompt_ids": [5], "responses": ["y", "y"], "response_ids": [[6], []], "log_probs": [[-1.0], []]},
+]
+
+
+def reward(data_source, solution_str, ground_truth, extra_info):
+    assert extra_info == {}
+    return float(solution_str == ground_truth)
+
+
+def test_every_response_is_graded_and_dumped_as_the_report_reads_it(tmp_path):
+    dumped = list(validation.graded(LINES, PROMPTS, reward))
+    assert [line["score"] for line in dumped] == [1.0, 0.0, 1.0, 1.0]
+    validation.dump(dumped, tmp_path / "validation", 3)
+    asked = json.dumps(PROMPTS[1]["prompt"])
+    assert read_validation(tmp_path / "validation") == {3: {"ab": [1.0, 0.0], asked: [1.0, 1.0]}}
+    assert validation.figures(dumped, 2) == {
+        "val-core/letters/reward/mean@2": 0.5,
+        "val-core/words/reward/mean@2": 1.0,
+    }
+
+
+def test_a_reward_may_answer_with_details():
+    def detailed(**asked):
+        return {"score": 0.25, "acc": True}
+
+    (line, *_) = validation.graded(LINES, PROMPTS, detailed)
+    assert line["score"] == 0.25 and line["acc"] is True and line["gts"] == "x"
+
+
+def test_samples_to_measure_are_spread_over_all_and_have_tokens():
+    rows = [row for (row,) in offline_data.of_samples(LINES, 100)]
+    assert [row["input_ids"].tolist() for row in rows] == [[1, 2, 3], [1, 2, 4, 0], [5, 6]]
+    assert [row["loss_mask"].sum().item() for row in rows] == [1, 2, 1]
+    assert {row["advantages"].item() for row in rows} == {1.0}
+    assert [row["input_ids"].tolist() for (row,) in offline_data.of_samples(LINES, 2)] == [[1, 2, 3], [5, 6]]
+
+
+class Letters:
+    def __call__(self, text):
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    def apply_chat_template(self, messages, add_generation_prompt, tokenize, return_dict, **more):
+        assert add_generation_prompt and tokenize and return_dict
+        return {"input_ids": [ord(letter) for letter in messages[0]["content"] + more.get("suffix", "")]}
+
+
+class Vllm(types.ModuleType):
+    """Answers each prompt with its first id, as often as asked, and counts what it was asked."""
+
+    def __init__(self):
+        super().__init__("vllm")
+        self.asked, self.arguments, self.fail_after = [], None, None
+
+    def LLM(self, **arguments):
+        self.arguments = arguments
+        return self
+
+    @staticmethod
+    def SamplingParams(**how):
+        return types.SimpleNamespace(**how)
+
+    def generate(self, prompts, how, use_tqdm):
+        if self.fail_after is not None and len(self.asked) >= self.fail_after:
+            raise KeyboardInterrupt
+        outputs = []
+        for prompt, each in zip(prompts, how, strict=True):
+            ids = prompt["prompt_token_ids"]
+            self.asked.append((ids, each.seed))
+            said = types.SimpleNamespace(
+                text=chr(ids[0]),
+                token_ids=[ids[0]],
+                logprobs=[{ids[0]: types.SimpleNamespace(logprob=-0.5)}],
+                finish_reason="stop",
+            )
+            outputs.append(types.SimpleNamespace(prompt_token_ids=ids, outputs=[said] * each.n))
+        return outputs
+
+
+@pytest.fixture
+def vllm(monkeypatch):
+    module = Vllm()
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    transformers = types.ModuleType("transformers")
+    transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda model: Letters())
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    return module
+
+
+def spec_of(tmp_path, prompts, **more):
+    parquet.write_table(Table.from_pylist([{"prompt": prompt} for prompt in prompts]), tmp_path / "prompts.parquet")
+    return sampling.Spec(model="m", prompts=str(tmp_path / "prompts.parquet"), out=str(tmp_path / "out.jsonl"), **more)
+
+
+def test_a_line_for_each_prompt(vllm, tmp_path):
+    spec = spec_of(tmp_path, ["abc", "de"], n=2, max_tokens=7, engine={"dtype": "float32"})
+    assert list(sampling.sample(spec)) == [2]
+    assert vllm.arguments == {"model": "m", "max_model_len": 10, "seed": 1, "dtype": "float32"}
+    assert sampling.read(tmp_path / "out.jsonl")[1] == {
+        "row": 1,
+        "prompt_ids": [100, 101],
+        "responses": ["d", "d"],
+        "response_ids": [[100], [100]],
+        "log_probs": [[-0.5], [-0.5]],
+        "ends": ["stop", "stop"],
+    }
+
+
+def test_chat_messages_get_the_template_and_its_arguments(vllm, tmp_path):
+    spec = spec_of(tmp_path, [[{"role": "user", "content": "a"}]], template={"suffix": "!"})
+    list(sampling.sample(spec))
+    assert vllm.asked[0][0] == [97, 33]
+
+
+def test_parts_are_all_prompts_once_and_samples_do_not_depend_on_the_parts(vllm, tmp_path):
+    prompts = ["a", "b", "c", "d", "e"]
+    list(sampling.sample(spec_of(tmp_path, prompts)))
+    whole = sorted(vllm.asked)
+    vllm.asked.clear()
+    for first in range(2):
+        list(sampling.sample(spec_of(tmp_path, prompts, first=first, every=2)._replace(out=str(tmp_path / f"{first}"))))
+    assert sorted(vllm.asked) == whole and len(whole) == 5
+    assert len({seed for _, seed in whole}) == 5
+
+
+def test_goes_on_where_it_was_stopped(vllm, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "AT_ONCE", 2)
+    spec = spec_of(tmp_path, ["a", "b", "c", "d", "e"])
+    vllm.fail_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        list(sampling.sample(spec))
+    with (tmp_path / "out.jsonl").open("a") as out:
+        out.write('{"row": 2, "promp')  # stopped in the middle of a line
+    vllm.fail_after = None
+    assert list(sampling.sample(spec)) == [2, 3]
+    assert [ids for ids, _ in vllm.asked] == [[97], [98], [99], [100], [101]]
+    assert [line["row"] for line in sampling.read(tmp_path / "out.jsonl")] == [0, 1, 2, 3, 4]
+    vllm.asked.clear()
+    assert list(sampling.sample(spec)) == [] and vllm.asked == []
+
+
+def test_a_prompt_that_is_too_long_is_refused(vllm, tmp_path):
+    with pytest.raises(SystemExit, match="a prompt of 3 tokens, and the limit is 2"):
+        list(sampling.sample(spec_of(tmp_path, ["a", "abc"], max_prompt_tokens=2)))
