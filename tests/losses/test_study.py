@@ -48,7 +48,7 @@ def test_every_delta_has_a_style_and_its_rows():
 
 
 def test_the_command_prints_the_table_and_draws_the_figure(tmp_path):
-    command = [sys.executable, "-m", "frpo_verl.losses.study", str(tmp_path / "drawn.png")]
+    command = [sys.executable, "-P", "-m", "frpo_verl.losses.study", str(tmp_path / "drawn.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == study.table()
     assert struct.unpack(">II", (tmp_path / "drawn.png").read_bytes()[16:24]) == (1200, 460)
