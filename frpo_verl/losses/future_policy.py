@@ -42,8 +42,8 @@ def future_policy(
         π̂ = softmax((1 + λ)·h_θ − λ·h_ref)
 
     With λ = 0, log π̂ is log π_θ to the bit. Half precision is computed in float32. A column that the policy rules out
-    (−inf) stays out; one that the reference alone rules out leaves π̂ undefined, and log π̂ is NaN there. The paper's
-    logits have temperature 1; logits that were divided by another one give the π̂ of those policies.
+    (−inf) stays out; one that the reference alone rules out leaves π̂ undefined for λ > 0, and log π̂ is NaN there. The
+    paper's logits have temperature 1; logits that were divided by another one give the π̂ of those policies.
 
     See "Future Policy Approximation for Offline Reinforcement Learning Improves Mathematical Reasoning"
     (https://arxiv.org/abs/2509.19893), version 1, and `fpa.md`.
@@ -100,6 +100,9 @@ def without_normaliser(
 
 def extrapolated(current: Tensor, reference: Tensor, strength: float) -> Tensor:
     """Computes (1 + λ)·h − λ·h_ref as h + λ·(h − h_ref): h to the bit for λ = 0, and digits kept where both agree."""
+    if strength == 0:
+        # 0·∞ is NaN where the reference alone rules a column out
+        return current.clone()
     moved = torch.add(current, current - reference, alpha=strength)
     return moved.masked_fill_(current == -torch.inf, -torch.inf)
 

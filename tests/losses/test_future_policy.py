@@ -206,6 +206,8 @@ def test_an_entry_that_the_reference_alone_rules_out_is_not_passed_over():
     policy, reference, labels = batch(2, 5)
     reference[1, 3] = -math.inf
     assert future_policy(policy, reference, labels, 1.0).future_log_prob.isnan().tolist() == [False, True]
+    base = future_policy(policy, reference, labels, 0.0)
+    assert torch.equal(base.future_log_prob, base.log_prob)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 80.0, 1e4, 1e9])
