@@ -31,8 +31,9 @@ def counted(responses, groups=None, **layout) -> tuple[list[list[int]], list[int
     given = ids, present, torch.tensor(groups or [0] * len(responses))
     sizes = process_set_sizes(*given)
     assert not sizes[~present].any()
-    copies = count_process_sets(*given).copies
-    return [row[there].tolist() for row, there in zip(sizes, present, strict=True)], copies.tolist()
+    sets = count_process_sets(*given)
+    assert sum(sizes[rows, columns].numel() for rows, columns, _ in sets.spans()) == (sizes > 1).sum()
+    return [row[there].tolist() for row, there in zip(sizes, present, strict=True)], sets.copies.tolist()
 
 
 @pytest.fixture(params=[(1, 2), (2, 3), (64, 4)], ids=lambda rounds: f"{rounds[0]} columns first")
@@ -147,6 +148,16 @@ def test_long_responses_that_part_late(group_size, dtype):
     shared_by = group_size - place // 100
     expected = torch.where(ids == 0, shared_by - 1, 1)
     assert torch.equal(sizes, expected.int())
+
+
+@pytest.mark.usefixtures("rounds")
+def test_many_groups():
+    # Pairs share three tokens; in every second group there are two pairs. More ties than a byte can number.
+    group = torch.arange(400).repeat_interleave(torch.tensor([2, 4]).repeat(200))
+    pair = torch.arange(1200) // 2
+    ids = torch.stack([torch.zeros(1200).long(), pair % 3, pair % 3, torch.arange(1200)], -1)
+    expected = torch.tensor([[2, 2, 2, 1], [4, 2, 2, 1]])[group % 2]
+    assert torch.equal(process_set_sizes(ids, torch.ones(1200, 4), group), expected.int())
 
 
 def test_gaps_are_refused():
