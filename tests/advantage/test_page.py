@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.tree_toy import row
 from enumerated import DIVIDED_ERROR, VARIANT_ERROR
 from oracles import group_normalised
 from tree_oracles import FIGURE, FIGURE_REWARDS, set_sizes
@@ -50,3 +51,8 @@ def test_the_papers_figure_is_the_one_of_the_tests():
     assert sizes == set_sizes(FIGURE, [0] * 6)
     advantages = [float(row[3].replace("−", "-")) for row in rows]
     assert advantages == pytest.approx(group_normalised(FIGURE_REWARDS, [0] * 6, 0.0), abs=5e-3)
+
+
+@pytest.mark.thorough
+def test_a_row_of_the_toy_is_what_its_program_prints():
+    assert row(shared=1, reward=-0.5, rate=1.0, runs=100) in LAMBDA_GRPO.splitlines()

@@ -243,21 +243,21 @@ def test_a_weighted_advantage_is_the_released_loss_where_verl_clips():
 
 
 def test_figures_of_a_batch():
-    # Group 0: two copies of three tokens, and one that shares a token; group 1 is flat; the others have one response or
-    # none with a token. Of the 15 tokens 7 are shared, of 7 responses 2 are copies.
-    found = [(1, 2, 3), (1, 2, 3), (1, 4), (1, 2), (2,), (5, 5, 5), (), (9,), ()]
+    # Group 0: three copies of three tokens, and one that shares a token; group 1 is flat; others have one response or none
+    # with a token. Of the 18 tokens 10 are shared, of 8 responses 3 are copies.
+    found = [(1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 4), (1, 2), (2,), (5, 5, 5), (), (9,), ()]
     ids, mask = padded(found)
-    group = torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 4])
+    group = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3, 4, 4])
     sets = count_process_sets(ids, mask, group)
     mean_weight, shared, flat, duplicates = describe_sets(sets, mask, group)
-    assert mean_weight == pytest.approx((3 / 3 + 4 / 2 + 8) / 15)
-    assert shared == 7 / 15
+    assert mean_weight == pytest.approx((4 / 4 + 6 / 3 + 8) / 18)
+    assert shared == 10 / 18
     # groups of two responses and more: 0 and 1; a response without a token is none
     assert flat == 1 / 2
-    assert duplicates == 2 / 7
+    assert duplicates == 3 / 8
     # an observation is not counted, and still shared
-    assert describe_sets(sets, mask & (ids != 1), group).shared_tokens == 4 / 11
-    assert describe_sets(sets, torch.zeros_like(mask), group) == (0, 0, 1 / 2, 2 / 7)
+    assert describe_sets(sets, mask & (ids != 1), group).shared_tokens == 6 / 13
+    assert describe_sets(sets, torch.zeros_like(mask), group) == (0, 0, 1 / 2, 3 / 8)
 
 
 def test_figures_of_nothing():
