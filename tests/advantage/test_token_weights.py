@@ -243,8 +243,8 @@ def test_a_weighted_advantage_is_the_released_loss_where_verl_clips():
 
 
 def test_figures_of_a_batch():
-    # Group 0: three copies of three tokens, and one that shares a token; group 1 is flat; others have one response or none
-    # with a token. Of the 18 tokens 10 are shared, of 8 responses 3 are copies.
+    # Group 0: three copies of three tokens, and one that shares a token; group 1 is flat; others have one response or
+    # none with a token. Of the 18 tokens 10 are shared, of 8 responses 3 are copies.
     found = [(1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 4), (1, 2), (2,), (5, 5, 5), (), (9,), ()]
     ids, mask = padded(found)
     group = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3, 4, 4])
