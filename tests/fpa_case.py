@@ -95,7 +95,7 @@ def _weights(loss: str, rows: list, said: list, weighted: str) -> list[float]:
     better, worse = said
 
     def strength(which: int) -> float:
-        values = [(float(row[which]) - row[1]) * BETA for row in (better, worse)]
+        values = [(float(torch.as_tensor(row[which]).detach()) - row[1]) * BETA for row in (better, worse)]
         return BETA / (1 + math.exp(values[0] - values[1]))
 
     up, down = strength(0 if weighted == "negatives" else 2), strength(2)

@@ -27,6 +27,9 @@ class OfflineTrainer(SFTTrainer):
     def __init__(self, config: Any, settings: Settings, dataset: Any) -> None:
         self.settings, self._dataset = settings, dataset
         super().__init__(config)
+        if self.resume_global_step % self.steps_per_epoch == 0:
+            # The state of an epoch's end would skip the next one: https://github.com/verl-project/verl/issues/7401
+            self.train_dataloader.next_iter_state = None
         self._step, self._validator = self.resume_global_step, None
         # verl would look for a loss on validation data
         self._validate_every, self.test_freq = self.test_freq, -1

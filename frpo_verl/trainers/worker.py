@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from verl.utils import tensordict_utils as tu
 from verl.utils.config import omega_conf_to_dataclass
@@ -50,9 +51,10 @@ class OfflineWorker(TrainingWorker):
         return [self.engine, *second]
 
     def reset(self) -> None:
-        """Initialises the engines: the policy last, so that the random state is the one that it leaves."""
+        """Initialises the engines, the policy last and from the run's seed: an adapter starts from random weights."""
         for engine in self.engines[1:]:
             engine.initialize()
+        torch.manual_seed(self._run.data.seed)
         super().reset()
 
     def train_batch(self, data: Any) -> Any:

@@ -2,12 +2,16 @@
 
 Run as `python real_trainer.py CASES` with the ranks' usual environment, none for one rank. CASES is JSON with overrides
 of the primary configuration by name; each case trains, and its folder, below that of CASES, gets verl's metrics.jsonl.
+With KILLED_AFTER=N in the environment the process kills itself, as `kill -9` would, when N updates have been made.
 """
 
 import gc
+import itertools
 import json
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 CPU = (
@@ -53,6 +57,8 @@ def train(name: str, folder: Path, engine: str, overrides: list[str]) -> None:
     assert not found.problems, found.problems
     (folder / name).mkdir(exist_ok=True)
     trainer = OfflineTrainer(config, found.settings, examination.dataset(config, found.settings, found.graded))
+    if "KILLED_AFTER" in os.environ:
+        trainer.training_client.after_update = killed_after(int(os.environ["KILLED_AFTER"]))
     trainer.fit()
     parameters, _ = trainer.engine.get_per_tensor_param()
     squares = {key: float(value.double().square().sum()) for key, value in parameters}
@@ -60,6 +66,18 @@ def train(name: str, folder: Path, engine: str, overrides: list[str]) -> None:
         (folder / name / "squares.json").write_text(json.dumps(squares))
     del trainer
     gc.collect()
+
+
+def killed_after(updates: int) -> Callable[[], dict]:
+    """Returns what ends this process after so many updates, before anything of the last is logged or saved."""
+    made = itertools.count(1)
+
+    def count() -> dict:
+        if next(made) == updates:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    return count
 
 
 def main(cases: Path) -> None:

@@ -34,6 +34,7 @@ def model(tmp_path):
     (folder / "model-00001-of-00002.safetensors").write_text("old weights")
     (folder / "model.safetensors.index.json").write_text("old index")
     (folder / "pytorch_model.bin").write_text("old weights")
+    (folder / "pytorch_model.bin.index.json").write_text("old index")
     (folder / "sub").mkdir()
     return folder
 

@@ -23,11 +23,11 @@ class Letters:
         return 27
 
     def __call__(self, text, add_special_tokens=True):
-        return {"input_ids": [ord(letter) - 96 for letter in text]}
+        return {"input_ids": [25] * add_special_tokens + [ord(letter) - 96 for letter in text]}
 
     def apply_chat_template(self, messages, add_generation_prompt, tokenize, return_dict):
         assert add_generation_prompt and tokenize and return_dict
-        return self("".join(message["role"][0] + message["content"] for message in messages) + "a")
+        return self("".join(message["role"][0] + message["content"] for message in messages) + "a", False)
 
     def get_vocab(self):
         return {chr(96 + i): i for i in range(27)}
@@ -77,10 +77,10 @@ def test_ids_are_taken_as_they_stand(written):
     assert found.prompt_of().tolist() == [0, 0, 1]
 
 
-def test_texts_are_tokenized_and_end(written):
+def test_texts_are_tokenized_and_only_the_prompt_begins_and_only_the_response_ends(written):
     columns = {"prompt": ["ab", "c"], "responses": [["d", "e"], ["fg"]], "scores": [[1, 0], [1]]}
     found = read(written(columns)).graded
-    assert rows_of(found.prompts) == [[1, 2], [3]]
+    assert rows_of(found.prompts) == [[25, 1, 2], [25, 3]]
     assert rows_of(found.responses) == [[4, 0], [5, 0], [6, 7, 0]]
 
 
@@ -135,6 +135,12 @@ def test_counts_further_rows_with_the_same_mistake(written):
     rows = {"prompt_ids": [[1]] * 5, "response_ids": [[[]], [[1]], [[]], [[]], [[1]]], "scores": [[1.0]] * 5}
     (found,) = refused(written(rows))
     assert "row 0 (and 2 more rows), column response_ids: a response without a token" in found
+
+
+def test_a_row_with_two_of_a_kind_is_one_row(written):
+    rows = {"prompt_ids": [[1]] * 2, "response_ids": [[[], []], [[], [3]]], "scores": [[1.0, 0.0]] * 2}
+    (found,) = refused(written(rows))
+    assert "row 0 (and 1 more rows), column" in found
 
 
 def test_all_mistakes_of_all_files_are_named_at_once(written, tmp_path):

@@ -83,6 +83,8 @@ def test_the_draw_of_a_prompt_depends_on_the_seed_and_on_no_other_prompt():
     drawn = [offline_data.pairs(alone, 1, seed).tolist() for seed in range(20)]
     assert [offline_data.pairs(followed, 1, seed)[:1].tolist() for seed in range(20)] == drawn
     assert len(set(map(str, drawn))) > 4
+    of_second = [(offline_data.pairs(followed, 1, seed)[1:] - 6).tolist() for seed in range(20)]
+    assert of_second != drawn and len(set(map(str, of_second))) > 4
     assert offline_data.pairs(alone, 1, 7).tolist() == drawn[7]
 
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).parent / "real_trainer.py"
 
 
-def launch(folder, cases, ranks=1):
-    """Trains cases, name -> (engine, overrides), in `ranks` processes."""
+def launch(folder, cases, ranks=1, killed_after=None):
+    """Trains cases, name -> (engine, overrides), in `ranks` processes; returns what `read` does of each."""
     folder.mkdir(exist_ok=True)
     (folder / "cases.json").write_text(json.dumps(cases))
     environment = {
@@ -27,10 +27,14 @@ def launch(folder, cases, ranks=1):
         "OMP_NUM_THREADS": "1",
         "TORCHDYNAMO_DISABLE": "1",
     }
+    if killed_after is not None:
+        environment["KILLED_AFTER"] = str(killed_after)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     command = [sys.executable, "-P", "-W", "ignore", *torchrun, str(PROGRAM), str(folder / "cases.json")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-5000:]
+    assert (ended.returncode == 0) == (killed_after is None), ended.stdout[-2000:] + ended.stderr[-5000:]
+    if killed_after is not None:
+        return {}
     return {name: read(folder / name) for name in cases}
 
 
@@ -140,3 +144,52 @@ def test_the_reference_of_lora_is_the_policy_with_its_adapter_off(made, tmp_path
     for loss in ("outcome", "dpo"):
         _same(found[f"{loss}-off"], found[f"{loss}-second"])
         assert found[f"{loss}-off"][0][2]["fpa/renyi_divergence_to_ref"] > 1e-5
+
+
+LAYOUTS = {
+    "tensor": {"engine.tensor_model_parallel_size": 2},
+    "context": {"engine.context_parallel_size": 2},
+    "data": {"data.micro_batch_size_per_gpu": 5},
+    "padded": {"data.micro_batch_size_per_gpu": 5, "model.use_remove_padding": False},
+}
+
+
+def test_megatron_is_fsdp(made, alone, tmp_path):
+    pytest.importorskip("megatron.core")
+    cases = {
+        f"{loss}-{layout}": ("megatron", overrides(made, loss, **{"model.use_remove_padding": True, **more}))
+        for loss in ("outcome", "dpo")
+        for layout, more in LAYOUTS.items()
+    }
+    for name, run in launch(tmp_path / "megatron", cases, ranks=2).items():
+        expected = alone[f"{name.split('-')[0]}-1-both"]
+        _same((run[0][:1], {}), (expected[0][:1], {}))
+        # Adam divides by small numbers, of which rounding is a part
+        _same((run[0], {}), (expected[0], {}), rel=2e-2)
+
+
+@pytest.mark.parametrize("loss", ["outcome", "dpo"])
+def test_what_is_killed_goes_on_with_the_same_updates(made, tmp_path, loss):
+    # five steps an epoch, each with an order of its own: the second checkpoint is at an epoch's end
+    few = overrides(made, loss, steps=13, items=len(fpa_case.items(made, loss != "outcome")) // 5)
+    few += ["data.micro_batch_size_per_gpu=2", "trainer.save_freq=5", "optim.lr_warmup_steps=4"]
+    few.append("optim.lr_scheduler_type=cosine")
+    case, folder = {"run": ("fsdp2", few)}, tmp_path / "killed"
+    whole, squares = launch(tmp_path / "whole", case)["run"]
+    launch(folder, case, killed_after=7)
+    launch(folder, case, killed_after=6)
+    _same_steps(folder, whole[5:10])
+    _, found = launch(folder, case)["run"]
+    _same_steps(folder, whole[10:])
+    assert found == squares
+
+
+def _same_steps(folder, expected):
+    """Holds that verl logged these steps to the last digit."""
+    logged = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(logged) == len(expected)
+    for step, other in zip(logged, expected, strict=True):
+        names = [name for name in other if name.startswith(("fpa/", "train/"))]
+        # time, and what this process has counted
+        names = sorted(set(names) - {"train/mfu", "train/total_tokens(B)"})
+        assert {name: step["data"][name] for name in names} == {name: other[name] for name in names}

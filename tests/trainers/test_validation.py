@@ -56,6 +56,14 @@ def test_samples_to_measure_are_spread_over_all_and_have_tokens():
     assert [row["input_ids"].tolist() for (row,) in offline_data.of_samples(LINES, 2)] == [[1, 2, 3], [5, 6]]
 
 
+def test_lines_come_in_the_order_of_their_prompts(tmp_path):
+    (tmp_path / "part-0.jsonl").write_text('{"row": 3}\n{"row": 1}\n')
+    (tmp_path / "part-1.jsonl").write_text('{"row": 2}\n{"row": 0}\n')
+    assert [line["row"] for line in sampling.read(tmp_path / "part-0.jsonl")] == [1, 3]
+    assert [line["row"] for line in validation.read_all(tmp_path)] == [0, 1, 2, 3]
+    assert sampling.read(tmp_path / "nothing.jsonl") == []
+
+
 class Letters:
     def __call__(self, text):
         return {"input_ids": [ord(letter) for letter in text]}
