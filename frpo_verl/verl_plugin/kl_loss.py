@@ -14,8 +14,11 @@ from torch import Tensor
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin.reduction import token_mean
 
-FIELD = "token_weights"
-"""The weights' field in a batch for workers; with V0's trainer also in that of the driver."""
+FIELD = "frpo_token_weights"
+"""The weights' field in a batch for workers; with V0's trainer also in that of the driver.
+
+Not `token_weights`: a verl that knows this field (patches/README.md, 6) multiplies every term of the loss by it.
+"""
 
 WEIGHED = "frpo/kl_loss_weight/token_mean"
 """The figure by which a worker acknowledges that it multiplied; verl prefixes it with `actor/`."""
@@ -43,8 +46,7 @@ def with_weights(host: Callable, config: Any, model_output: dict, data: Any, dp_
     here = _Weights(padded[FIELD])
     token = _weights.set(here)
     try:
-        # A verl that knows the field (patches/README.md, 6) would multiply the policy's loss, too.
-        loss, figures = host(config, model_output, data.exclude(FIELD), dp_group)
+        loss, figures = host(config, model_output, data, dp_group)
     finally:
         _weights.reset(token)
     if here.used:

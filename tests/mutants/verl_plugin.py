@@ -59,6 +59,7 @@ MUTANTS = (
     Mutant("verl_plugin/token_weights.py", "elif queue.has_kl_loss:", "else:"),
     Mutant("verl_plugin/token_weights.py", "FIELD, weights, tokens.present.sum(-1)", "FIELD, weights, counted.sum(-1)"),
     Mutant("verl_plugin/token_weights.py", "_queue.reset(token)", "pass"),
+    Mutant("verl_plugin/kl_loss.py", 'FIELD = "frpo_token_weights"', 'FIELD = "token_weights"'),
     Mutant("verl_plugin/kl_loss.py", "penalty * here.values.to(penalty.dtype)", "penalty"),
     Mutant("verl_plugin/kl_loss.py", "here.used = True", "pass"),
     Mutant("verl_plugin/kl_loss.py", "if here.used:", "if True:"),

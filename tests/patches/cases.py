@@ -71,7 +71,7 @@ CASES = {
 }
 
 
-LOSS, LOSS_OF_VERL = "loss, lambda_grpo", "loss, lambda_grpo left to verl"
+LOSS, LOSS_OF_VERL = "loss, lambda_grpo", "loss, weighed by verl"
 
 
 def made(estimator: str, changes: dict, grouped: bool) -> dict[str, torch.Tensor]:
@@ -89,8 +89,8 @@ def made(estimator: str, changes: dict, grouped: bool) -> dict[str, torch.Tensor
     return {"advantages": data.batch["advantages"], "returns": returns}
 
 
-def loss(*, advantages_are_weighed: bool) -> dict[str, torch.Tensor]:
-    """Returns the actor's loss and its gradient for a micro-batch with weights and a KL term."""
+def loss(field: str, *, advantages_are_weighed: bool) -> dict[str, torch.Tensor]:
+    """Returns the actor's loss and its gradient for a micro-batch with weights, in this field, and a KL term."""
     chance, shape = torch.Generator().manual_seed(8), (4, 50)
     weights = torch.rand(shape, generator=chance)
     advantages = torch.randn(shape, generator=chance)
@@ -103,7 +103,7 @@ def loss(*, advantages_are_weighed: bool) -> dict[str, torch.Tensor]:
         "old_log_probs": old_log_probs,
         "ref_log_prob": old_log_probs + 0.3 * torch.randn(shape, generator=chance),
         "advantages": advantages * weights if advantages_are_weighed else advantages,
-        "token_weights": weights,
+        field: weights,
     }
     tokens = int(fields["response_mask"].sum())
     data = tu.get_tensordict(fields, {"dp_size": 1, "batch_num_tokens": tokens, "global_batch_size": 4})
@@ -120,8 +120,8 @@ def loss(*, advantages_are_weighed: bool) -> dict[str, torch.Tensor]:
 def all_cases() -> dict[str, dict[str, torch.Tensor]]:
     alone = {name: made(*case, grouped=False) for name, case in CASES.items()}
     several = {f"{name}, several outputs": made(*case, grouped=True) for name, case in CASES.items()}
-    weighed = loss(advantages_are_weighed=True)
-    return alone | several | {LOSS: weighed, LOSS_OF_VERL: loss(advantages_are_weighed=False)}
+    ours = loss("frpo_token_weights", advantages_are_weighed=True)
+    return alone | several | {LOSS: ours, LOSS_OF_VERL: loss("token_weights", advantages_are_weighed=False)}
 
 
 if __name__ == "__main__":

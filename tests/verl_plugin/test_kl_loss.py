@@ -69,15 +69,13 @@ def test_a_loss_without_a_kl_term_uses_no_weights_and_says_so():
     assert set(figures) == set(theirs)
 
 
-def test_verl_does_not_see_the_weights_and_the_batch_keeps_them():
-    _, data, _ = micro_batch(True, None, torch.rand(ROWS, LENGTH))
-
-    def host(config, model_output, seen, dp_group):
-        assert set(data.keys()) - set(seen.keys()) == {kl_loss.FIELD}
-        return "the loss", {}
-
-    assert kl_loss.with_weights(host, None, {}, data) == ("the loss", {})
-    assert kl_loss.FIELD in data
+def test_weights_that_another_method_left_to_verl_are_left_to_it():
+    # patches/README.md, 6
+    _, data, _ = micro_batch(True, None)
+    data["token_weights"] = data["advantages"]
+    given = kl_loss.with_weights(lambda config, model_output, data, dp_group: (data, {}), None, {}, data)
+    assert given[0] is data
+    assert of_v0({}, use_kl_loss=False, field="token_weights") == {"a", "token_weights"}
 
 
 def test_a_divergence_elsewhere_is_not_multiplied():
@@ -94,8 +92,8 @@ def trainer(use_kl_loss: bool) -> SimpleNamespace:
     return SimpleNamespace(config=OmegaConf.create({"actor_rollout_ref": {"actor": {"use_kl_loss": use_kl_loss}}}))
 
 
-def of_v0(figures: dict, use_kl_loss: bool) -> DataProto:
-    """Returns the batch as verl's `_update_actor` got it."""
+def of_v0(figures: dict, use_kl_loss: bool, field: str = kl_loss.FIELD) -> set[str]:
+    """Returns the fields of the batch that verl's `_update_actor` got."""
     seen = []
 
     def host(trainer, batch):
@@ -103,7 +101,7 @@ def of_v0(figures: dict, use_kl_loss: bool) -> DataProto:
         return DataProto(meta_info={"metrics": figures})
 
     weights = torch.ones(1, 1)
-    hooks._acknowledged_v0(host, trainer(use_kl_loss), DataProto.from_dict({"a": weights, kl_loss.FIELD: weights}))
+    hooks._acknowledged_v0(host, trainer(use_kl_loss), DataProto.from_dict({"a": weights, field: weights}))
     return seen[0]
 
 
