@@ -139,13 +139,16 @@ def parse_command(text: str) -> Command:
     config = keys.get("--config-name", keys.get("-cn", config))
     default = f"{config}'s default" if config else "verl's default"
     estimator = keys.get("algorithm.adv_estimator", default if config else "gae")
-    future = keys.get("algorithm.kl_mode") == "future"
+    if keys.get("algorithm.kl_mode") == "future":
+        estimator += " + future KL"
+    if "frpo_verl.trainers.fpa" in words:
+        estimator = f"{keys.get('fpa.loss', 'outcome')}, lambda {keys.get('fpa.lam', '1')}"
     seeds = [f"{key}={value}" for key, value in keys.items() if key.split(".")[-1] in ("seed", "data_loader_seed")]
     return Command(
         text=" ".join(text.replace("\\\n", " ").split()),
-        model=PurePosixPath(keys.get("actor_rollout_ref.model.path", default)).name,
+        model=PurePosixPath(keys.get("actor_rollout_ref.model.path", keys.get("model.path", default))).name,
         task=_task(keys.get("data.val_files", keys.get("data.train_files", default))),
-        estimator=f"{estimator} + future KL" if future else estimator,
+        estimator=estimator,
         seed=", ".join(seeds) or f"{default} (the command sets none)",
     )
 

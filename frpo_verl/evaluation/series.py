@@ -8,10 +8,16 @@ from typing import NamedTuple
 from frpo_verl.evaluation.run_log import Step, read_metrics
 
 REWARD = ("critic/score/mean",)
-ENTROPY = ("actor/entropy",)
+# FPA's trainer, which samples for validation only, measures on those samples.
+ENTROPY = ("actor/entropy", "fpa/sampled_entropy/token_mean")
 # A run with FRPO logs the first, verl with this project's patches the second. The penalty in the loss logs its own
 # estimate, k3, under the policy that is being updated.
-DIVERGENCE = ("frpo/divergence_to_ref/token_mean", "actor/future_kl_penalty", "actor/kl_loss")
+DIVERGENCE = (
+    "frpo/divergence_to_ref/token_mean",
+    "actor/future_kl_penalty",
+    "actor/kl_loss",
+    "fpa/divergence_to_ref/token_mean",
+)
 """Names of one quantity, the best first: of these, the first that a run has logged counts."""
 
 

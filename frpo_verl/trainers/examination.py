@@ -1,6 +1,7 @@
 """Says everything that is wrong with a run before it starts: settings, engine, models, and what the files hold."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ def examine(config: Any, ranks: int) -> Found:
     """
     problems = list(fpa_settings.problems(config.fpa))
     settings = None if problems else fpa_settings.read(config.fpa)
-    problems += _engine(config, ranks)
+    problems += [*_engine(config, ranks), *_validation(config)]
     of_model = list(_models(config, settings))
     graded = None
     if not of_model:
@@ -91,13 +92,41 @@ def _engine(config: Any, ranks: int) -> Iterator[str]:
         )
 
 
+def _validation(config: Any) -> Iterator[str]:
+    files = _listed(config.data.val_files)
+    if not files:
+        return
+    if len(files) > 1:
+        yield f"data.val_files: it names {len(files)} files; validation reads one"
+    from pyarrow import ArrowException, parquet
+
+    where = f"data.val_files={files[0]}"
+    if not Path(files[0]).is_file():
+        yield f"{where}: there is no such file; correct the path, or make it, for instance by `frpo-verl data`"
+        return
+    try:
+        names = parquet.read_schema(files[0]).names
+    except (ArrowException, OSError) as error:
+        yield f"{where}: not a valid parquet file ({' '.join(str(error).split())}); make it again"
+        return
+    if missing := [name for name in ("prompt", "data_source", "reward_model") if name not in names]:
+        there = ", ".join(names)
+        yield f"{where}: it has no column {', '.join(missing)}, only {there}; `frpo-verl data` makes such files"
+    path = config.reward.custom_reward_function.path
+    if path and not path.startswith("pkg://") and not Path(path.removeprefix("file://")).is_file():
+        yield f"reward.custom_reward_function.path={path}: there is no such file; correct the path"
+
+
 def _models(config: Any, settings: Settings | None) -> Iterator[str]:
     paths = {"model.path": config.model.path}
     if settings is not None and settings.reference_path is not None:
         paths["fpa.reference_path"] = settings.reference_path
     sizes = {}
     for key, path in paths.items():
-        if not model_folder.is_readable(path):
+        is_folder = path.startswith(("/", ".", "~")) or path.count("/") > 1
+        if is_folder and not (Path(path).expanduser() / "config.json").is_file():
+            yield f"{key}={path}: there is no such folder with a config.json; give the folder of a Hugging Face model"
+        elif not model_folder.is_readable(path):
             yield f"{key}={path}: the folder's config.json is not a JSON object; download or save the model again"
         sizes[key] = model_folder.description(path).get("vocab_size")
     if None not in sizes.values() and len(set(sizes.values())) > 1:

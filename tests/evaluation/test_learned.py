@@ -112,6 +112,14 @@ def test_the_command_says_model_task_estimator_and_seed(words, model, task, esti
     assert command[1:] == (model, task, estimator, seed)
 
 
+@pytest.mark.parametrize(
+    ("words", "method"), [("", "outcome, lambda 1"), ("fpa.loss=dpo fpa.lam=0.5", "dpo, lambda 0.5")]
+)
+def test_the_command_of_an_offline_run_says_its_loss(words, method):
+    command = parse_command(f"python -m frpo_verl.trainers.fpa model.path=models/tiny data.seed=3 {words}")
+    assert command[1:] == ("tiny", "verl's default", method, "data.seed=3")
+
+
 def test_a_continued_command_is_shown_on_one_line():
     assert parse_command("python \\\n  -m verl \\\n  a=1\n").text == "python -m verl a=1"
 
