@@ -111,6 +111,32 @@ _VERL = (
     ),
 )
 
+_TRAINERS = tuple(
+    Symbol(*row, "0.9.1")
+    for row in (
+        ("verl.trainer.sft_trainer", "SFTTrainer", (), "the offline trainer is one"),
+        ("verl.trainer.sft_trainer", "Tracking", ("project_name",), "logs its validation before the first step"),
+        ("verl.workers.engine_workers", "TrainingWorker", ("config",), "its worker is one"),
+        ("verl.workers.config", "TrainingWorkerConfig", (), "of that worker"),
+        ("verl.workers.engine", "EngineRegistry.new", ("model_type", "backend"), "the reference, next to the policy"),
+        ("verl.utils.dataset.dataset_utils", "SFTTensorCollator", (), "its batches"),
+        ("verl.utils.tensordict_utils", "get", ("tensordict", "key"), "reads a batch"),
+        ("verl.utils.tensordict_utils", "get_tensordict", ("tensor_dict",), "makes a batch"),
+        ("verl.utils.tensordict_utils", "assign_non_tensor", (), "marks a batch"),
+        ("verl.models.mcore.util", "preprocess_thd_engine", (), "labels where Megatron packs"),
+        ("verl.models.mcore.util", "preprocess_bshd_engine", (), "labels where Megatron pads"),
+        ("verl.utils.device", "auto_set_device", ("config",), "as verl's own mains begin"),
+        ("verl.utils.device", "get_device_name", (), "where the validation's weights go"),
+        ("verl.utils.device", "get_torch_device", (), "how many devices there are"),
+        ("verl.utils.distributed", "initialize_global_process_group_ray", (), "joins the ranks"),
+        ("verl.utils.distributed", "destroy_global_process_group", (), "leaves them"),
+        ("verl.utils.memory_utils", "aggressive_empty_cache", (), "makes room for validation"),
+        ("verl.utils", "hf_tokenizer", (), "the model's tokenizer"),
+        ("verl.utils.reward_score", "default_compute_score", (), "grades where no reward function is named"),
+        ("verl.trainer.ppo.reward", "get_custom_reward_fn", ("config",), "the reward function that is named"),
+    )
+)
+
 _RAY = (
     Symbol("ray", "init", ("address",), "asks a cluster for its nodes"),
     Symbol("ray", "shutdown", (), "leaves that cluster"),
@@ -153,6 +179,7 @@ _RAY = (
 )
 
 _HYDRA = (
+    Symbol("hydra", "main", ("config_path", "config_name", "version_base"), "the mains of our own trainers"),
     Symbol("hydra", "compose", ("config_name", "overrides", "return_hydra_config"), "composes a command line"),
     Symbol("hydra", "initialize_config_dir", ("config_dir", "job_name", "version_base"), "the folder it is in"),
     Symbol("hydra.core.plugins", "Plugins.instance", (), "makes --config-name frpo_trainer known"),
@@ -165,7 +192,7 @@ _HYDRA = (
     Symbol("hydra.errors", "OverrideParseException", (), "an override that Hydra cannot read"),
 )
 
-CONTRACT = (*_VERL, *_RAY, *_HYDRA)
+CONTRACT = (*_VERL, *_TRAINERS, *_RAY, *_HYDRA)
 
 UNHOOKED = (
     "ray",
