@@ -70,12 +70,14 @@ def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
     contract.refuse_if_changed()
     this = run.of(algorithm) if regularises else None
     data, of_responses = (_call(host, call), None) if this is None else _outcome(host, call, this)
+    # Once: to make it of a host's integers takes as long as a pass over the advantages.
+    valid = data.batch["response_mask"].bool()
     if of_responses is None and (weigh is not None or this.beta.value != 0):
-        _refuse_unfit(data.batch, call.arguments["adv_estimator"])
+        _refuse_unfit(data.batch["advantages"], valid, call.arguments["adv_estimator"])
     advantages, seen, told = data.batch["advantages"] if of_responses is None else of_responses, {}, None
     if weigh is not None:
-        weights, seen = token_weights.of_batch(weigh, data)
-        advantages = token_weights.times(advantages, weights, data.batch["response_mask"])
+        weights, seen = token_weights.of_batch(weigh, data, valid)
+        advantages = token_weights.times(advantages, weights, valid)
     if this is not None:
         advantages, of_term, told = _regularised(data, advantages, this)
         seen |= of_term
@@ -151,16 +153,15 @@ def _written(data: Any, advantages: Tensor, of_responses: Tensor | None) -> Any:
     return data
 
 
-def _refuse_unfit(batch: TensorDict, estimator: str) -> None:
-    advantages, mask = batch["advantages"], batch["response_mask"]
-    if advantages.shape != mask.shape or not advantages.is_floating_point():
+def _refuse_unfit(advantages: Tensor, valid: Tensor, estimator: str) -> None:
+    if advantages.shape != valid.shape or not advantages.is_floating_point():
         raise BatchError(
             f"adv_estimator={estimator} returned advantages of shape {tuple(advantages.shape)} and {advantages.dtype}, "
-            f"and a floating-point number is needed for each of {tuple(mask.shape)}: look at the estimator"
+            f"and a floating-point number is needed for each of {tuple(valid.shape)}: look at the estimator"
         )
     # NaN and infinity stay in a sum: one look at each block of rows in place of one at each token.
-    sums = (zero_where_masked(advantages[rows], mask[rows].bool()).sum() for rows in row_blocks(mask))
-    if not all(torch.isfinite(total) for total in sums) and (unfit := mask.bool() & ~advantages.isfinite()).any():
+    sums = (zero_where_masked(advantages[rows], valid[rows]).sum() for rows in row_blocks(valid))
+    if not all(torch.isfinite(total) for total in sums) and (unfit := valid & ~advantages.isfinite()).any():
         row, token = unfit.nonzero()[0].tolist()
         raise BatchError(
             f"adv_estimator={estimator} returned {advantages[row, token]:g} for row {row} at token {token}: look at "

@@ -87,18 +87,18 @@ def chosen(algorithm: Mapping[str, Any] | None) -> Weigh | None:
     return TOKEN_WEIGHTS[algorithm[TOKEN_WEIGHT]]
 
 
-def of_batch(weigh: Weigh, data: Any) -> tuple[Tensor, dict[str, float]]:
+def of_batch(weigh: Weigh, data: Any, valid: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Returns w, (bs, length), with figures, and leaves w where the loss's KL term will find it.
 
     Raises BatchError: token ids are missing or do not fit the response mask.
     """
-    valid, tokens = data.batch["response_mask"].bool(), _tokens(data.batch)
+    tokens = _tokens(data.batch)
     _refuse_misfit(tokens, valid)
     # The trees are those of one prompt, and a rollout with several outputs has as many prompts.
     names = zip(data.non_tensor_batch["uid"], (prompt.tobytes() for prompt in tokens.prompts), strict=True)
     group = number_groups(names)
     # Nothing is learnt from a response without a valid token: one that verl pads its batch with, or has rejected.
-    counted = tokens.present & valid.any(-1, keepdim=True)
+    counted = tokens.present & torch.from_numpy(valid.numpy().any(-1, keepdims=True))
     try:
         sets = count_process_sets(tokens.ids, counted, group)
     except InvalidInput as error:
@@ -111,15 +111,15 @@ def of_batch(weigh: Weigh, data: Any) -> tuple[Tensor, dict[str, float]]:
     return weights, figures.of_sets(describe_sets(sets, valid, group))
 
 
-def times(outcome: Tensor, weights: Tensor, response_mask: Tensor) -> Tensor:
+def times(outcome: Tensor, weights: Tensor, valid: Tensor) -> Tensor:
     """Returns w_{i,t} · Â_{i,t}, (bs, length), of (bs,) or (bs, length); masked slots keep what stands there."""
     if outcome.dim() == 1:
-        return term.spread(outcome, response_mask).mul_(weights)
+        return term.spread(outcome, valid).mul_(weights)
 
-    def of_rows(outcome: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask.bool(), outcome * weights, outcome)
+    def of_rows(outcome: Tensor, weights: Tensor, valid: Tensor) -> Tensor:
+        return torch.where(valid, outcome * weights, outcome)
 
-    return over_rows(of_rows, outcome, weights, response_mask)
+    return over_rows(of_rows, outcome, weights, valid)
 
 
 def _tokens(batch: TensorDict) -> Tokens:
@@ -145,9 +145,10 @@ def _refuse_misfit(tokens: Tokens, valid: Tensor) -> None:
             f"{tuple(tokens.present.shape)} and a response mask of {tuple(valid.shape)} do not fit: look at the agent "
             "loop"
         )
-    unfit = valid & ~tokens.present
+    # numpy takes a fifth of torch's time for this.
+    unfit = valid.numpy() > tokens.present.numpy()
     if unfit.any():
-        row, token = unfit.nonzero()[0].tolist()
+        row, token = (int(place[0]) for place in unfit.nonzero())
         raise BatchError(
             f"algorithm.{TOKEN_WEIGHT}: row {row} has {int(tokens.present[row].sum())} token ids, and a log-prob that "
             f"counts at token {token}: look at the agent loop"
