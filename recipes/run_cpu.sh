@@ -14,7 +14,7 @@ set -euo pipefail
 
 # What to train: frpo | no_kl (GRPO alone) | kl_loss (GRPO with the usual token penalty in the loss)
 METHOD=${METHOD:-frpo}
-HAS_METHOD=1
+CHOICES=METHOD
 EXPERIMENT_NAME=${EXPERIMENT_NAME:-${METHOD}}
 # What trains: fsdp2 | megatron; Megatron's layout in ranks: tensor, pipeline, context and expert parallel, the rest is data
 # parallel.

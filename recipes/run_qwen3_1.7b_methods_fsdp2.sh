@@ -33,8 +33,9 @@
 set -euo pipefail
 
 METHOD=${METHOD:-frpo}
-HAS_METHOD=1
-EXPERIMENT_NAME=${EXPERIMENT_NAME:-qwen3_1.7b_${METHOD}_fsdp2}
+CHOICES="METHOD TOKEN_WEIGHT LOSS_MODE DELTA"
+# Each choice has a folder of its own: a second run of one name resumes it.
+EXPERIMENT_NAME=${EXPERIMENT_NAME:-qwen3_1.7b_${METHOD}${TOKEN_WEIGHT:+_${TOKEN_WEIGHT}}${LOSS_MODE:+_${LOSS_MODE}}_fsdp2}
 ENGINE=fsdp2
 GPU_MEMORY=${GPU_MEMORY:-80}
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
@@ -115,8 +116,8 @@ case ${LOSS_MODE} in
     drpo | spo) DELTA=${DELTA:-12.5} ;;
     drpo_outside | dppo_tv) DELTA=${DELTA:-0.15} ;;
     dppo_kl) DELTA=${DELTA:-0.05} ;;
-    *) stop "LOSS_MODE=${LOSS_MODE}: choose vanilla, drpo, spo, drpo_outside, dppo_tv or dppo_kl; verl's others are" \
-        "actor_rollout_ref.actor.policy_loss.loss_mode" ;;
+    *) stop "LOSS_MODE=${LOSS_MODE}: choose vanilla, drpo, spo, drpo_outside, dppo_tv or dppo_kl; for another one" \
+        "of verl's, set actor_rollout_ref.actor.policy_loss.loss_mode" ;;
 esac
 if [ "${LOSS_MODE}" != vanilla ]; then
     # Their anchor is the policy that sampled.

@@ -1,9 +1,9 @@
-"""Checks the policy losses that measure the policy's distance from the one that sampled: ours, and verl's DPPO."""
+"""Checks the policy loss: its name, and those that measure the policy's distance from the one that sampled."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from frpo_verl.losses import region
+from frpo_verl.losses import LOSSES, region
 from frpo_verl.preflight import contract, settings
 
 _OF_REGION = ("drpo", "drpo_outside", "spo")
@@ -31,7 +31,8 @@ def is_anchored(config: Any) -> bool:
 
 
 def problems(config: Any) -> Iterator[str]:
-    """Yields a region without a width, log-probs that the anchor needs and nobody computes, and a verl that differs."""
+    """Yields an unknown name; of a region no width, an anchor that nobody computes, and a verl that differs."""
+    yield from _unknown(config)
     if not is_anchored(config):
         return
     if chosen(config) in _OF_REGION:
@@ -62,6 +63,29 @@ def warnings(config: Any) -> Iterator[str]:
         yield (
             f"{_ACTOR}.clip_ratio={actor.clip_ratio} has no effect next to clip_ratio_low={low} and "
             f"clip_ratio_high={high}, which are the region of loss_mode={chosen(config)}; set these two"
+        )
+
+
+def summary(config: Any) -> Iterator[str]:
+    """Yields what a loss of ours will do; the configuration has no problems."""
+    if chosen(config) not in _OF_REGION:
+        return
+    low, high = region(config.actor_rollout_ref.actor)
+    anchor = "the rollout engine's" if _anchors_on_engine(config) else "the trainer's recomputed"
+    reach = ", which no probability can reach" if min(low, high) >= 1 else ""
+    yield (
+        f"loss_mode={chosen(config)} measures from {anchor} probabilities, delta={high:g} where the advantage is "
+        f"positive and {low:g} elsewhere ({_ACTOR}.clip_ratio_high, clip_ratio_low){reach}"
+    )
+
+
+def _unknown(config: Any) -> Iterator[str]:
+    from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
+
+    if (name := chosen(config)) is not None and name not in {*POLICY_LOSS_REGISTRY, *LOSSES}:
+        yield (
+            f"{_ACTOR}.policy_loss.loss_mode={name}: there is no such policy loss "
+            f"({', '.join(sorted(POLICY_LOSS_REGISTRY))}); correct it, or register yours in the driver, too"
         )
 
 

@@ -55,7 +55,8 @@ def summary(config: Any) -> Iterator[str]:
     """Yields, line by line, what the methods will do; the configuration has no problems."""
     if (name := config.algorithm.get(TOKEN_WEIGHT)) is not None:
         also = " and the KL term of the loss" if config.actor_rollout_ref.actor.use_kl_loss else ""
-        yield f"token_weight={name} multiplies the advantages of the reward{also}, and no divergence in the advantages"
+        yield f"token_weight={name} multiplies the advantages of the reward{also}, not the divergence taken off them"
+    yield from losses.summary(config)
 
 
 def _of_weight(config: Any) -> Iterator[str]:

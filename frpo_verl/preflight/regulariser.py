@@ -52,13 +52,11 @@ def warnings(config: Any) -> Iterator[str]:
             "to the reference a second time; set actor_rollout_ref.actor.use_kl_loss=False"
         )
     correction = config.algorithm.get("rollout_correction")
-    if correction is not None and correction.get("bypass_mode", False):
-        unless = (
-            f", unless loss_mode={losses.chosen(config)} is to anchor on them" if losses.is_anchored(config) else ""
-        )
+    # A loss that measures from the engine's probabilities needs them.
+    if correction is not None and correction.get("bypass_mode", False) and not losses.is_anchored(config):
         yield (
             "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
-            f"frpo sums their mismatch over the whole response; set it to False{unless}"
+            "frpo sums their mismatch over the whole response; set it to False"
         )
     yield from layout.warnings(config)
 

@@ -1,15 +1,18 @@
 # shellcheck shell=bash
 # The start of every recipe, sourced: checks the plugin and verl before anything else; TINY=1 sets knobs before the recipe
-# does. Reads EXPERIMENT_NAME, ENGINE, and HAS_METHOD of a recipe that has the knob METHOD.
+# does. Reads EXPERIMENT_NAME, ENGINE, and CHOICES, the recipe's knobs among METHOD, TOKEN_WEIGHT, LOSS_MODE and DELTA.
 
 DRY_RUN=${DRY_RUN:-0}
 TINY=${TINY:-0}
 LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "${LIB}/check.sh"
 
-if [ -n "${METHOD:-}" ] && [ "${HAS_METHOD:-0}" != 1 ]; then
-    stop "METHOD=${METHOD}: this recipe has one method; run_qwen3_1.7b_methods_fsdp2.sh has METHOD, and other models by MODEL_PATH"
-fi
+for knob in METHOD TOKEN_WEIGHT LOSS_MODE DELTA; do
+    if [ -n "${!knob:-}" ] && [[ " ${CHOICES:-} " != *" ${knob} "* ]]; then
+        stop "${knob}=${!knob}: this recipe has no ${knob}; run_qwen3_1.7b_methods_fsdp2.sh has it, other models by" \
+            "MODEL_PATH, and without a GPU TINY=1"
+    fi
+done
 
 # A path for Hydra, which reads `=`, commas, brackets and letters beyond ASCII within quotes only; a list is left as it is.
 quoted() {

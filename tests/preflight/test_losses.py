@@ -37,6 +37,32 @@ def test_the_papers_setting_needs_no_word(base, loss, delta):
         assert list(losses.problems(config)) == list(losses.warnings(config)) == []
 
 
+@pytest.mark.parametrize("loss", ["dpro", "DRPO", "dppo"])
+def test_an_unknown_loss_is_refused_with_those_that_there_are(base, loss):
+    (problem,) = losses.problems(run(base, loss))
+    assert problem.startswith(f"{ACTOR}.policy_loss.loss_mode={loss}: there is no such policy loss (bypass_mode, ")
+    assert " drpo, " in problem
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "the trainer's recomputed probabilities, delta=0.2 where the advantage is positive and 0.2 elsewhere"),
+        (
+            (f"{BYPASS}=True", f"{LOG_PROBS}=True", f"{ACTOR}.clip_ratio_high=0.15"),
+            "the rollout engine's probabilities, delta=0.15 where the advantage is positive and 0.2 elsewhere",
+        ),
+    ],
+)
+def test_a_start_says_which_region_of_which_policy(base, words, said):
+    (line,) = losses.summary(run(base, "drpo", *words))
+    assert line == f"loss_mode=drpo measures from {said} ({ACTOR}.clip_ratio_high, clip_ratio_low)"
+    far = (f"{ACTOR}.clip_ratio_low=12.5", f"{ACTOR}.clip_ratio_high=12.5")
+    (line,) = losses.summary(run(base, "drpo", *far))
+    assert line.endswith(", which no probability can reach")
+    assert not list(losses.summary(run(base, "dppo_tv")))
+
+
 @pytest.mark.parametrize("loss", ["dppo_tv", "dppo_kl"])
 @pytest.mark.parametrize("c", [5, 10000])
 def test_dppos_papers_settings_need_no_word(base, loss, c):
@@ -95,8 +121,7 @@ def test_with_frpo_the_two_anchors_are_weighed(base, loss):
     )
     config = changed(config, f"{BYPASS}=True")
     assert list(losses.warnings(config)) == []
-    (warning,) = [said for said in regulariser.warnings(config) if said.startswith(BYPASS)]
-    assert warning.endswith(f"; set it to False, unless loss_mode={loss} is to anchor on them")
+    assert not [said for said in regulariser.warnings(config) if said.startswith(BYPASS)]
 
 
 def test_verls_truncation_of_dppo_is_named_with_its_fix(base):

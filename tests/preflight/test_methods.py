@@ -111,7 +111,7 @@ def test_a_verl_that_subtracts_the_divergence_itself_would_multiply_it(monkeypat
 @pytest.mark.usefixtures("_toys")
 def test_the_start_up_says_what_is_multiplied():
     chosen = config(token_weight="toy")
-    line = "token_weight=toy multiplies the advantages of the reward{}, and no divergence in the advantages"
+    line = "token_weight=toy multiplies the advantages of the reward{}, not the divergence taken off them"
     assert list(methods.summary(chosen)) == [line.format("")]
     chosen.actor_rollout_ref.actor.use_kl_loss = True
     assert list(methods.summary(chosen)) == [line.format(" and the KL term of the loss")]

@@ -43,7 +43,12 @@ def test_an_environment_without_frpo_verl(tmp_path):
         (
             "run_qwen3_4b_fsdp2.sh",
             {"METHOD": "kl_loss"},
-            "METHOD=kl_loss: this recipe has one method; run_qwen3_1.7b_methods",
+            "METHOD=kl_loss: this recipe has no METHOD; run_qwen3_1.7b_methods",
+        ),
+        (
+            "run_cpu.sh",
+            {"TOKEN_WEIGHT": "lambda_grpo"},
+            "TOKEN_WEIGHT=lambda_grpo: this recipe has no TOKEN_WEIGHT; run",
         ),
         ("run_cpu.sh", {"METHOD": "grpo"}, "METHOD=grpo: choose frpo, no_kl or kl_loss"),
         ("run_cpu.sh", {"TRAINER": "async"}, "TRAINER=async: choose sync, colocate_async, "),
