@@ -111,30 +111,34 @@ _VERL = (
     ),
 )
 
-_TRAINERS = tuple(
-    Symbol(*row, "0.9.1")
-    for row in (
-        ("verl.trainer.sft_trainer", "SFTTrainer", (), "the offline trainer is one"),
-        ("verl.trainer.sft_trainer", "Tracking", ("project_name",), "logs its validation before the first step"),
-        ("verl.workers.engine_workers", "TrainingWorker", ("config",), "its worker is one"),
-        ("verl.workers.config", "TrainingWorkerConfig", (), "of that worker"),
-        ("verl.workers.engine", "EngineRegistry.new", ("model_type", "backend"), "the reference, next to the policy"),
-        ("verl.utils.dataset.dataset_utils", "SFTTensorCollator", (), "its batches"),
-        ("verl.utils.tensordict_utils", "get", ("tensordict", "key"), "reads a batch"),
-        ("verl.utils.tensordict_utils", "get_tensordict", ("tensor_dict",), "makes a batch"),
-        ("verl.utils.tensordict_utils", "assign_non_tensor", (), "marks a batch"),
-        ("verl.models.mcore.util", "preprocess_thd_engine", (), "labels where Megatron packs"),
-        ("verl.models.mcore.util", "preprocess_bshd_engine", (), "labels where Megatron pads"),
-        ("verl.utils.device", "auto_set_device", ("config",), "as verl's own mains begin"),
-        ("verl.utils.device", "get_device_name", (), "where the validation's weights go"),
-        ("verl.utils.device", "get_torch_device", (), "how many devices there are"),
-        ("verl.utils.distributed", "initialize_global_process_group_ray", (), "joins the ranks"),
-        ("verl.utils.distributed", "destroy_global_process_group", (), "leaves them"),
-        ("verl.utils.memory_utils", "aggressive_empty_cache", (), "makes room for validation"),
-        ("verl.utils", "hf_tokenizer", (), "the model's tokenizer"),
-        ("verl.utils.reward_score", "default_compute_score", (), "grades where no reward function is named"),
-        ("verl.trainer.ppo.reward", "get_custom_reward_fn", ("config",), "the reward function that is named"),
-    )
+OFFLINE = "0.9.1"
+"""The first verl that trainers of ours are for."""
+
+_SFT = "verl.trainer.sft_trainer"
+_NESTED = ("need_roll", "pre_process")
+
+_TRAINERS = (
+    Symbol(_SFT, "SFTTrainer", ("config",), "the loop of offline training", OFFLINE),
+    Symbol(_SFT, "Tracking", ("project_name", "experiment_name"), "figures from before the first step", OFFLINE),
+    Symbol("verl.workers.engine_workers", "TrainingWorker", ("config",), "what it calls", OFFLINE),
+    Symbol("verl.workers.config", "TrainingWorkerConfig", ("model_config", "engine_config"), "the worker's", OFFLINE),
+    Symbol("verl.workers.engine", "EngineRegistry.new", ("model_type", "backend"), "the reference's engine", OFFLINE),
+    Symbol("verl.utils.dataset.dataset_utils", "SFTTensorCollator", ("pad_mode",), "rows as nested tensors", OFFLINE),
+    Symbol("verl.utils.tensordict_utils", "get_tensordict", ("tensor_dict", "non_tensor_dict"), "a batch", OFFLINE),
+    Symbol("verl.utils.tensordict_utils", "assign_non_tensor", ("tensor_dict",), "fields of a batch", OFFLINE),
+    Symbol("verl.utils.tensordict_utils", "get", ("tensordict", "key"), "the worker's output", OFFLINE),
+    Symbol("verl.utils.metric", "Metric.aggregate_dp", ("metric_lists",), "figures of all ranks", OFFLINE),
+    Symbol("verl.models.mcore.util", "preprocess_thd_engine", _NESTED, "labels in Megatron's layout", OFFLINE),
+    Symbol("verl.models.mcore.util", "preprocess_bshd_engine", _NESTED, "likewise", OFFLINE),
+    Symbol("verl.utils", "hf_tokenizer", ("name_or_path",), "the policy's tokenizer", OFFLINE),
+    Symbol("verl.utils.device", "auto_set_device", ("config",), "as in verl's mains", OFFLINE),
+    Symbol("verl.utils.device", "get_device_name", (), "whether engines leave a device for vLLM", OFFLINE),
+    Symbol("verl.utils.device", "get_torch_device", (), "the rank's device", OFFLINE),
+    Symbol("verl.utils.distributed", "initialize_global_process_group_ray", ("timeout_second",), "ranks", OFFLINE),
+    Symbol("verl.utils.distributed", "destroy_global_process_group", (), "their end", OFFLINE),
+    Symbol("verl.utils.memory_utils", "aggressive_empty_cache", ("force_sync",), "memory for vLLM", OFFLINE),
+    Symbol("verl.trainer.ppo.reward", "get_custom_reward_fn", ("config",), "grades validation", OFFLINE),
+    Symbol("verl.utils.reward_score", "default_compute_score", ("data_source", "solution_str"), "likewise", OFFLINE),
 )
 
 _RAY = (
@@ -179,7 +183,7 @@ _RAY = (
 )
 
 _HYDRA = (
-    Symbol("hydra", "main", ("config_path", "config_name", "version_base"), "the mains of our own trainers"),
+    Symbol("hydra", "main", ("config_path", "config_name", "version_base"), "the command line of a trainer of ours"),
     Symbol("hydra", "compose", ("config_name", "overrides", "return_hydra_config"), "composes a command line"),
     Symbol("hydra", "initialize_config_dir", ("config_dir", "job_name", "version_base"), "the folder it is in"),
     Symbol("hydra.core.plugins", "Plugins.instance", (), "makes --config-name frpo_trainer known"),
@@ -208,3 +212,6 @@ UNHOOKED = (
     "verl.workers.utils.padding",
 )
 """Modules that a run uses and that no hook checks in the driver, those of the workers among them: see `contract`."""
+
+OF_TRAINERS = tuple(dict.fromkeys(symbol.module for symbol in _TRAINERS if "mcore" not in symbol.module))
+"""Modules that a trainer of ours uses; those of Megatron's engine are there only where Megatron is."""

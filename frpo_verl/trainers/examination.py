@@ -1,12 +1,15 @@
 """Says everything that is wrong with a run before it starts: settings, engine, models, and what the files hold."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from packaging.version import Version
 
-from frpo_verl.preflight import model_folder
+from frpo_verl.preflight import contract, contract_table, model_folder
+from frpo_verl.preflight.errors import HostError
 from frpo_verl.trainers import graded as graded_data
 from frpo_verl.trainers import settings as fpa_settings
 from frpo_verl.trainers.graded import Graded
@@ -32,8 +35,8 @@ def examine(config: Any, ranks: int) -> Found:
     Returns:
         All problems at once, or what to train on.
     """
-    problems = list(fpa_settings.problems(config.fpa))
-    settings = None if problems else fpa_settings.read(config.fpa)
+    problems = [*_host(), *fpa_settings.problems(config.fpa)]
+    settings = None if list(fpa_settings.problems(config.fpa)) else fpa_settings.read(config.fpa)
     problems += [*_engine(config, ranks), *_validation(config)]
     of_model = list(_models(config, settings))
     graded = None
@@ -62,6 +65,18 @@ def dataset(config: Any, settings: Settings, graded: Graded) -> Any:
 
 def _listed(value: Any) -> list[str]:
     return [str(value)] if isinstance(value, str) else [str(name) for name in value or ()]
+
+
+def _host() -> Iterator[str]:
+    """Yields where the installed verl is not the one that this trainer is for."""
+    if Version(contract.verl_version()) < Version(contract_table.OFFLINE):
+        yield f"verl {contract.verl_version()}: this trainer is for verl {contract_table.OFFLINE}; install that"
+        return
+    for name in contract_table.OF_TRAINERS:
+        try:
+            contract.require(importlib.import_module(name))
+        except (HostError, ImportError) as error:
+            yield str(error)
 
 
 def _engine(config: Any, ranks: int) -> Iterator[str]:

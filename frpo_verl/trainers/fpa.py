@@ -7,6 +7,7 @@ With trainer.n_gpus_per_node=1 this process trains; with more it starts torchrun
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -53,12 +54,21 @@ def train(config: Any, ranks: int) -> None:
         raise SystemExit(f"frpo-verl: {as_text([], found.problems)}" if is_first else 1)
     if is_first:
         print(f"frpo-verl {__version__}: {found.summary}", flush=True)
+    built(config, found).fit()
+    destroy_global_process_group()
+
+
+def built(config: Any, found: Any) -> Any:
+    """Makes the trainer of an examined run, on every rank."""
+    from frpo_verl.trainers import cached, examination
     from frpo_verl.trainers.trainer import OfflineTrainer
 
     join_group()
-    dataset = examination.dataset(config, found.settings, found.graded)
-    OfflineTrainer(config, found.settings, dataset).fit()
-    destroy_global_process_group()
+    settings, graded = found.settings, found.graded
+    if settings.needs_reference and settings.reference_cache is not None:
+        kept = cached.log_probs(config, settings.reference_path, Path(settings.reference_cache), graded)
+        graded = graded._replace(ref_log_probs=kept)
+    return OfflineTrainer(config, settings, examination.dataset(config, settings, graded))
 
 
 def join_group() -> None:

@@ -23,12 +23,14 @@ class Graded(NamedTuple):
         responses: token ids of each response, those of the first prompt first.
         scores: of each response.
         first: the responses of prompt i are those from `first[i]` on, before `first[i + 1]`.
+        ref_log_probs: log π_ref of each token of each response, where it is kept.
     """
 
     prompts: Ragged
     responses: Ragged
     scores: np.ndarray
     first: np.ndarray
+    ref_log_probs: Ragged | None = None
 
     def prompt_of(self) -> np.ndarray:
         """Returns the prompt's number of each response."""

@@ -62,7 +62,7 @@ class Objective:
         """Returns a number for each position where logits are given, else the loss and figures."""
         if student_logits is not None:
             return self._per_token(student_logits, data, data_format)
-        rows = _rows(model_output, data)
+        rows = self._rows(model_output, data)
         coefficients = self.coefficients(rows)
         items, ranks = data["global_batch_size"], data["dp_size"]
         # float32: what Megatron's schedule multiplies and keeps
@@ -96,30 +96,34 @@ class Objective:
     def _per_token(self, logits: Tensor, data: Any, data_format: str | None) -> dict[str, Tensor]:
         reference, labels = self.reference.logits_and_labels(data, data_format)
         width, shape = logits.shape[-1], logits.shape[:-1]
-        lam, exact = self.settings.lam, self.settings.future == "exact"
         found = future_policy(
             logits.reshape(-1, width),
             reference.reshape(-1, width),
             labels.reshape(-1),
-            lam if exact else 0.0,
+            self.settings.lam if self.settings.is_over_the_vocabulary else 0.0,
             self.reference.part,
         )
         result = {"log_probs": found.log_prob, "ref_log_probs": found.ref_log_prob}
-        if lam > 0:
-            bound = without_normaliser(found.log_prob, found.ref_log_prob, lam)
-            result["future_log_probs"] = found.future_log_prob if exact else bound
+        if self.settings.is_over_the_vocabulary:
+            result["future_log_probs"] = found.future_log_prob
         return {name: values.view(shape) for name, values in result.items()}
 
-
-def _rows(model_output: dict, data: Any) -> Rows:
-    nested = {name: model_output.get(f"{name}s") for name in ("log_prob", "ref_log_prob", "future_log_prob")}
-    offsets = nested["log_prob"].offsets()
-    # as in verl's sft_loss: the position before a token predicts it; a row's last predicts nothing, since the next row
-    # starts with a prompt
-    shifted = torch.roll(data["loss_mask"].values(), shifts=-1, dims=0)
-    mask = _padded(shifted.to(torch.bool), offsets, False)
-    padded = {name: None if rows is None else _padded(rows.values(), offsets, 0.0) for name, rows in nested.items()}
-    return Rows(mask, data["advantages"].to(mask.device), **padded)
+    def _rows(self, model_output: dict, data: Any) -> Rows:
+        nested = {name: model_output.get(f"{name}s") for name in ("log_prob", "ref_log_prob", "future_log_prob")}
+        if nested["ref_log_prob"] is None:
+            # kept from an earlier pass, if at all
+            nested["ref_log_prob"] = data.get("ref_log_probs", None)
+        offsets = nested["log_prob"].offsets()
+        # as in verl's sft_loss: the position before a token predicts it; a row's last predicts nothing, since the next
+        # row starts with a prompt
+        shifted = torch.roll(data["loss_mask"].values(), shifts=-1, dims=0)
+        mask = _padded(shifted.to(torch.bool), offsets, False)
+        padded = {name: None if rows is None else _padded(rows.values(), offsets, 0.0) for name, rows in nested.items()}
+        if padded["future_log_prob"] is None and self.settings.lam > 0:
+            padded["future_log_prob"] = without_normaliser(
+                padded["log_prob"], padded["ref_log_prob"], self.settings.lam
+            )
+        return Rows(mask, data["advantages"].to(mask.device), **padded)
 
 
 def _padded(values: Tensor, offsets: Tensor, padding: Any) -> Tensor:

@@ -102,7 +102,13 @@ def of_samples(lines: Sequence[dict[str, Any]], most: int) -> list[list[Row]]:
 
 
 def _of_graded(graded: Graded, prompt: int, response: int, advantage: float) -> Row:
-    return _row(graded.prompts.row(prompt), graded.responses.row(response), advantage)
+    row = _row(graded.prompts.row(prompt), graded.responses.row(response), advantage)
+    if graded.ref_log_probs is not None:
+        kept = graded.ref_log_probs.row(response)
+        row["ref_log_probs"] = torch.zeros(len(row["input_ids"]))
+        # as a model's log-probs stand: at the position before the token
+        row["ref_log_probs"][-1 - len(kept) : -1] = torch.from_numpy(kept.copy())
+    return row
 
 
 def _row(prompt_ids: np.ndarray, response_ids: np.ndarray, advantage: float) -> Row:

@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     advantage: str
     threshold: float
     reference_path: str | None
+    reference_cache: str | None
 
     @property
     def is_pairwise(self) -> bool:
@@ -39,6 +40,16 @@ class Settings(NamedTuple):
     def needs_reference(self) -> bool:
         """Returns True where the reference's logits, or its log-probs, enter the loss."""
         return self.lam > 0 or self.loss in ("dpo", "rpo")
+
+    @property
+    def is_over_the_vocabulary(self) -> bool:
+        """Returns True where the loss needs h_ref of every token of the vocabulary."""
+        return self.lam > 0 and self.future == "exact"
+
+    @property
+    def runs_reference(self) -> bool:
+        """Returns True where the reference runs next to the policy."""
+        return self.needs_reference and self.reference_cache is None
 
 
 def read(section: Any) -> Settings:
@@ -62,3 +73,9 @@ def problems(section: Any) -> Iterator[str]:
         elif key in LEAST and value < LEAST[key]:
             why = ": lambda looks ahead, and 0 is the method without FPA" if key == "lam" else ""
             yield f"fpa.{key}={value}: it must not be negative{why}; set it to {LEAST[key]:g} or more"
+    if section["reference_cache"] is not None and section["lam"] and section["future"] == "exact":
+        yield (
+            f"fpa.reference_cache={section['reference_cache']}: the normaliser of the future policy is a sum over the "
+            "vocabulary that changes with every update, and cannot be kept; leave it out, or set fpa.lam=0 or "
+            "fpa.future=without_normaliser"
+        )

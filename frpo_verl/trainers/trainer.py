@@ -9,6 +9,7 @@ from verl.trainer import sft_trainer
 from verl.trainer.sft_trainer import SFTTrainer
 from verl.workers.config import TrainingWorkerConfig
 
+from frpo_verl.preflight.errors import HostError
 from frpo_verl.trainers import worker
 from frpo_verl.trainers.batches import Collator
 from frpo_verl.trainers.settings import Settings
@@ -27,6 +28,10 @@ class OfflineTrainer(SFTTrainer):
     def __init__(self, config: Any, settings: Settings, dataset: Any) -> None:
         self.settings, self._dataset = settings, dataset
         super().__init__(config)
+        if not isinstance(self.training_client, worker.OfflineWorker) or self.train_dataset is not dataset:
+            raise HostError(
+                "verl's SFTTrainer no longer makes its worker and data by the methods that are replaced here"
+            )
         if self.resume_global_step % self.steps_per_epoch == 0:
             # The state of an epoch's end would skip the next one: https://github.com/verl-project/verl/issues/7401
             self.train_dataloader.next_iter_state = None

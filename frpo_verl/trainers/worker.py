@@ -14,7 +14,7 @@ from verl.workers.engine import EngineRegistry
 from verl.workers.engine_workers import TrainingWorker
 
 from frpo_verl.trainers import figures
-from frpo_verl.trainers.batches import Collator
+from frpo_verl.trainers.batches import Collator, fields
 from frpo_verl.trainers.objective import FIELDS, Objective
 from frpo_verl.trainers.offline_data import Row
 from frpo_verl.trainers.reference import Reference
@@ -37,11 +37,11 @@ class OfflineWorker(TrainingWorker):
         super().__init__(config=config)
         self._settings, self._run = settings, run
         self._reference = None
-        if settings.needs_reference or run.data.val_files:
+        if settings.runs_reference or (run.data.val_files and settings.reference_cache is None):
             model = reference_model(run.model, settings.reference_path)
             second = None if model is None else _engine(config, model)
             self._reference = Reference(second or self.engine, is_policy=second is None)
-        self.set_loss_fn(Objective(settings, self._reference if settings.needs_reference else None))
+        self.set_loss_fn(Objective(settings, self._reference if settings.runs_reference else None))
         self.after_update: Callable[[], dict[str, float]] = dict
 
     @property
@@ -82,7 +82,8 @@ class OfflineWorker(TrainingWorker):
         own = rows[: len(rows) // size * size][rank::size]
         if not own:
             return {}
-        data = tu.get_tensordict(Collator(self._run.data.pad_mode)(own), self._fields(len(own) * size))
+        given = fields(self._run, self.model_config.tokenizer.pad_token_id, len(own) * size)
+        data = tu.get_tensordict(Collator(self._run.data.pad_mode)(own), given)
         loss_fn = self.loss_fn
         self.set_loss_fn(Objective(self._settings._replace(loss="outcome", lam=0.0), self._reference))
         with self._ready(data):
@@ -91,7 +92,8 @@ class OfflineWorker(TrainingWorker):
         if output is None:
             return {}
         found = figures.means(tu.get(output, "metrics"))
-        return {DIVERGENCE: found["fpa/drift/better"], ENTROPY: -found["fpa/log_prob/better"]}
+        moved = {DIVERGENCE: found["fpa/drift/better"]} if self._reference is not None else {}
+        return {**moved, ENTROPY: -found["fpa/log_prob/better"]}
 
     @contextlib.contextmanager
     def _ready(self, data: Any) -> Iterator[None]:
@@ -102,26 +104,17 @@ class OfflineWorker(TrainingWorker):
         with self._reference.ready():
             yield
 
-    def _fields(self, rows: int) -> dict[str, Any]:
-        """Returns what verl's `fit` adds to a batch."""
-        return {
-            "use_remove_padding": self._run.model.use_remove_padding,
-            "use_dynamic_bsz": True,
-            "max_token_len_per_gpu": self._run.data.max_token_len_per_gpu,
-            "temperature": 1.0,
-            "global_batch_size": rows,
-            "pad_mode": self._run.data.pad_mode,
-            "pad_token_id": self.model_config.tokenizer.pad_token_id,
-        }
-
 
 def reference_model(model: DictConfig, path: str | None) -> DictConfig | None:
     """Returns the `model` section of a reference of its own; None where it is the policy with its adapter off."""
-    if path is None and has_adapter(model):
-        return None
-    without_adapter = {"lora_rank": 0, "lora_adapter_path": None, "lora": {"rank": 0, "adapter_path": None}}
+    return None if path is None and has_adapter(model) else without_adapter(model, path)
+
+
+def without_adapter(model: DictConfig, path: str | None) -> DictConfig:
+    """Returns the `model` section of a model that only runs forward: that of `path`, or the policy's base."""
+    no_adapter = {"lora_rank": 0, "lora_adapter_path": None, "lora": {"rank": 0, "adapter_path": None}}
     of_training = {"enable_gradient_checkpointing": False, "enable_activation_offload": False}
-    return OmegaConf.merge(model, {"path": path or model.path, **without_adapter, **of_training})
+    return OmegaConf.merge(model, {"path": path or model.path, **no_adapter, **of_training})
 
 
 def has_adapter(model: DictConfig) -> bool:

@@ -45,18 +45,16 @@ def train(name: str, folder: Path, engine: str, overrides: list[str]) -> None:
     from hydra import compose, initialize_config_module
 
     from frpo_verl.trainers import examination, fpa
-    from frpo_verl.trainers.trainer import OfflineTrainer
 
     os.environ["VERL_FILE_LOGGER_PATH"] = str(folder / name / "metrics.jsonl")
     with initialize_config_module("frpo_verl.trainers.config", version_base=None):
         config = compose(
             "fpa_trainer", [*ENGINES[engine], *CPU, f"trainer.default_local_dir={folder / name / 'out'}", *overrides]
         )
-    fpa.join_group()
     found = examination.examine(config, int(os.environ["WORLD_SIZE"]))
     assert not found.problems, found.problems
     (folder / name).mkdir(exist_ok=True)
-    trainer = OfflineTrainer(config, found.settings, examination.dataset(config, found.settings, found.graded))
+    trainer = fpa.built(config, found)
     if "KILLED_AFTER" in os.environ:
         trainer.training_client.after_update = killed_after(int(os.environ["KILLED_AFTER"]))
     trainer.fit()

@@ -20,7 +20,16 @@ LENGTHS = ((3, 4), (1, 1), (2, 6), (4, 2), (1, 3), (2, 2))
 
 def settings(**changed):
     values = {"loss": "outcome", "lam": 1.0, "weighted": "both", "future": "exact", "beta": 0.3, "alpha": 0.7}
-    return Settings(**{**values, "advantage": "signed", "threshold": 0.5, "reference_path": None, **changed})
+    return Settings(
+        **{
+            **values,
+            "advantage": "signed",
+            "threshold": 0.5,
+            "reference_path": None,
+            "reference_cache": None,
+            **changed,
+        }
+    )
 
 
 class Given:

@@ -91,6 +91,7 @@ def alone(made, tmp_path_factory):
     for loss in ("outcome", "dpo"):
         dynamic = {"data.use_dynamic_bsz": True, "data.max_token_len_per_gpu": 40}
         cases[f"{loss}-dynamic"] = ("fsdp2", overrides(made, loss, **dynamic))
+    cases["bound"] = ("fsdp2", overrides(made, "outcome", 2.0, **{"fpa.future": "without_normaliser"}))
     return launch(tmp_path_factory.mktemp("alone"), cases)
 
 
@@ -144,6 +145,21 @@ def test_the_reference_of_lora_is_the_policy_with_its_adapter_off(made, tmp_path
     for loss in ("outcome", "dpo"):
         _same(found[f"{loss}-off"], found[f"{loss}-second"])
         assert found[f"{loss}-off"][0][2]["fpa/renyi_divergence_to_ref"] > 1e-5
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_what_is_kept_of_the_reference_does_for_dpo(made, alone, tmp_path, ranks):
+    kept = {"fpa.reference_cache": tmp_path / "kept", "data.micro_batch_size_per_gpu": 5}
+    cases = {
+        # the second reads what the first has kept
+        **{f"dpo-{i}": ("fsdp2", overrides(made, "dpo", 0.0, **kept)) for i in range(2)},
+        "bound": ("fsdp2", overrides(made, "outcome", 2.0, **kept, **{"fpa.future": "without_normaliser"})),
+    }
+    found = launch(tmp_path / "cases", cases, ranks)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    for i in range(2):
+        _same(found[f"dpo-{i}"], alone["dpo-0-both"])
+    _same(found["bound"], alone["bound"])
 
 
 LAYOUTS = {

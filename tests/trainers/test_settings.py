@@ -16,6 +16,7 @@ DEFAULTS = {
     "advantage": "signed",
     "threshold": 0.5,
     "reference_path": None,
+    "reference_cache": None,
 }
 
 
@@ -54,6 +55,17 @@ def test_the_primary_configuration_has_exactly_these_keys_and_nothing_wrong():
 def test_what_has_no_meaning_is_refused_in_one_sentence(key, value, sentence):
     (found,) = settings.problems({**DEFAULTS, key: value})
     assert found.startswith(sentence)
+
+
+def test_what_depends_on_the_vocabulary_cannot_be_kept():
+    (found,) = settings.problems({**DEFAULTS, "reference_cache": "kept"})
+    assert found.startswith(
+        "fpa.reference_cache=kept: the normaliser of the future policy is a sum over the vocabulary"
+    )
+    for changed in ({"lam": 0, "loss": "dpo"}, {"future": "without_normaliser"}):
+        section = {**DEFAULTS, "reference_cache": "kept", **changed}
+        assert list(settings.problems(section)) == []
+        assert settings.read(section).needs_reference and not settings.read(section).runs_reference
 
 
 def test_all_problems_come_at_once():
