@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant("evaluation/series.py", "found if logged.points)", "found)"),
     Mutant("evaluation/series.py", "set.intersection(", "set.union("),
     Mutant("evaluation/series.py", "min(seeds), fmean(seeds), max(seeds)", "max(seeds), fmean(seeds), min(seeds)"),
-    Mutant("evaluation/series.py", '"actor/future_kl_penalty", "actor/kl_loss"', '"actor/kl_loss"'),
+    Mutant("evaluation/series.py", '    "actor/future_kl_penalty",\n', ""),
     # what is shown of it
     Mutant("evaluation/tables.py", "[-LAST:]", "[:LAST]"),
     Mutant("evaluation/tables.py", "round(value, 12) + 0.0", "value + 0.0"),
