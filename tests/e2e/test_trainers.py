@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from assertions import SAME_WEIGHTS, assert_trained_with_the_term
+from assertions import SAME_WEIGHTS, assert_the_sampler_leaves_it, assert_trained_with_the_term, assert_weighed
 
 pytestmark = pytest.mark.slow
 
@@ -37,10 +37,10 @@ def test_colocate_async_on_megatron_with_expert_parallel_and_the_current_policys
 
 
 # One more vLLM next to the actor, on the CPU.
-A_SERVER = ("actor_rollout_ref.rollout.checkpoint_engine.backend=cpu", "algorithm.rollout_correction.bypass_mode=False")
+A_SERVER = ("actor_rollout_ref.rollout.checkpoint_engine.backend=cpu",)
 
 
-def test_separate_async_with_two_updates_a_step(train):
+def test_separate_async_with_two_updates_a_step_of_lambda_grpo_and_drpo(train):
     run = train(
         "separate-async",
         recipe="run_qwen3_4b_dapo_fsdp2.sh",
@@ -54,11 +54,23 @@ def test_separate_async_with_two_updates_a_step(train):
             "actor_rollout_ref.rollout.n_gpus_per_node=1",
             # weights that are set aside between updates have to be whole
             "actor_rollout_ref.actor.fsdp_config.reshard_after_forward=True",
+            "+algorithm.token_weight=lambda_grpo",
+            "actor_rollout_ref.actor.policy_loss.loss_mode=drpo",
+            # DRPO's anchor is the policy that sampled, which here is up to two updates old
+            "algorithm.rollout_correction.bypass_mode=True",
         ),
     )
-    for step in assert_trained_with_the_term(run):
+    steps = assert_trained_with_the_term(run, reference=assert_the_sampler_leaves_it)
+    for step in steps:
         # two updates a step, averaged by V1's aggregator, do not add up
         assert step["frpo/beta"] == 0.05
+        # updates move away from μ; the weight changes by |π − μ|/δ, the recipe's 0.28 or, where A ≤ 0, 0.2
+        distance = step["actor/drpo/distance/token_mean"]
+        assert 0 < distance < step["actor/drpo/distance/max"] < 1
+        assert 0 < step["actor/drpo/weight_change/token_mean"] < distance / 0.2
+        assert 0 <= step["actor/drpo/reversed_share"] <= step["actor/drpo/outside_share"] < 1
+        assert step["actor/drpo/ratio/max"] > 1
+    assert_weighed(steps)
 
 
 @pytest.mark.thorough
@@ -77,12 +89,14 @@ def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
             "actor_rollout_ref.hybrid_engine=False",
             "rollout.nnodes=1",
             "rollout.n_gpus_per_node=1",
+            "algorithm.rollout_correction.bypass_mode=False",
             "algorithm.adv_estimator=rloo",
             "+algorithm.kl_mode=future",
+            "+algorithm.token_weight=lambda_grpo",
         ),
     )
     assert "adv_estimator=rloo with kl_mode=future, beta=0.05" in run.log
-    assert_trained_with_the_term(run)
+    assert_weighed(assert_trained_with_the_term(run))
 
 
 def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
@@ -96,6 +110,7 @@ def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
             "algorithm.kl_ctrl.type=adaptive",
             "algorithm.kl_ctrl.target_kl=1.0",
             "algorithm.kl_ctrl.horizon=1000",
+            "+algorithm.token_weight=lambda_grpo",
         ),
     )
     # it never validates its configuration: this is said on the way to Ray
@@ -105,6 +120,7 @@ def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
     # far below the target: −20 % of 8 × 5 responses in 1000, every step
     expected = [0.05 * (1 - 0.2 * 40 / 1000) ** n for n in range(4)]
     assert [step["frpo/beta"] for step in steps] == pytest.approx(expected[:3], rel=1e-9)
+    assert_weighed(steps)
     folder = run.directory / "checkpoints"
     last = int((folder / "latest_checkpointed_iteration.txt").read_text())
     assert json.loads((folder / f"global_step_{last}" / "frpo_verl.json").read_text())["beta"] in [

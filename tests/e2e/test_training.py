@@ -7,6 +7,7 @@ from assertions import (
     assert_server_follows,
     assert_trained,
     assert_updates,
+    assert_weighed,
 )
 
 pytestmark = pytest.mark.slow
@@ -59,12 +60,13 @@ def test_v0_trains_a_mixture_of_experts_with_another_divergence_until_a_server_i
         STEPS="50",
         fault="server_dies",
         FAULT_AFTER_STEPS="3",
-        overrides=("trainer.use_v1=False", "algorithm.kl_penalty=low_var_kl"),
+        overrides=("trainer.use_v1=False", "algorithm.kl_penalty=low_var_kl", "+algorithm.token_weight=lambda_grpo"),
     )
     assert "divergence to the reference: reverse KL (k3) (algorithm.kl_penalty)" in run.log
     assert_updates(run, run.steps, 3)
     assert_server_follows(run.steps)
     assert all(step["frpo/divergence_to_ref/token_mean"] >= 0 for step in run.steps)
+    assert_weighed(run.steps)
     assert all(step.keys() >= FRPO_METRICS for step in run.steps)
     assert_fault_ended_it(run, "EngineDeadError")
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matrix
 import real_worker
 import torch
 from real_worker import ROWS, batch, sent
@@ -19,10 +20,9 @@ BETA = 0.3
 DEVICE = "cpu"
 
 
-def actor(model: Path, engine: str, overrides: list[str]) -> Any:
-    """Makes a real worker of role `actor`, with a fresh optimizer."""
+def configuration(model: Path, engine: str, overrides: list[str]) -> Any:
+    """Composes verl's whole configuration of a small worker."""
     from hydra import compose, initialize_config_module
-    from verl.workers.engine_workers import ActorRolloutRefWorker
 
     of_engine = {
         "fsdp2": [
@@ -41,7 +41,7 @@ def actor(model: Path, engine: str, overrides: list[str]) -> Any:
         ],
     }
     with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose(
+        return compose(
             "ppo_megatron_trainer" if engine == "megatron" else "ppo_trainer",
             [
                 f"actor_rollout_ref.model.path={model}",
@@ -57,6 +57,13 @@ def actor(model: Path, engine: str, overrides: list[str]) -> Any:
                 *overrides,
             ],
         )
+
+
+def actor(model: Path, engine: str, overrides: list[str]) -> Any:
+    """Makes a real worker of role `actor`, with a fresh optimizer."""
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+
+    config = configuration(model, engine, overrides)
     worker = ActorRolloutRefWorker(config=config.actor_rollout_ref, role="actor")
     worker.init_model()
     return worker
@@ -137,12 +144,16 @@ def run(case: dict[str, Any]) -> dict[str, Any] | None:
 
     Args:
         case: `model`, `engine`, `overrides`, `how` (`rollout` or `current`); perhaps `mini_batch` and `epochs`; perhaps
-            `checkpoint`, an empty folder, or `resume`, one that another layout filled: the update is the second.
+            `checkpoint`, an empty folder, or `resume`, one that another layout filled: the update is the second. Or
+            `cells` and `gradients` in the place of `how`, see `matrix.run`.
 
     Returns:
         What came of it, on the rank that has outputs.
     """
     worker, tensors = actor(Path(case["model"]), case["engine"], case["overrides"]), batch()
+    if "cells" in case:
+        config = configuration(Path(case["model"]), case["engine"], case["overrides"])
+        return matrix.run(worker, config, case["cells"], case["gradients"])
     mask = tensors["response_mask"].long().tolist()
     tensors |= fields(worker, tensors, case["how"])
     if "resume" in case:

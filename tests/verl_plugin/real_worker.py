@@ -148,7 +148,11 @@ def _parameters(worker: Any) -> list:
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:
     from verl.utils.metric import reduce_metrics
 
-    every = {name: value for name, value in figures.items() if name.startswith(("frpo/", "ppo_kl", "actor/", "pg_"))}
+    every = {
+        name: value
+        for name, value in figures.items()
+        if name.startswith(("frpo/", "actor/", "ppo_kl", "pg_", "kl_loss"))
+    }
     return {"names": sorted(figures), "reduced": {k: float(v) for k, v in reduce_metrics(dict(every)).items()}}
 
 

@@ -1,10 +1,5 @@
 """Checks that real Megatron workers compute the same FRPO as FSDP2's, for every layout."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,46 +41,6 @@ OF_MIXTURES = {
     "TP=2": LAYOUTS["TP=2"],
     "CP=2": LAYOUTS["CP=2"],
 }
-SECONDS = 900
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """Makes small models with random weights, and the tiny model's tokenizer."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
-
-    from frpo_verl.quickstart import tiny
-
-    common = {
-        "vocab_size": 384,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 128,
-        "tie_word_embeddings": False,
-        "initializer_range": 0.06,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-    }
-    mixture = {"head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
-    folders = {}
-    for name, model in (
-        ("qwen2", lambda: Qwen2ForCausalLM(Qwen2Config(**common))),
-        ("qwen3 moe", lambda: Qwen3MoeForCausalLM(Qwen3MoeConfig(**common, **mixture, norm_topk_prob=True))),
-    ):
-        torch.manual_seed(0)
-        folders[name] = tmp_path_factory.mktemp("model")
-        made = model()
-        for parameter in made.parameters():
-            if parameter.ndim == 1:
-                # norms and biases that are told apart
-                parameter.data.add_(0.1 * torch.randn_like(parameter))
-        made.save_pretrained(folders[name])
-        tiny.make_tokenizer().save_pretrained(folders[name])
-    return folders
 
 
 def cases(models: dict[str, Path], checkpoints: Path) -> dict[int, dict[str, dict]]:
@@ -121,44 +76,8 @@ def cases(models: dict[str, Path], checkpoints: Path) -> dict[int, dict[str, dic
     return found
 
 
-def ranks_of(number: int, of_ranks: dict[str, dict], folder: Path) -> dict[str, dict]:
-    """Runs cases in so many ranks, which start once; returns what each computed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = Path(__file__).parent / "megatron_worker.py"
-    command = [sys.executable, "-P", "-W", "ignore", str(program), str(folder)]
-    processes, logs = [], []
-    for rank in range(number):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(program.parent), *sys.path])),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(number),
-            "LOCAL_WORLD_SIZE": str(number),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "1",
-            "TORCHDYNAMO_DISABLE": "1",
-        }
-        logs.append(folder / f"{rank}.log")
-        with logs[-1].open("w") as log:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
-        process.stdin.write(json.dumps(of_ranks).encode())
-        process.stdin.close()
-        processes.append(process)
-    try:
-        statuses = [process.wait(timeout=SECONDS) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert not any(statuses), "\n".join(log.read_text()[-1500:] for log in logs)
-    return {name: json.loads((folder / f"{number}.json").read_text()) for number, name in enumerate(of_ranks)}
-
-
 @pytest.fixture(scope="module")
-def found(models, tmp_path_factory) -> dict[str, dict]:
+def found(models, ranks_of, tmp_path_factory) -> dict[str, dict]:
     """Returns what every case computed, by its name."""
     checkpoints = tmp_path_factory.mktemp("checkpoints")
     every = {}
