@@ -10,7 +10,7 @@ import fpa_case
 import pytest
 
 pytest.importorskip("verl")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 PROGRAM = Path(__file__).parent / "real_trainer.py"
 
