@@ -14,7 +14,7 @@ from frpo_verl.losses.unfit import refuse_rows
 
 
 class Coefficients(NamedTuple):
-    """What multiplies ∇log π_θ(y) of each response; both are (bs,) and not negative.
+    """Holds the factors of ∇log π_θ(y) of each response; both are (bs,) and not negative.
 
     Attributes:
         up: C_w, added up over what the response is good for: its pairs as the chosen one, or its positive advantage.

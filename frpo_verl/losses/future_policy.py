@@ -17,7 +17,7 @@ from frpo_verl.rows import row_blocks
 
 
 class FuturePolicy(NamedTuple):
-    """What three policies say of the same tokens, float32 or better.
+    """Holds the log-probs of the same tokens under three policies, float32 or better.
 
     Attributes:
         log_prob: (tokens,), log π_θ, through which the gradient flows.

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 Reduce = Callable[[Tensor], Tensor]
-"""What one process has per token → the same over all processes that share the vocabulary, in a new tensor."""
+"""(of one process, per token) → the same over all processes that share the vocabulary, in a new tensor."""
 
 
 class Part(NamedTuple):

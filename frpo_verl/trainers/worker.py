@@ -21,7 +21,7 @@ from frpo_verl.trainers.reference import Reference
 from frpo_verl.trainers.settings import Settings
 
 DIVERGENCE, ENTROPY = "fpa/divergence_to_ref/token_mean", "fpa/sampled_entropy/token_mean"
-"""What `moved` returns."""
+"""The result of `moved`."""
 
 
 class OfflineWorker(TrainingWorker):
