@@ -1,10 +1,36 @@
-"""A small policy, a reference near it and graded responses, and the loss of all of them by plain autograd."""
+"""A small policy, a reference near it and graded responses; the loss of all of them by plain autograd."""
 
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
+
+CPU = (
+    "trainer.device=cpu",
+    "trainer.logger=[file]",
+    "trainer.save_freq=-1",
+    "data.num_workers=0",
+    "optim.lr_warmup_steps=0",
+    "optim.weight_decay=0",
+)
+ENGINES = {
+    "fsdp2": (
+        "engine.strategy=fsdp2",
+        "engine.use_torch_compile=False",
+        "+engine.mixed_precision.param_dtype=fp32",
+        "model.use_remove_padding=False",
+        "+model.override_config.attn_implementation=sdpa",
+        "model.enable_gradient_checkpointing=False",
+    ),
+    "megatron": (
+        "engine=megatron",
+        "optim=megatron",
+        "engine.vanilla_mbridge=True",
+        "engine.dtype=float32",
+    ),
+}
+"""Overrides of the primary configuration on a machine without a GPU."""
 
 LOSSES = ("outcome", "dpo", "rpo", "simper")
 BETA, ALPHA = 0.3, 0.7

@@ -23,39 +23,36 @@ def main(config: Any) -> None:
     import frpo_verl.verl_plugin  # noqa: F401 (before verl, whatever its entry points are)
 
     auto_set_device(config)
-    if "RANK" in os.environ:
-        train(config, int(os.environ["WORLD_SIZE"]))
-        return
-    ranks = config.trainer.n_gpus_per_node
-    if config.trainer.nnodes > 1:
+    of_torchrun, ranks = "RANK" in os.environ, config.trainer.n_gpus_per_node
+    if not of_torchrun and config.trainer.nnodes > 1:
         raise SystemExit(
             f"frpo-verl: trainer.nnodes={config.trainer.nnodes}: start this program by torchrun on every node"
         )
-    if ranks == 1:
-        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_port()))
-        train(config, 1)
+    found = examined(config, int(os.environ["WORLD_SIZE"]) if of_torchrun else ranks)
+    if not of_torchrun and ranks > 1:
+        from torch.distributed.run import main as torchrun
+
+        torchrun(["--standalone", "--nproc-per-node", str(ranks), "-m", "frpo_verl.trainers.fpa", *sys.argv[1:]])
         return
-    from torch.distributed.run import main as torchrun
-
-    torchrun(["--standalone", "--nproc-per-node", str(ranks), "-m", "frpo_verl.trainers.fpa", *sys.argv[1:]])
-
-
-def train(config: Any, ranks: int) -> None:
-    """Runs one of the processes of a run."""
+    if not of_torchrun:
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_port()))
     from verl.utils.distributed import destroy_global_process_group
 
+    built(config, found).fit()
+    destroy_global_process_group()
+
+
+def examined(config: Any, ranks: int) -> Any:
+    """Returns what was found of a run; ends the program with all problems at once, and says once what will run."""
+    from frpo_verl.preflight.sentences import as_text
     from frpo_verl.trainers import examination
 
     found = examination.examine(config, ranks)
-    is_first = os.environ["RANK"] == "0"
     if found.problems:
-        from frpo_verl.preflight.sentences import as_text
-
-        raise SystemExit(f"frpo-verl: {as_text([], found.problems)}" if is_first else 1)
-    if is_first:
+        raise SystemExit(f"frpo-verl: {as_text([], found.problems)}")
+    if "RANK" not in os.environ:
         print(f"frpo-verl {__version__}: {found.summary}", flush=True)
-    built(config, found).fit()
-    destroy_global_process_group()
+    return found
 
 
 def built(config: Any, found: Any) -> Any:

@@ -14,30 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-CPU = (
-    "trainer.device=cpu",
-    "trainer.logger=[file]",
-    "trainer.save_freq=-1",
-    "data.num_workers=0",
-    "optim.lr_warmup_steps=0",
-    "optim.weight_decay=0",
-)
-ENGINES = {
-    "fsdp2": (
-        "engine.strategy=fsdp2",
-        "engine.use_torch_compile=False",
-        "+engine.mixed_precision.param_dtype=fp32",
-        "model.use_remove_padding=False",
-        "+model.override_config.attn_implementation=sdpa",
-        "model.enable_gradient_checkpointing=False",
-    ),
-    "megatron": (
-        "engine=megatron",
-        "optim=megatron",
-        "engine.vanilla_mbridge=True",
-        "engine.dtype=float32",
-    ),
-}
+from fpa_case import CPU, ENGINES
 
 
 def train(name: str, folder: Path, engine: str, overrides: list[str]) -> None:
