@@ -17,13 +17,11 @@ FIRST = {
 
 MUTANTS = (
     # the loss
-    Mutant(OBJECTIVE, "shifts=-1, dims=0)\n    mask", "shifts=0, dims=0)\n    mask"),
+    Mutant(OBJECTIVE, "shifts=-1, dims=0)", "shifts=0, dims=0)"),
     Mutant(OBJECTIVE, "* ranks / items", "/ items"),
     Mutant(OBJECTIVE, "* ranks / items", "* ranks / len(rows.mask)"),
     Mutant(OBJECTIVE, "for first in (0, 1)", "for first in (1, 0)"),
-    Mutant(OBJECTIVE, "lam if exact else 0.0", "0.0"),
-    Mutant(OBJECTIVE, "found.future_log_prob if exact else bound", "bound if exact else found.future_log_prob"),
-    Mutant(OBJECTIVE, "if lam > 0:", "if lam >= 0:"),
+    Mutant(OBJECTIVE, "self.settings.lam if self.settings.is_over_the_vocabulary else 0.0", "0.0"),
     Mutant(OBJECTIVE, "negatives_only(at(rows.log_prob), at(rows.future_log_prob))", "at(rows.future_log_prob)"),
     Mutant(OBJECTIVE, 'if self.settings.weighted == "both"', 'if self.settings.weighted != "both"'),
     Mutant(OBJECTIVE, "self.settings.beta, self.settings.alpha", "self.settings.alpha, self.settings.beta"),
