@@ -129,7 +129,7 @@ _TRAINERS = (
     Symbol("verl.utils.tensordict_utils", "get", ("tensordict", "key"), "the worker's output", OFFLINE),
     Symbol("verl.utils.metric", "Metric.aggregate_dp", ("metric_lists",), "figures of all ranks", OFFLINE),
     Symbol("verl.models.mcore.util", "preprocess_thd_engine", _NESTED, "labels in Megatron's layout", OFFLINE),
-    Symbol("verl.models.mcore.util", "preprocess_bshd_engine", _NESTED, "likewise", OFFLINE),
+    Symbol("verl.models.mcore.util", "preprocess_bshd_engine", (*_NESTED, "forced_max_seqlen"), "likewise", OFFLINE),
     Symbol("verl.utils", "hf_tokenizer", ("name_or_path",), "the policy's tokenizer", OFFLINE),
     Symbol("verl.utils.device", "auto_set_device", ("config",), "as in verl's mains", OFFLINE),
     Symbol("verl.utils.device", "get_device_name", (), "whether engines leave a device for vLLM", OFFLINE),

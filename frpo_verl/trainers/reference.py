@@ -64,7 +64,7 @@ class Reference:
                 labels = self.engine.prepare_model_inputs(micro_batch)[1]["input_ids_rmpad_rolled"]
             else:
                 _megatron_step(self.engine, micro_batch, keep)
-                labels = _megatron_labels(self.engine, micro_batch["input_ids"], data_format)
+                labels = _megatron_labels(micro_batch, data_format)
         return found[0], labels
 
     @contextlib.contextmanager
@@ -94,9 +94,13 @@ def _megatron_step(engine: Any, micro_batch: Any, keep: Callable) -> None:
     engine.forward_step(iter([micro_batch]), module, logits_processor_func=keep, postprocess_micro_batch_func=nothing)
 
 
-def _megatron_labels(engine: Any, input_ids: Tensor, data_format: str) -> Tensor:
+def _megatron_labels(micro_batch: Any, data_format: str) -> Tensor:
     from verl.models.mcore.util import preprocess_bshd_engine, preprocess_thd_engine
+    from verl.utils import tensordict_utils as tu
 
+    input_ids = micro_batch["input_ids"]
     if data_format == "thd":
         return preprocess_thd_engine(input_ids, pre_process=True, need_roll=True)[0]
-    return preprocess_bshd_engine(input_ids, pre_process=True, need_roll=True)[0]
+    # verl pads every micro-batch to the longest row of the batch
+    longest = tu.get_non_tensor_data(micro_batch, key="forced_max_seqlen", default=None)
+    return preprocess_bshd_engine(input_ids, pre_process=True, need_roll=True, forced_max_seqlen=longest)[0]

@@ -26,7 +26,7 @@ class Spec(NamedTuple):
         top_p: of sampling.
         max_tokens: the longest response.
         max_prompt_tokens: the longest prompt; longer ones are refused.
-        seed: of sampling; a prompt's samples depend on it and on the prompt's row.
+        seed: of sampling; each part, and what goes on after a stop, has random numbers of its own.
         first: the first row to sample, of which every `every`-th follows.
         every: see `first`.
         engine: further arguments of vLLM's `LLM`.
@@ -64,7 +64,9 @@ def sample(spec: Spec) -> Iterator[int]:
         raise SystemExit(
             f"frpo-verl: {spec.prompts}: a prompt of {longest} tokens, and the limit is {spec.max_prompt_tokens}"
         )
-    llm = LLM(model=spec.model, max_model_len=longest + spec.max_tokens, seed=spec.seed, **spec.engine)
+    # A seed of each request is not for vLLM's CPU build, which cannot rewind its generators.
+    seed = (spec.seed * 1_000_003 + rows[0]) % 2**31
+    llm = LLM(model=spec.model, max_model_len=longest + spec.max_tokens, seed=seed, **spec.engine)
     with Path(spec.out).open("a", encoding="utf-8") as out:
         for start in range(0, len(rows), AT_ONCE):
             block = rows[start : start + AT_ONCE]
@@ -110,17 +112,9 @@ def _prompts(spec: Spec) -> list[Any]:
 def _generate(llm: Any, spec: Spec, rows: Sequence[int], encoded: dict[int, list[int]]) -> list[Any]:
     from vllm import SamplingParams
 
-    how = [
-        SamplingParams(
-            n=spec.n,
-            temperature=spec.temperature,
-            top_p=spec.top_p,
-            max_tokens=spec.max_tokens,
-            seed=(spec.seed * 1_000_003 + row) % 2**31,
-            logprobs=0,
-        )
-        for row in rows
-    ]
+    how = SamplingParams(
+        n=spec.n, temperature=spec.temperature, top_p=spec.top_p, max_tokens=spec.max_tokens, logprobs=0
+    )
     return llm.generate([{"prompt_token_ids": encoded[row]} for row in rows], how, use_tqdm=False)
 
 

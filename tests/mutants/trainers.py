@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(SAMPLING, "spec.first, len(_prompts(spec)), spec.every", "0, len(_prompts(spec)), spec.every"),
     Mutant(SAMPLING, "if row not in done]", "]"),
     Mutant(SAMPLING, '.split("\\n")[:-1] if line]', '.split("\\n") if line]'),
-    Mutant(SAMPLING, "spec.seed * 1_000_003 + row", "spec.seed * 1_000_003"),
+    Mutant(SAMPLING, "spec.seed * 1_000_003 + rows[0]", "spec.seed * 1_000_003"),
     Mutant(SAMPLING, "longest + spec.max_tokens", "longest"),
     Mutant(SAMPLING, 'key=lambda line: line["row"])', "key=lambda line: 0)"),
     Mutant(VALIDATION, 'scores.setdefault(line["data_source"], [])', 'scores.setdefault("all", [])'),

@@ -163,25 +163,30 @@ def test_what_is_kept_of_the_reference_does_for_dpo(made, alone, tmp_path, ranks
 
 
 LAYOUTS = {
-    "tensor": {"engine.tensor_model_parallel_size": 2},
-    "context": {"engine.context_parallel_size": 2},
-    "data": {"data.micro_batch_size_per_gpu": 5},
-    "padded": {"data.micro_batch_size_per_gpu": 5, "model.use_remove_padding": False},
+    "tensor": {"packed": {"engine.tensor_model_parallel_size": 2}},
+    "context": {"packed": {"engine.context_parallel_size": 2}},
+    "data": {
+        "packed": {"data.micro_batch_size_per_gpu": 5},
+        "padded": {"data.micro_batch_size_per_gpu": 5, "model.use_remove_padding": False},
+        "dynamic": {"data.use_dynamic_bsz": True, "data.max_token_len_per_gpu": 40},
+    },
 }
+"""Megatron's layout, which is a process's for good -> how rows are put together -> overrides."""
 
 
-def test_megatron_is_fsdp(made, alone, tmp_path):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_megatron_is_fsdp(made, alone, tmp_path, layout):
     pytest.importorskip("megatron.core")
     cases = {
-        f"{loss}-{layout}": ("megatron", overrides(made, loss, **{"model.use_remove_padding": True, **more}))
+        f"{loss}-{rows}": ("megatron", overrides(made, loss, **{"model.use_remove_padding": True, **more}))
         for loss in ("outcome", "dpo")
-        for layout, more in LAYOUTS.items()
+        for rows, more in LAYOUTS[layout].items()
     }
-    for name, run in launch(tmp_path / "megatron", cases, ranks=2).items():
-        expected = alone[f"{name.split('-')[0]}-1-both"]
-        _same((run[0][:1], {}), (expected[0][:1], {}))
+    for name, (steps, _) in launch(tmp_path / layout, cases, ranks=2).items():
+        expected = alone[f"{name.split('-')[0]}-1-both"][0]
+        _same((steps[:1], {}), (expected[:1], {}))
         # Adam divides by small numbers, of which rounding is a part
-        _same((run[0], {}), (expected[0], {}), rel=2e-2)
+        _same((steps, {}), (expected, {}), rel=2e-2)
 
 
 @pytest.mark.parametrize("loss", ["outcome", "dpo"])

@@ -92,16 +92,16 @@ class Vllm(types.ModuleType):
         if self.fail_after is not None and len(self.asked) >= self.fail_after:
             raise KeyboardInterrupt
         outputs = []
-        for prompt, each in zip(prompts, how, strict=True):
+        for prompt in prompts:
             ids = prompt["prompt_token_ids"]
-            self.asked.append((ids, each.seed))
+            self.asked.append(ids)
             said = types.SimpleNamespace(
                 text=chr(ids[0]),
                 token_ids=[ids[0]],
                 logprobs=[{ids[0]: types.SimpleNamespace(logprob=-0.5)}],
                 finish_reason="stop",
             )
-            outputs.append(types.SimpleNamespace(prompt_token_ids=ids, outputs=[said] * each.n))
+            outputs.append(types.SimpleNamespace(prompt_token_ids=ids, outputs=[said] * how.n))
         return outputs
 
 
@@ -123,7 +123,7 @@ def spec_of(tmp_path, prompts, **more):
 def test_a_line_for_each_prompt(vllm, tmp_path):
     spec = spec_of(tmp_path, ["abc", "de"], n=2, max_tokens=7, engine={"dtype": "float32"})
     assert list(sampling.sample(spec)) == [2]
-    assert vllm.arguments == {"model": "m", "max_model_len": 10, "seed": 1, "dtype": "float32"}
+    assert vllm.arguments == {"model": "m", "max_model_len": 10, "seed": 1_000_003, "dtype": "float32"}
     assert sampling.read(tmp_path / "out.jsonl")[1] == {
         "row": 1,
         "prompt_ids": [100, 101],
@@ -137,18 +137,18 @@ def test_a_line_for_each_prompt(vllm, tmp_path):
 def test_chat_messages_get_the_template_and_its_arguments(vllm, tmp_path):
     spec = spec_of(tmp_path, [[{"role": "user", "content": "a"}]], template={"suffix": "!"})
     list(sampling.sample(spec))
-    assert vllm.asked[0][0] == [97, 33]
+    assert vllm.asked[0] == [97, 33]
 
 
-def test_parts_are_all_prompts_once_and_samples_do_not_depend_on_the_parts(vllm, tmp_path):
-    prompts = ["a", "b", "c", "d", "e"]
-    list(sampling.sample(spec_of(tmp_path, prompts)))
-    whole = sorted(vllm.asked)
-    vllm.asked.clear()
+def test_parts_are_all_prompts_once_with_random_numbers_of_their_own(vllm, tmp_path):
+    prompts, seeds = ["a", "b", "c", "d", "e"], []
     for first in range(2):
         list(sampling.sample(spec_of(tmp_path, prompts, first=first, every=2)._replace(out=str(tmp_path / f"{first}"))))
-    assert sorted(vllm.asked) == whole and len(whole) == 5
-    assert len({seed for _, seed in whole}) == 5
+        seeds.append(vllm.arguments["seed"])
+    assert sorted(vllm.asked) == [[97], [98], [99], [100], [101]]
+    assert len(set(seeds)) == 2
+    list(sampling.sample(spec_of(tmp_path, prompts, seed=2)))
+    assert vllm.arguments["seed"] not in seeds
 
 
 def test_goes_on_where_it_was_stopped(vllm, tmp_path, monkeypatch):
@@ -157,11 +157,13 @@ def test_goes_on_where_it_was_stopped(vllm, tmp_path, monkeypatch):
     vllm.fail_after = 2
     with pytest.raises(KeyboardInterrupt):
         list(sampling.sample(spec))
+    seed = vllm.arguments["seed"]
     with (tmp_path / "out.jsonl").open("a") as out:
         out.write('{"row": 2, "promp')  # stopped in the middle of a line
     vllm.fail_after = None
     assert list(sampling.sample(spec)) == [2, 3]
-    assert [ids for ids, _ in vllm.asked] == [[97], [98], [99], [100], [101]]
+    assert vllm.asked == [[97], [98], [99], [100], [101]]
+    assert vllm.arguments["seed"] != seed
     assert [line["row"] for line in sampling.read(tmp_path / "out.jsonl")] == [0, 1, 2, 3, 4]
     vllm.asked.clear()
     assert list(sampling.sample(spec)) == [] and vllm.asked == []
