@@ -1,13 +1,14 @@
 """Draws what runs learned: one run over its steps, or several methods next to each other."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frpo_verl.evaluation.compared import Comparison, Values
 from frpo_verl.evaluation.learned import Learned, Quantity
-from frpo_verl.evaluation.series import bands, of_seeds
-from frpo_verl.evaluation.tables import METHODS, number, small_print
+from frpo_verl.evaluation.series import bands
+from frpo_verl.evaluation.tables import number, small_print
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,13 +52,17 @@ def of_run(run: Learned, path: Path) -> None:
     drawing.savefig(path, dpi=DPI, format="png")
 
 
-def of_methods(methods: Mapping[str, Sequence[Path]], path: Path) -> None:
-    """Draws the quantities of all methods over their steps, 1500 x 480 pixels; a band is the range over the seeds."""
-    drawing = _sheet(1500, 480, layout="constrained")
-    for axes, (title, metrics) in zip(drawing.subplots(1, len(METHODS)), METHODS.items(), strict=True):
-        for (name, runs), colour in zip(methods.items(), PALETTE * len(methods), strict=False):
-            _draw_band(axes, runs, metrics, name, colour)
-        axes.set_title(title, fontsize=9.5, loc="left")
+def of_methods(compared: Comparison, path: Path) -> None:
+    """Draws the quantities of all methods over their steps; a band is the range over the seeds.
+
+    The PNG is 480 pixels high, and 500 wide for each quantity.
+    """
+    drawing = _sheet(500 * len(compared.quantities), 480, layout="constrained")
+    panels = drawing.subplots(1, len(compared.quantities), squeeze=False)[0]
+    for axes, quantity in zip(panels, compared.quantities, strict=True):
+        for (name, seeds), colour in zip(compared.seeds.items(), PALETTE * len(compared.seeds), strict=False):
+            _draw_band(axes, quantity.methods[name], f"{name} ({seeds} seed{'s' if seeds > 1 else ''})", colour)
+        axes.set_title(quantity.title, fontsize=9.5, loc="left")
         _frame(axes)
         if axes.lines:
             axes.legend(fontsize=8, frameon=False)
@@ -132,11 +137,10 @@ def _draw_points(axes: "Axes", quantity: Quantity, colour: str, marker: str, lin
     )
 
 
-def _draw_band(axes: "Axes", runs: Sequence[Path], metrics: Sequence[str], name: str, colour: str) -> None:
-    points = bands(of_seeds(runs, metrics))
+def _draw_band(axes: "Axes", values: Values, label: str, colour: str) -> None:
+    points = bands(values)
     if not points:
         return
     steps, least, mean, greatest = zip(*points, strict=True)
-    label = f"{name} ({len(runs)} seed{'s' if len(runs) > 1 else ''})"
-    axes.plot(steps, mean, color=colour, linewidth=1.6, label=label)
+    axes.plot(steps, mean, "." if len(steps) == 1 else "-", color=colour, linewidth=1.6, label=label)
     axes.fill_between(steps, least, greatest, color=colour, alpha=0.18, linewidth=0)

@@ -115,8 +115,8 @@ def learned(
         command=command,
         correct_at=correct_at,
         reward=_logged("reward (training)", "score", REWARD, steps),
-        pass_at_1=_held_out(1, dumps, correct_at),
-        pass_at_8=_held_out(8, dumps, correct_at),
+        pass_at_1=held_out(1, dumps, correct_at),
+        pass_at_8=held_out(8, dumps, correct_at),
         divergence=_logged("divergence to reference", "nats/token", DIVERGENCE, steps),
         entropy=_logged("entropy", "nats/token", ENTROPY, steps),
     )
@@ -169,7 +169,8 @@ def _logged(name: str, unit: str, metrics: Sequence[str], steps: Sequence[Step])
     return Quantity(name, unit, metric, points, starts_at=points[0].step if points else 0)
 
 
-def _held_out(k: int, dumps: Mapping[int, Mapping[str, Sequence[float]]], correct_at: float) -> Quantity:
+def held_out(k: int, dumps: Mapping[int, Mapping[str, Sequence[float]]], correct_at: float) -> Quantity:
+    """Computes pass@k of each validated step that has k samples of every problem, its mean over the problems."""
     points, sizes = [], []
     for step in sorted(dumps):
         scores = dumps[step].values()

@@ -23,6 +23,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="holds metrics.jsonl (verl's file logger), command.txt (the exact command line) and, if the run "
         "validated, validation/STEP.jsonl (trainer.validation_data_dir)",
     )
+    add_score(parser)
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which held-out samples are correct."""
     parser.add_argument(
         "--correct-at", type=float, default=1.0, help="a held-out sample is correct from this score on (default: 1)"
     )

@@ -1,11 +1,10 @@
-"""Finds a quantity in verl's metrics, of one run or of several seeds at the steps that all of them logged."""
+"""Finds a quantity in verl's metrics of a run, and the range of several seeds at each step."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import Step, read_metrics
+from frpo_verl.evaluation.run_log import Step
 
 REWARD = ("critic/score/mean",)
 # FPA's trainer, which samples for validation only, measures on those samples.
@@ -43,16 +42,6 @@ def series(steps: Sequence[Step], metrics: Sequence[str]) -> Series:
         Series(name, {step.step: step.metrics[name] for step in steps if name in step.metrics}) for name in metrics
     )
     return next((logged for logged in found if logged.points), Series(metrics[0], {}))
-
-
-def of_seeds(runs: Sequence[Path], metrics: Sequence[str]) -> dict[int, list[float]]:
-    """Returns the values of each run by step, at the steps that all runs logged; of each run, its first logged metric.
-
-    Raises `RunLogError` where a run's `metrics.jsonl` cannot be read.
-    """
-    seeds = [series(read_metrics(run / "metrics.jsonl"), metrics).points for run in runs]
-    shared = sorted(set.intersection(*map(set, seeds)))
-    return {step: [seed[step] for seed in seeds] for step in shared}
 
 
 def bands(values: Mapping[int, Sequence[float]]) -> list[Band]:

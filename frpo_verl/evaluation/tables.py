@@ -1,18 +1,10 @@
 """Writes what runs learned as text: one run before and after, or the end of several methods side by side."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
+from frpo_verl.evaluation.compared import Comparison
 from frpo_verl.evaluation.learned import Learned, Point
-from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, of_seeds
-
-METHODS = {
-    "reward (training)": REWARD,
-    "entropy, nats/token": ENTROPY,
-    "divergence to the reference, nats/token": DIVERGENCE,
-}
-"""The quantities by which methods are compared, and their metrics."""
 
 LAST = 5
 """Steps at the end of a run that are averaged: one step's batch is small."""
@@ -34,12 +26,18 @@ def of_run(run: Learned) -> str:
     return "\n".join([run.title, "", *lines, "", *small_print(run)])
 
 
-def of_methods(methods: Mapping[str, Sequence[Path]]) -> str:
-    """Returns a Markdown table of the last `LAST` steps of each method: mean and range over its seeds."""
-    lines = [f"| method | seeds | {' | '.join(METHODS)} |", f"| --- | --- |{' --- |' * len(METHODS)}"]
-    for name, runs in methods.items():
-        cells = [_end(of_seeds(runs, metrics)) for metrics in METHODS.values()]
-        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
+def of_methods(compared: Comparison) -> str:
+    """Returns a Markdown table of the last `LAST` steps of each method: mean and range over its seeds.
+
+    What was measured before training too, as validation is, stands before an arrow.
+    """
+    lines = [
+        f"| method | seeds | {' | '.join(quantity.title for quantity in compared.quantities)} |",
+        f"| --- | --- |{' --- |' * len(compared.quantities)}",
+    ]
+    for name, seeds in compared.seeds.items():
+        cells = [_before_and_end(quantity.methods[name]) for quantity in compared.quantities]
+        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -67,8 +65,15 @@ def _cells(point: Point | None) -> tuple[str, str]:
     return number(point.value) + spread, str(point.step)
 
 
-def _end(values: Mapping[int, Sequence[float]]) -> str:
+def _before_and_end(values: Mapping[int, Sequence[float]]) -> str:
     if not values:
         return "not logged"
-    seeds = [fmean(seed) for seed in zip(*list(values.values())[-LAST:], strict=True)]
-    return f"{fmean(seeds):.3f} ({min(seeds):.3f} to {max(seeds):.3f})"
+    before, end = [0] if 0 in values else [], [step for step in values if step > max(0, max(values) - LAST)]
+    return " → ".join(_mean_and_range([values[step] for step in part]) for part in (before, end) if part)
+
+
+def _mean_and_range(steps: Sequence[Sequence[float]]) -> str:
+    seeds = [fmean(seed) for seed in zip(*steps, strict=True)]
+    # + 0.0 turns -0.0 into 0.0
+    mean, least, most = (f"{round(value, 3) + 0.0:.3f}" for value in (fmean(seeds), min(seeds), max(seeds)))
+    return f"{mean} ({least} to {most})"

@@ -1,5 +1,7 @@
 """`frpo-verl curves` as a user types it."""
 
+import json
+
 import pytest
 from evaluation.one_run import STEPS, size_of_png, write_metrics
 
@@ -17,9 +19,22 @@ def test_it_writes_the_figure_and_prints_the_table(seeds, tmp_path, capsys):
     assert cli.main(["curves", str(png), f"frpo={seeds[0]}", f"frpo={seeds[1]}", f"no kl={seeds[0]}"]) == 0
     assert size_of_png(png) == (1500, 480)
     printed = capsys.readouterr().out
-    assert printed.startswith("Means of the last 5 steps (range over the seeds):\n\n| method |")
+    assert printed.startswith("Means of the last 5 steps (range over the seeds); before → stands the policy before")
+    assert "\n\n| method | seeds | reward (training) |" in printed
     assert "| frpo | 2 |" in printed
     assert "| no kl | 1 |" in printed
+
+
+def test_held_out_samples_are_read_as_the_options_say(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    run = write_metrics(tmp_path / "a", STEPS)
+    (run / "validation").mkdir()
+    for step, acc in ((0, "[0, 0.5]"), (2, "[0.5, 0.5]")):
+        lines = [json.dumps({"input": "p", "acc": value}) + "\n" for value in json.loads(acc)]
+        (run / "validation" / f"{step}.jsonl").write_text("".join(lines))
+    words = ["curves", str(tmp_path / "c.png"), f"x={run}", "--score-key", "acc", "--correct-at", "0.5"]
+    assert cli.main(words) == 0
+    assert "| x | 1 | 0.500 (0.500 to 0.500) → 1.000 (1.000 to 1.000) | " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("word", ["runs", "frpo=gone"])

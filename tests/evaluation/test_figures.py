@@ -4,9 +4,10 @@ import math
 import sys
 
 import pytest
-from evaluation.one_run import DUMPS, STEPS, run_of, size_of_png, write_metrics
+from evaluation.one_run import DUMPS, STEPS, run_of, size_of_png
 
 from frpo_verl.evaluation import figures
+from frpo_verl.evaluation.compared import Comparison, Quantity
 from frpo_verl.evaluation.run_log import Step
 
 pytest.importorskip("matplotlib")
@@ -47,13 +48,13 @@ def test_dollars_in_a_command_start_no_mathematics(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_methods_are_drawn_with_what_they_have_logged(tmp_path):
-    methods = {
-        name: [write_metrics(tmp_path / f"{name}-{seed}", steps) for seed in range(2)]
-        for name, steps in (("frpo", STEPS), ("other", STEPS[:1]), *((f"method {n}", STEPS) for n in range(6)))
-    }
-    figures.of_methods(methods, tmp_path / "curves.png")
-    assert size_of_png(tmp_path / "curves.png") == (1500, 480)
+@pytest.mark.parametrize("panels", [1, 4])
+def test_methods_are_drawn_with_what_they_have_logged(tmp_path, panels):
+    methods = {"frpo": {0: [0.5, 0.25], 2: [1.0, 1.0]}, "last": {2: [math.nan, 1.0]}, "none": {}}
+    methods |= {f"method {n}": {1: [0.5, 0.5], 2: [0.5, 0.5]} for n in range(6)}
+    quantities = tuple(Quantity(f"quantity {n}", methods) for n in range(panels))
+    figures.of_methods(Comparison(dict.fromkeys(methods, 2), quantities), tmp_path / "curves.png")
+    assert size_of_png(tmp_path / "curves.png") == (500 * panels, 480)
 
 
 def test_without_matplotlib_there_is_a_sentence(tmp_path, monkeypatch):

@@ -1,10 +1,9 @@
-"""Metrics as series: the first that a run logged, and several seeds at the steps that all of them have."""
+"""Metrics as series: the first that a run logged, and the range of several seeds."""
 
 import pytest
-from evaluation.one_run import write_metrics
 
 from frpo_verl.evaluation.run_log import Step
-from frpo_verl.evaluation.series import DIVERGENCE, REWARD, Band, Series, bands, of_seeds, series
+from frpo_verl.evaluation.series import DIVERGENCE, Band, Series, bands, series
 
 
 def of_one(*metrics: dict[str, float]) -> list[Step]:
@@ -31,20 +30,6 @@ def test_the_plugins_divergence_goes_before_patched_verls_and_that_before_the_pe
     for best in ("frpo/divergence_to_ref/token_mean", "actor/future_kl_penalty", "actor/kl_loss"):
         assert series(of_one(logged), DIVERGENCE).metric == best
         del logged[best]
-
-
-def test_seeds_are_compared_at_the_steps_that_all_have(tmp_path):
-    first = write_metrics(tmp_path / "a", of_one({REWARD[0]: 0.25}, {REWARD[0]: 0.5}))
-    second = write_metrics(tmp_path / "b", of_one({REWARD[0]: 0.75}, {REWARD[0]: 1.0}, {REWARD[0]: 1.0}))
-    assert of_seeds([first, second], REWARD) == {1: [0.25, 0.75], 2: [0.5, 1.0]}
-
-
-def test_each_seed_may_log_another_of_the_names_and_one_without_any_empties_the_series(tmp_path):
-    one = write_metrics(tmp_path / "one", of_one({"actor/kl_loss": 0.1, "frpo/divergence_to_ref/token_mean": 0.2}))
-    other = write_metrics(tmp_path / "other", of_one({"actor/kl_loss": 0.4}))
-    none = write_metrics(tmp_path / "none", of_one({"loss": 1.0}))
-    assert of_seeds([one, other], DIVERGENCE) == {1: [0.2, 0.4]}
-    assert of_seeds([one, none], DIVERGENCE) == {}
 
 
 def test_a_band_is_the_range_and_the_mean_of_the_seeds():

@@ -3,8 +3,9 @@
 import math
 
 import pytest
-from evaluation.one_run import DUMPS, STEPS, TABLE, run_of, write_metrics
+from evaluation.one_run import DUMPS, STEPS, TABLE, run_of
 
+from frpo_verl.evaluation.compared import Comparison, Quantity
 from frpo_verl.evaluation.run_log import Step
 from frpo_verl.evaluation.tables import number, of_methods, of_run
 
@@ -45,20 +46,30 @@ def test_a_number_has_three_decimals_unless_they_would_show_nothing(value, text)
     assert number(value) == text.removeprefix("+")
 
 
-def test_methods_are_compared_by_the_mean_and_range_over_their_seeds(tmp_path):
-    first = write_metrics(tmp_path / "a", [Step(1, {"critic/score/mean": 0.25}), Step(2, {"critic/score/mean": 0.5})])
-    second = write_metrics(tmp_path / "b", [Step(1, {"critic/score/mean": 0.75}), Step(2, {"critic/score/mean": 1.0})])
-    head, _, row = of_methods({"frpo": [first, second]}).splitlines()
-    assert (
-        head == "| method | seeds | reward (training) | entropy, nats/token | divergence to the reference, nats/token |"
-    )
-    assert row == "| frpo | 2 | 0.625 (0.375 to 0.875) | not logged | not logged |"
+def test_methods_are_compared_by_the_mean_and_range_over_their_seeds():
+    reward = {"frpo": {1: [0.25, 0.75], 2: [0.5, 1.0]}, "other": {}}
+    table = of_methods(Comparison({"frpo": 2, "other": 1}, (Quantity("reward", reward),)))
+    assert table.splitlines() == [
+        "| method | seeds | reward |",
+        "| --- | --- | --- |",
+        "| frpo | 2 | 0.625 (0.375 to 0.875) |",
+        "| other | 1 | not logged |",
+    ]
 
 
-def test_the_last_five_steps_of_each_seed_are_averaged(tmp_path):
-    rising, falling = (
-        write_metrics(tmp_path / name, [Step(step, {"critic/score/mean": sign * step}) for step in range(10)])
-        for name, sign in (("rising", 1.0), ("falling", -1.0))
-    )
+def cell(values):
+    (row,) = of_methods(Comparison({"x": 2}, (Quantity("reward", {"x": values}),))).splitlines()[2:]
+    return row.removeprefix("| x | 2 | ").removesuffix(" |")
+
+
+def test_the_last_five_steps_of_each_seed_are_averaged():
     # 5 to 9: a mean of 7.
-    assert "| 0.000 (-7.000 to 7.000) |" in of_methods({"frpo": [rising, falling]})
+    assert cell({step: [step, -step] for step in range(1, 10)}) == "0.000 (-7.000 to 7.000)"
+    # of these steps, those that were logged
+    assert cell({4: [9.0, 9.0], 5: [1.0, 1.0], 9: [2.0, 2.0]}) == "1.500 (1.500 to 1.500)"
+
+
+def test_what_was_measured_before_training_stands_before_an_arrow_and_is_not_averaged():
+    assert cell({0: [0.1, 0.3], 2: [0.5, 0.9]}) == "0.200 (0.100 to 0.300) → 0.700 (0.500 to 0.900)"
+    assert cell({0: [0.1, 0.3]}) == "0.200 (0.100 to 0.300)"
+    assert cell({0: [-0.0001, 0.0]}) == "0.000 (0.000 to 0.000)"

@@ -18,11 +18,18 @@ MUTANTS = (
     Mutant("evaluation/learned.py", "step > self.starts_at", "step >= self.starts_at"),
     # which metric, at which steps
     Mutant("evaluation/series.py", "found if logged.points)", "found)"),
-    Mutant("evaluation/series.py", "set.intersection(", "set.union("),
     Mutant("evaluation/series.py", "min(seeds), fmean(seeds), max(seeds)", "max(seeds), fmean(seeds), min(seeds)"),
     Mutant("evaluation/series.py", '    "actor/future_kl_penalty",\n', ""),
+    # methods side by side
+    Mutant("evaluation/compared.py", "set.intersection(", "set.union("),
+    Mutant("evaluation/compared.py", "held_out(1, ", "held_out(8, "),
+    Mutant("evaluation/compared.py", ", correct_at)\n", ", 1.0)\n"),
+    Mutant("evaluation/compared.py", "if any(quantity.methods.values()))", ")"),
+    Mutant("evaluation/compared.py", "measured or every)", "measured)"),
     # what is shown of it
-    Mutant("evaluation/tables.py", "[-LAST:]", "[:LAST]"),
+    Mutant("evaluation/tables.py", "max(values) - LAST)", "max(values) - LAST - 1)"),
+    Mutant("evaluation/tables.py", "max(0, max(values) - LAST)", "max(values) - LAST"),
+    Mutant("evaluation/tables.py", "round(value, 3) + 0.0", "round(value, 3)"),
     Mutant("evaluation/tables.py", "round(value, 12) + 0.0", "value + 0.0"),
     Mutant("evaluation/tables.py", "after.value - before.value", "before.value - after.value"),
     # what verl wrote
