@@ -32,7 +32,7 @@ ROOMS = {
     "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows"},
     "trainers": {"losses", "preflight", "verl_plugin"},
     "doctor": {"divergences", "preflight"},
-    "plan": {"preflight"},
+    "plan": {"preflight", "trainers"},
     "cli": {"data", "doctor", "evaluation", "plan", "quickstart"},
     "__main__": {"cli"},
 }

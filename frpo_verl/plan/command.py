@@ -9,10 +9,14 @@ from frpo_verl.plan import memory, model
 from frpo_verl.preflight import command_line, findings, probe, sentences
 from frpo_verl.preflight.errors import SettingsError
 
+OFFLINE = "frpo_verl.trainers.fpa"
+"""The trainer of ours that has a configuration and checks of its own."""
+
 EPILOG = """\
 Everything after -- is a command line of verl.trainer.main_ppo, or of another of verl's mains from python -m on, for
 instance
   frpo-verl plan -- algorithm.adv_estimator=frpo actor_rollout_ref.rollout.n=5
+or of this project's own frpo_verl.trainers.fpa.
 
 exit status: 0 without problems, 1 with problems, 2 for a command line that cannot be read
 """
@@ -65,11 +69,19 @@ def _composed(line: command_line.CommandLine) -> tuple[Any, list[str], list[str]
     config, refused = command_line.compose(line)
     if config is None:
         return None, [*problems, *refused], []
+    if line.main == OFFLINE:
+        return config, [*problems, *_of_offline(config)], []
     # A plan is not a run: what this machine has in use now is another matter.
     found = examination.examine(config, look_at_machine=False)
     if examination.unusable(config):
         config = None
     return config, [*problems, *found.problems], found.warnings
+
+
+def _of_offline(config: Any) -> list[str]:
+    from frpo_verl.trainers import examination
+
+    return examination.examine(config, config.trainer.nnodes * config.trainer.n_gpus_per_node).problems
 
 
 def _yaml(config: Any) -> str:
@@ -82,6 +94,8 @@ def _memory(config: Any, gpu_memory: float | None, warnings: list[str]) -> str:
     """Returns the table, or why there is none; adds what does not fit to the warnings."""
     from frpo_verl.preflight import environment, layout, verls_own
 
+    if "fpa" in config:
+        return "Memory: not estimated for the offline trainer"
     if layout.not_counts(config):
         return "Memory per GPU: not estimated, see below"
     if environment.is_on_cpu():

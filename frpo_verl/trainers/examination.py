@@ -41,11 +41,13 @@ def examine(config: Any, ranks: int) -> Found:
     of_model = list(_models(config, settings))
     graded = None
     if not of_model:
+        from omegaconf import OmegaConf
         from verl.utils import hf_tokenizer
 
         path = config.model.get("tokenizer_path") or config.model.path
         tokenizer = hf_tokenizer(path, trust_remote_code=config.model.get("trust_remote_code", False))
-        graded, of_files = graded_data.read(_listed(config.data.train_files), tokenizer, config.data.max_length)
+        files = _listed(OmegaConf.select(config, "data.train_files"))
+        graded, of_files = graded_data.read(files, tokenizer, config.data.max_length)
         of_model = [*of_files, *(_items(config, settings, graded) if graded and settings else ())]
     problems += of_model
     summary = "" if problems else _summary(settings, graded)

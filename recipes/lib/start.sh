@@ -57,16 +57,16 @@ keep_earlier() {
     fi
 }
 
-# Runs a main of verl: `launch MODULE OVERRIDE…`. With DRY_RUN=1 it shows what would run, and stops.
+# Runs a main of verl, or of ours: `launch MODULE OVERRIDE…`. With DRY_RUN=1 it shows what would run, and stops.
 launch() {
     local main=$1 name
     shift
-    # verl writes metrics in an actor of Ray, which on a cluster knows nothing of this shell.
-    local command=(
-        python -m "${main}"
-        "++ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH='${VERL_FILE_LOGGER_PATH}'"
-        "$@"
-    )
+    local command=(python -m "${main}")
+    if [[ ${main} == verl.* ]]; then
+        # verl writes metrics in an actor of Ray, which on a cluster knows nothing of this shell.
+        command+=("++ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH='${VERL_FILE_LOGGER_PATH}'")
+    fi
+    command+=("$@")
     if [ "${DRY_RUN}" = 1 ]; then
         exec python -P -m frpo_verl plan ${GPU_MEMORY:+--gpu-memory "${GPU_MEMORY}"} -- "${command[@]}"
     fi

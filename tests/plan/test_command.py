@@ -52,6 +52,16 @@ def test_problems_come_last_with_status_1(model, capsys):
     assert "  2. data.val_files=/nowhere/test.parquet: there is no such file;" in problems
 
 
+def test_the_offline_trainers_own_checks_are_made(model, tmp_path, capsys):
+    path = model.partition(".")[2]
+    words = ["python", "-m", "frpo_verl.trainers.fpa", path, "fpa.lam=-1", "data.val_files=/none.parquet"]
+    assert cli.main(["plan", "--", *words]) == 1
+    printed = capsys.readouterr()
+    assert OmegaConf.create(printed.out).fpa.lam == -1
+    for said in ("fpa.lam=-1: it must not be negative", "data.val_files=/none.parquet: there is no such file"):
+        assert said in printed.err
+
+
 def test_no_memory_is_estimated_of_what_is_no_count(model, capsys):
     assert cli.main(["plan", "--", *RUN, model, "trainer.nnodes=two"]) == 1
     said = capsys.readouterr().err

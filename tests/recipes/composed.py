@@ -16,6 +16,12 @@ if [ "$1" = -m ]; then
     printf '%s\\n' "$@" > "$CAUGHT"
     exit 0
 fi
+case "$3 $4" in
+    "frpo_verl offline-data" | "frpo_verl curves" | frpo_verl.quickstart.inputs*)
+        printf '%s\\n' "$@" >> "$CAUGHT-before"
+        exit 0
+        ;;
+esac
 exec {sys.executable} "$@"
 """
 

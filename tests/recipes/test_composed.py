@@ -16,7 +16,9 @@ pytestmark = pytest.mark.verl
 SCRIPTS = sorted(RECIPES.glob("*.sh"))
 LAUNCHERS = {"run_on_cluster.sh", "slurm.sh", "run_smollm2_cpu.sh", "setup_cpu.sh"}
 """Scripts that start another recipe, or nothing of verl's."""
-OF_VERL = [script.name for script in SCRIPTS if script.name not in LAUNCHERS]
+OFFLINE = {script.name for script in SCRIPTS if "_fpa_" in script.name}
+"""Scripts of the trainer of ours; `test_offline.py` composes them."""
+OF_VERL = [script.name for script in SCRIPTS if script.name not in LAUNCHERS | OFFLINE]
 PAPER = [name for name in OF_VERL if name.startswith("run_qwen3_")]
 METHODS = {
     "frpo": ("frpo", "kl", False, False),

@@ -65,6 +65,22 @@ def test_every_knob_of_one_script_is_listed_with_its_default():
     assert wrong == {}
 
 
+def test_every_knob_of_the_offline_recipes_is_listed_with_its_defaults():
+    study, on_gpus = defaults("run_fpa_cpu.sh"), defaults("run_qwen2.5_math_7b_fpa_fsdp2.sh")
+    shared = defaults("lib/fpa.sh") | on_gpus
+    rows = table("knob", PAGE.split("The offline recipes, ")[1])
+    listed = {knob.strip("`"): (of_all.strip("`"), of_study.strip("`")) for knob, of_all, of_study, _ in rows}
+    in_words = {"GRADED", "TRAIN_FILES", "MAX_TOKEN_LEN_PER_GPU", "RUNS"}
+    assert listed.keys() == (shared.keys() | study.keys()) - {"EXPERIMENT_NAME", "MODEL_PATH"} | in_words
+    wrong = {
+        knob: said
+        for knob, said in listed.items()
+        if (said[0] != shared.get(knob, "") and knob not in in_words)
+        or (said[1] != study.get(knob, "") and knob != "RUNS")
+    }
+    assert wrong == {}
+
+
 def test_every_method_is_listed_and_can_be_chosen():
     text = (RECIPES / "run_qwen3_1.7b_methods_fsdp2.sh").read_text()
     text = re.findall(r"^case \$\{METHOD\} in$(.*?)^esac$", text, re.M | re.S)[-1]
