@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from frpo_verl.data import command as data
 from frpo_verl.doctor import command as doctor
 from frpo_verl.evaluation import curves, report
+from frpo_verl.offline import command as offline
 from frpo_verl.plan import command as plan
 from frpo_verl.quickstart import command as quickstart
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "doctor": doctor,
     "plan": plan,
     "data": data,
+    "offline-data": offline,
     "quickstart": quickstart,
     "report": report,
     "curves": curves,

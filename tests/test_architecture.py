@@ -31,9 +31,10 @@ ROOMS = {
     "preflight": {"advantage", "divergences", "losses"},
     "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows"},
     "trainers": {"losses", "preflight", "verl_plugin"},
+    "offline": {"preflight", "trainers"},
     "doctor": {"divergences", "preflight"},
     "plan": {"preflight", "trainers"},
-    "cli": {"data", "doctor", "evaluation", "plan", "quickstart"},
+    "cli": {"data", "doctor", "evaluation", "offline", "plan", "quickstart"},
     "__main__": {"cli"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage", "losses"}

@@ -77,12 +77,12 @@ def _file(path: Path, tokenizer: Any, longest: int, where: str) -> tuple[Graded 
     if not path.is_file():
         return None, [f"{where}: there is no such file; correct the path, or make it by {unfit_rows.COMMAND}"]
     try:
-        table = parquet.read_table(path).combine_chunks()
+        table, own = parquet.read_table(path).combine_chunks(), parquet.read_metadata(path).metadata
     except (ArrowException, OSError) as error:
         return None, [f"{where}: not a valid parquet file ({' '.join(str(error).split())}); make it again"]
     if problems := list(unfit_rows.of_table(table, where)):
         return None, problems
-    metadata = json.loads((table.schema.metadata or {}).get(METADATA, b"{}"))
+    metadata = json.loads((own or {}).get(METADATA, b"{}"))
     if metadata.get("tokenizer", fingerprint(tokenizer)) != fingerprint(tokenizer):
         return None, [
             f"{where}: its token ids are those of {metadata.get('model', 'another model')}, whose vocabulary is not "

@@ -2,10 +2,14 @@
 
 SPEC is a JSON file with the fields of `Spec`. A line of the output is a prompt; lines that are there already are kept,
 so that what was stopped goes on. vLLM takes its settings for the CPU from the environment, as in `recipes/lib/cpu.sh`.
+With `tied` as a second argument it ends, and all that it started, as soon as its standard input is closed.
 """
 
 import json
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +31,7 @@ class Spec(NamedTuple):
         max_tokens: the longest response.
         max_prompt_tokens: the longest prompt; longer ones are refused.
         seed: of sampling; each part, and what goes on after a stop, has random numbers of its own.
-        first: the first row to sample, of which every `every`-th follows.
-        every: see `first`.
+        rows: numbers of the prompts to sample; None: all.
         engine: further arguments of vLLM's `LLM`.
         template: further arguments of the chat template.
     """
@@ -42,8 +45,7 @@ class Spec(NamedTuple):
     max_tokens: int = 1024
     max_prompt_tokens: int = 1024
     seed: int = 1
-    first: int = 0
-    every: int = 1
+    rows: Sequence[int] | None = None
     engine: dict[str, Any] = {}
     template: dict[str, Any] = {}
 
@@ -90,17 +92,30 @@ def read(path: Path) -> list[dict[str, Any]]:
     """Reads the lines of an output in the order of their rows; half of a last line is left out."""
     if not path.exists():
         return []
-    whole = [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
-    return sorted(map(json.loads, whole), key=lambda line: line["row"])
+    with path.open("rb") as file:
+        return sorted((json.loads(line) for line in file if line.endswith(b"\n")), key=lambda line: line["row"])
+
+
+def mend(path: Path) -> None:
+    """Cuts off half of a last line, which a process left that was killed; makes the file if there is none."""
+    with path.open("a+b") as file:
+        size = end = file.tell()
+        while end > 0:
+            start = max(0, end - 2**20)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
 
 
 def _to_do(spec: Spec) -> list[int]:
-    out = Path(spec.out)
-    there = read(out)
-    # what was stopped in the middle of a line
-    out.write_text("".join(json.dumps(line) + "\n" for line in there), encoding="utf-8")
-    done = {line["row"] for line in there}
-    return [row for row in range(spec.first, len(_prompts(spec)), spec.every) if row not in done]
+    mend(Path(spec.out))
+    done = {line["row"] for line in read(Path(spec.out))}
+    rows = range(len(_prompts(spec))) if spec.rows is None else spec.rows
+    return [row for row in rows if row not in done]
 
 
 def _prompts(spec: Spec) -> list[Any]:
@@ -133,8 +148,16 @@ def _line(row: int, output: Any) -> dict[str, Any]:
     }
 
 
+def _end_with_parent() -> None:
+    """Waits for the end of standard input, then kills the group of this process, which is its own."""
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Samples as the file of the command line says, and prints a line with each number of prompts written."""
+    if "tied" in arguments:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = Spec(**json.loads(Path(arguments[0]).read_text()))
     for written in sample(spec):
         print(f"sampled {written}", flush=True)

@@ -1,32 +1,41 @@
-"""Validates the policy by what it samples: vLLM in processes of its own, graded by a reward function of verl's form."""
+"""Grades samples by a reward function of verl's form, and makes dumps and figures of them."""
 
+import asyncio
+import inspect
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from frpo_verl.trainers import sampling
-from frpo_verl.trainers.sampling import Spec
-
-OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables from which vLLM would conclude that it is a rank of the trainer."""
 
 
-def sample(spec: Spec, devices: dict[str, str]) -> None:
-    """Runs vLLM to its end, with `devices` in its environment. Raises RuntimeError with its last words if it fails."""
-    written = Path(spec.out).with_suffix(".spec")
-    written.write_text(json.dumps(spec._asdict()))
-    environment = {key: value for key, value in os.environ.items() if key not in OF_TORCHRUN and "ELASTIC" not in key}
-    command = [sys.executable, "-P", "-m", "frpo_verl.trainers.sampling", str(written)]
-    ended = subprocess.run(
-        command, env=environment | devices, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def grade(reward: Callable, row: dict[str, Any], response: str) -> dict[str, Any]:
+    """Grades a response.
+
+    Args:
+        reward: verl's `compute_score(data_source, solution_str, ground_truth, extra_info)`, also a coroutine function.
+        row: of the file of prompts, with `data_source` and `reward_model`.
+        response: the text.
+
+    Returns:
+        `score`, and what else the function says.
+    """
+    said = reward(
+        data_source=row["data_source"],
+        solution_str=response,
+        ground_truth=row["reward_model"]["ground_truth"],
+        extra_info=row.get("extra_info") or {},
     )
-    if ended.returncode:
-        raise RuntimeError(f"sampling for validation ended with {ended.returncode}: {ended.stdout[-2000:]}")
+    if inspect.isawaitable(said):
+        said = asyncio.run(_awaited(said))
+    details = said if isinstance(said, dict) else {"score": said}
+    return details | {"score": float(details["score"])}
+
+
+async def _awaited(said: Any) -> Any:
+    return await said
 
 
 def graded(lines: Sequence[dict[str, Any]], prompts: Sequence[dict[str, Any]], reward: Callable) -> Iterator[dict]:
@@ -35,27 +44,17 @@ def graded(lines: Sequence[dict[str, Any]], prompts: Sequence[dict[str, Any]], r
     Args:
         lines: of `sampling.read`.
         prompts: the rows of the file that was sampled from, with `prompt`, `data_source` and `reward_model`.
-        reward: verl's `compute_score(data_source, solution_str, ground_truth, extra_info)`.
+        reward: as in `grade`.
 
     Yields:
         A line of verl's validation dumps for each response, with `data_source`.
     """
     for line in lines:
         row = prompts[line["row"]]
+        asked = row["prompt"] if isinstance(row["prompt"], str) else json.dumps(row["prompt"])
+        known = {"input": asked, "gts": row["reward_model"]["ground_truth"], "data_source": row["data_source"]}
         for text in line["responses"]:
-            said = reward(
-                data_source=row["data_source"],
-                solution_str=text,
-                ground_truth=row["reward_model"]["ground_truth"],
-                extra_info=row.get("extra_info") or {},
-            )
-            details = said if isinstance(said, dict) else {}
-            score = float(details["score"] if details else said)
-            asked = row["prompt"] if isinstance(row["prompt"], str) else json.dumps(row["prompt"])
-            gold = row["reward_model"]["ground_truth"]
-            yield {"input": asked, "output": text, "gts": gold, "data_source": row["data_source"], **details} | {
-                "score": score
-            }
+            yield known | {"output": text} | grade(reward, row, text)
 
 
 def dump(dumped: Sequence[dict[str, Any]], folder: Path, step: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from verl.utils.device import get_device_name
 from verl.utils.memory_utils import aggressive_empty_cache
 
-from frpo_verl.trainers import export, offline_data, sampling, validation
+from frpo_verl.trainers import export, offline_data, sampler, sampling, validation
 from frpo_verl.trainers.worker import OfflineWorker
 
 
@@ -62,8 +62,7 @@ class Validator:
             max_tokens=of.max_response_length,
             max_prompt_tokens=of.max_prompt_length,
             seed=self._config.data.seed,
-            first=self._rank // server,
-            every=max(1, self._ranks // server),
+            rows=list(range(self._rank // server, len(self._prompts), max(1, self._ranks // server))),
             engine={
                 "tensor_parallel_size": server,
                 "gpu_memory_utilization": of.gpu_memory_utilization,
@@ -71,7 +70,7 @@ class Validator:
             },
             template=dict(self._config.data.get("apply_chat_template_kwargs", {})),
         )
-        validation.sample(spec, _visible(int(os.environ["LOCAL_RANK"]), server))
+        sampler.run(spec, _visible(int(os.environ["LOCAL_RANK"]), server))
 
     def _graded(self, lines: Sequence[dict[str, Any]], step: int) -> dict[str, float]:
         dumped = list(validation.graded(lines, self._prompts, self._reward))
@@ -98,7 +97,4 @@ def _off_device(engines: Sequence[Any]) -> Iterator[None]:
 
 def _visible(first: int, count: int) -> dict[str, str]:
     """Returns the environment in which a process sees so many of this node's devices, from a local rank's on."""
-    if get_device_name() != "cuda":
-        return {}
-    every = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-    return {"CUDA_VISIBLE_DEVICES": ",".join(every.split(",")[first : first + count])}
+    return sampler.visible(first, count) if get_device_name() == "cuda" else {}

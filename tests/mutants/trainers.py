@@ -66,9 +66,11 @@ MUTANTS = (
     Mutant("trainers/settings.py", "value < LEAST[key]", "value < LEAST[key] - 1"),
     Mutant("trainers/settings.py", "isinstance(value, bool) or ", ""),
     # samples and weights
-    Mutant(SAMPLING, "spec.first, len(_prompts(spec)), spec.every", "0, len(_prompts(spec)), spec.every"),
+    Mutant(SAMPLING, "if spec.rows is None else spec.rows", ""),
     Mutant(SAMPLING, "if row not in done]", "]"),
-    Mutant(SAMPLING, '.split("\\n")[:-1] if line]', '.split("\\n") if line]'),
+    Mutant(SAMPLING, 'if line.endswith(b"\\n"))', ")"),
+    Mutant(SAMPLING, "end = start + found + 1", "end = start + found"),
+    Mutant(SAMPLING, "            end = start\n", "            end = 0\n"),
     Mutant(SAMPLING, "spec.seed * 1_000_003 + rows[0]", "spec.seed * 1_000_003"),
     Mutant(SAMPLING, "longest + spec.max_tokens", "longest"),
     Mutant(SAMPLING, 'key=lambda line: line["row"])', "key=lambda line: 0)"),

