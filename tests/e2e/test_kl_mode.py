@@ -9,6 +9,7 @@ from assertions import WITHIN_SECONDS, assert_fault_ended_it, assert_leaves_the_
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_gae_with_a_critic_trains_until_a_worker_raises_while_the_other_rank_waits(train):
     run = train(
         "gae",
