@@ -150,7 +150,9 @@ def _line(row: int, output: Any) -> dict[str, Any]:
 
 def _end_with_parent() -> None:
     """Waits for the end of standard input, then kills the group of this process, which is its own."""
-    sys.stdin.buffer.read()
+    # not sys.stdin, whose lock this thread would hold when the interpreter ends
+    while os.read(0, 1):
+        pass
     os.killpg(0, signal.SIGKILL)
 
 
