@@ -5,17 +5,18 @@ so that what was stopped goes on. vLLM takes its settings for the CPU from the e
 With `tied` as a second argument it ends, and all that it started, as soon as its standard input is closed.
 """
 
+import asyncio
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-AT_ONCE = 64
-"""Prompts that are sampled before their lines are written."""
+AT_ONCE = 4096
+"""Responses that vLLM has at a time, more than it computes at a time, so that none waits for the longest of a batch."""
 
 
 class Spec(NamedTuple):
@@ -50,32 +51,55 @@ class Spec(NamedTuple):
     template: dict[str, Any] = {}
 
 
-def sample(spec: Spec) -> Iterator[int]:
-    """Samples what is not there yet, and yields how many prompts have been written."""
+def sample(spec: Spec) -> int:
+    """Samples what is not there yet, writes a line for each prompt as soon as it is done, and returns how many."""
     rows = _to_do(spec)
     if not rows:
-        return
+        return 0
     from transformers import AutoTokenizer
-    from vllm import LLM
 
-    tokenizer = AutoTokenizer.from_pretrained(spec.model)
-    texts = _prompts(spec)
+    tokenizer, texts = AutoTokenizer.from_pretrained(spec.model), _prompts(spec)
     encoded = {row: prompt_ids(tokenizer, texts[row], **spec.template) for row in rows}
     longest = max(map(len, encoded.values()))
     if longest > spec.max_prompt_tokens:
         raise SystemExit(
             f"frpo-verl: {spec.prompts}: a prompt of {longest} tokens, and the limit is {spec.max_prompt_tokens}"
         )
+    asyncio.run(_sample(spec, encoded))
+    return len(rows)
+
+
+async def _sample(spec: Spec, encoded: dict[int, list[int]]) -> None:
+    from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
     # A seed of each request is not for vLLM's CPU build, which cannot rewind its generators.
-    seed = (spec.seed * 1_000_003 + rows[0]) % 2**31
-    llm = LLM(model=spec.model, max_model_len=longest + spec.max_tokens, seed=seed, **spec.engine)
-    with Path(spec.out).open("a", encoding="utf-8") as out:
-        for start in range(0, len(rows), AT_ONCE):
-            block = rows[start : start + AT_ONCE]
-            for row, output in zip(block, _generate(llm, spec, block, encoded), strict=True):
-                out.write(json.dumps(_line(row, output)) + "\n")
-            out.flush()
-            yield start + len(block)
+    seed = (spec.seed * 1_000_003 + next(iter(encoded))) % 2**31
+    longest = max(map(len, encoded.values())) + spec.max_tokens
+    arguments = AsyncEngineArgs(model=spec.model, max_model_len=longest, seed=seed, **spec.engine)
+    engine, room = AsyncLLMEngine.from_engine_args(arguments), asyncio.Semaphore(max(1, AT_ONCE // spec.n))
+    how = SamplingParams(
+        n=spec.n,
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        max_tokens=spec.max_tokens,
+        logprobs=0,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+    async def one(row: int) -> dict[str, Any]:
+        async with room:
+            async for output in engine.generate({"prompt_token_ids": encoded[row]}, how, str(row)):
+                return _line(row, output)
+
+    tasks = [asyncio.create_task(one(row)) for row in encoded]
+    try:
+        with Path(spec.out).open("a", encoding="utf-8") as out:
+            for done in asyncio.as_completed(tasks):
+                out.write(json.dumps(await done) + "\n")
+                out.flush()
+    finally:
+        engine.shutdown()
 
 
 def prompt_ids(tokenizer: Any, prompt: Any, **template: Any) -> list[int]:
@@ -124,15 +148,6 @@ def _prompts(spec: Spec) -> list[Any]:
     return parquet.read_table(spec.prompts, columns=["prompt"])["prompt"].to_pylist()
 
 
-def _generate(llm: Any, spec: Spec, rows: Sequence[int], encoded: dict[int, list[int]]) -> list[Any]:
-    from vllm import SamplingParams
-
-    how = SamplingParams(
-        n=spec.n, temperature=spec.temperature, top_p=spec.top_p, max_tokens=spec.max_tokens, logprobs=0
-    )
-    return llm.generate([{"prompt_token_ids": encoded[row]} for row in rows], how, use_tqdm=False)
-
-
 def _line(row: int, output: Any) -> dict[str, Any]:
     responses = output.outputs
     return {
@@ -157,12 +172,11 @@ def _end_with_parent() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Samples as the file of the command line says, and prints a line with each number of prompts written."""
+    """Samples as the file of the command line says."""
     if "tied" in arguments:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = Spec(**json.loads(Path(arguments[0]).read_text()))
-    for written in sample(spec):
-        print(f"sampled {written}", flush=True)
+    print(f"sampled {sample(spec)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -82,37 +82,41 @@ class Vllm(types.ModuleType):
 
     def __init__(self):
         super().__init__("vllm")
-        self.asked, self.arguments, self.fail_after = [], None, None
+        self.asked, self.arguments, self.fail_after, self.shut = [], None, None, 0
+        self.sampling_params = types.ModuleType("vllm.sampling_params")
+        self.sampling_params.RequestOutputKind = types.SimpleNamespace(FINAL_ONLY="final")
+        self.AsyncLLMEngine = types.SimpleNamespace(from_engine_args=lambda _: self)
 
-    def LLM(self, **arguments):
+    def AsyncEngineArgs(self, **arguments):
         self.arguments = arguments
-        return self
 
     @staticmethod
     def SamplingParams(**how):
+        assert how["output_kind"] == "final" and how["logprobs"] == 0
         return types.SimpleNamespace(**how)
 
-    def generate(self, prompts, how, use_tqdm):
+    async def generate(self, prompt, how, request):
         if self.fail_after is not None and len(self.asked) >= self.fail_after:
-            raise KeyboardInterrupt
-        outputs = []
-        for prompt in prompts:
-            ids = prompt["prompt_token_ids"]
-            self.asked.append(ids)
-            said = types.SimpleNamespace(
-                text=chr(ids[0]),
-                token_ids=[ids[0]],
-                logprobs=[{ids[0]: types.SimpleNamespace(logprob=-0.5)}],
-                finish_reason="stop",
-            )
-            outputs.append(types.SimpleNamespace(prompt_token_ids=ids, outputs=[said] * how.n))
-        return outputs
+            raise ConnectionError
+        ids = prompt["prompt_token_ids"]
+        self.asked.append(ids)
+        said = types.SimpleNamespace(
+            text=chr(ids[0]),
+            token_ids=[ids[0]],
+            logprobs=[{ids[0]: types.SimpleNamespace(logprob=-0.5)}],
+            finish_reason="stop",
+        )
+        yield types.SimpleNamespace(prompt_token_ids=ids, outputs=[said] * how.n)
+
+    def shutdown(self):
+        self.shut += 1
 
 
 @pytest.fixture
 def vllm(monkeypatch):
     module = Vllm()
     monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", module.sampling_params)
     transformers = types.ModuleType("transformers")
     transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda model: Letters())
     monkeypatch.setitem(sys.modules, "transformers", transformers)
@@ -126,7 +130,7 @@ def spec_of(tmp_path, prompts, **more):
 
 def test_a_line_for_each_prompt(vllm, tmp_path):
     spec = spec_of(tmp_path, ["abc", "de"], n=2, max_tokens=7, engine={"dtype": "float32"})
-    assert list(sampling.sample(spec)) == [2]
+    assert sampling.sample(spec) == 2 and vllm.shut == 1
     assert vllm.arguments == {"model": "m", "max_model_len": 10, "seed": 1_000_003, "dtype": "float32"}
     assert sampling.read(tmp_path / "out.jsonl")[1] == {
         "row": 1,
@@ -140,7 +144,7 @@ def test_a_line_for_each_prompt(vllm, tmp_path):
 
 def test_chat_messages_get_the_template_and_its_arguments(vllm, tmp_path):
     spec = spec_of(tmp_path, [[{"role": "user", "content": "a"}]], template={"suffix": "!"})
-    list(sampling.sample(spec))
+    sampling.sample(spec)
     assert vllm.asked[0] == [97, 33]
 
 
@@ -148,30 +152,31 @@ def test_parts_are_all_prompts_once_with_random_numbers_of_their_own(vllm, tmp_p
     prompts, seeds = ["a", "b", "c", "d", "e"], []
     for first in range(2):
         spec = spec_of(tmp_path, prompts, rows=list(range(5))[first::2])
-        list(sampling.sample(spec._replace(out=str(tmp_path / f"{first}"))))
+        sampling.sample(spec._replace(out=str(tmp_path / f"{first}")))
         seeds.append(vllm.arguments["seed"])
     assert sorted(vllm.asked) == [[97], [98], [99], [100], [101]]
     assert len(set(seeds)) == 2
-    list(sampling.sample(spec_of(tmp_path, prompts, seed=2)))
+    sampling.sample(spec_of(tmp_path, prompts, seed=2))
     assert vllm.arguments["seed"] not in seeds
 
 
 def test_goes_on_where_it_was_stopped(vllm, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "AT_ONCE", 2)
+    monkeypatch.setattr(sampling, "AT_ONCE", 1)
     spec = spec_of(tmp_path, ["a", "b", "c", "d", "e"])
     vllm.fail_after = 2
-    with pytest.raises(KeyboardInterrupt):
-        list(sampling.sample(spec))
+    with pytest.raises(ConnectionError):
+        sampling.sample(spec)
     seed = vllm.arguments["seed"]
+    assert vllm.shut == 1 and vllm.asked == [[97], [98]]
     with (tmp_path / "out.jsonl").open("a") as out:
         out.write('{"row": 2, "promp')  # stopped in the middle of a line
     vllm.fail_after = None
-    assert list(sampling.sample(spec)) == [2, 3]
+    assert sampling.sample(spec) == 3
     assert vllm.asked == [[97], [98], [99], [100], [101]]
     assert vllm.arguments["seed"] != seed
     assert [line["row"] for line in sampling.read(tmp_path / "out.jsonl")] == [0, 1, 2, 3, 4]
     vllm.asked.clear()
-    assert list(sampling.sample(spec)) == [] and vllm.asked == []
+    assert sampling.sample(spec) == 0 and vllm.asked == []
 
 
 @settings(max_examples=50)
@@ -187,4 +192,4 @@ def test_what_was_stopped_in_the_middle_of_a_line_is_cut_off(text, long):
 
 def test_a_prompt_that_is_too_long_is_refused(vllm, tmp_path):
     with pytest.raises(SystemExit, match="a prompt of 3 tokens, and the limit is 2"):
-        list(sampling.sample(spec_of(tmp_path, ["a", "abc"], max_prompt_tokens=2)))
+        sampling.sample(spec_of(tmp_path, ["a", "abc"], max_prompt_tokens=2))
