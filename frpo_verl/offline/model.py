@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.offline.prompts import sha256
+from frpo_verl.offline.prompts import Prompts, sha256
 
 
 def tokenizer(model: str) -> tuple[Any, list[str]]:
@@ -18,11 +18,34 @@ def tokenizer(model: str) -> tuple[Any, list[str]]:
     if local and not (folder / "config.json").is_file():
         return None, [f"{where}: there is no such folder with a config.json; give the folder of a Hugging Face model"]
     try:
-        return AutoTokenizer.from_pretrained(str(folder) if local else model), []
+        found = AutoTokenizer.from_pretrained(str(folder) if local else model)
     # transformers raises whatever the library of that tokenizer does
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         return None, [f"{where}: its tokenizer cannot be loaded ({reason}); correct the name, or download the model"]
+    # transformers makes an empty one of a folder without its files
+    if not found("a")["input_ids"]:
+        return None, [f"{where}: its folder has no files of a tokenizer; put them there"]
+    return found, []
+
+
+def encoded(
+    tokenizer: Any, prompts: Prompts, template: dict[str, Any], where: str
+) -> tuple[list[list[int]], list[str]]:
+    """Tokenizes prompts as the sampler does; returns a sentence where the chat template does not take one."""
+    from frpo_verl.trainers import sampling
+
+    found = []
+    for row, origin in zip(prompts.rows(), prompts.origin, strict=True):
+        try:
+            found.append(sampling.prompt_ids(tokenizer, row["prompt"], **template))
+        # a template raises what its author wrote
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            return [], [
+                f"{where}, row {origin}: the model's chat template cannot be applied ({reason}); correct the prompt"
+            ]
+    return found, []
 
 
 def weights(model: str) -> str | None:

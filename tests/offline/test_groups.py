@@ -46,7 +46,7 @@ def test_counts_of_four_prompts_by_hand():
         Group(0, [Response("a", 1.0), Response("a", 0.0), Response("b", 1.0)]),
         Group(1, rewards(1.0, 0.0)),
         Group(2, rewards(0.2, 0.5)),
-        Group(3, rewards(0.0)),
+        Group(3, rewards(0.5)),
     ]
     found, counts = run(groups)
     assert [group.row for group in found] == [0, 1, 2, 3]

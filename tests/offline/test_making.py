@@ -14,6 +14,8 @@ from frpo_verl.offline import making, model, table  # noqa: E402
 from frpo_verl.trainers import graded, sampler, sampling  # noqa: E402
 
 REWARD = """
+import pathlib
+
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):
     return float(solution_str == ground_truth)
 
@@ -24,6 +26,14 @@ def raises(data_source, solution_str, ground_truth, extra_info=None):
     if solution_str:
         raise ValueError("no " + solution_str)
     return 0.0
+
+def flaky(data_source, solution_str, ground_truth, extra_info=None):
+    here = pathlib.Path(__file__)
+    if solution_str == "c" and not here.with_name("repaired").exists():
+        raise OSError("no answer")
+    with here.with_name("asked").open("a") as asked:
+        asked.write(solution_str)
+    return 0.5
 
 def strict(data_source, solution_str, ground_truth, extra_info=None):
     return 1 / len(solution_str)
@@ -50,10 +60,10 @@ class Sampler:
     """Answers a prompt with its own first letter, its second, its first again; may be stopped after some prompts."""
 
     def __init__(self):
-        self.rows, self.stop_after, self.specs = [], None, []
+        self.rows, self.stop_after, self.specs, self.devices = [], None, [], []
 
     def __call__(self, specs, devices, watch):
-        self.specs = specs
+        self.specs, self.devices = specs, devices
         for spec in specs:
             prompts = parquet.read_table(spec.prompts)["prompt"].to_pylist()
             for row in spec.rows:
@@ -88,7 +98,7 @@ def case(tmp_path, sampled):
 
     def run(*words, reward="reward.py", n=3):
         given = {"--model": "m", "--prompts": tmp_path / "p.parquet", "--n": n, "--reward": f"{tmp_path}/{reward}"}
-        words = [*(str(word) for pair in given.items() for word in pair), *words]
+        words = [*(str(word) for pair in given.items() for word in pair), *map(str, words)]
         return cli.main(["offline-data", str(tmp_path / "o.parquet"), *words])
 
     run.folder, run.out = tmp_path, tmp_path / "o.parquet"
@@ -163,6 +173,16 @@ def test_a_reward_function_that_raises_costs_no_sample(case, sampled, capsys):
     assert parquet.read_table(case.out)["scores"].to_pylist() == [[1.0, 1.0], [1.0, 1.0], [1.0]]
 
 
+def test_grading_goes_on_where_it_was_stopped(case, capsys):
+    assert case(reward="reward.py:flaky") == 1 and "OSError: no answer" in capsys.readouterr().err
+    with (case.folder / "o.parquet.work" / "scores.jsonl").open("a") as scores:
+        scores.write('{"row": 1, "sc')
+    (case.folder / "repaired").touch()
+    assert case(reward="reward.py:flaky") == 0
+    assert (case.folder / "asked").read_text() == "aba" + "cdc" + "eee"
+    assert parquet.read_table(case.out)["scores"].to_pylist() == [[0.5, 0.5], [0.5, 0.5], [0.5]]
+
+
 def test_scores_are_kept_and_those_of_another_function_are_not(case, sampled, monkeypatch):
     monkeypatch.setattr(making, "_written", lambda *_: 1 / 0)
     for name in ("compute_score", "later"):
@@ -206,7 +226,20 @@ def test_every_gpu_has_a_part(case, sampled, monkeypatch):
         ([0, 2], "part-0.jsonl"),
         ([1], "part-1.jsonl"),
     ]
+    assert sampled.devices == [{"GPUS": "0+2"}, {"GPUS": "2+2"}]
     assert [row["prompt"] for row in parquet.read_table(case.out).to_pylist()] == ["ab", "cd", "ee"]
+
+
+def test_another_checkpoint_in_the_same_folder_is_another_model(case, sampled, capsys):
+    (case.folder / "m").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (case.folder / "m" / name).write_text("{}")
+    sampled.stop_after = 1
+    assert case("--model", case.folder / "m") == 1
+    (case.folder / "m" / "model.safetensors").write_text("[]")
+    sampled.stop_after = None
+    assert case("--model", case.folder / "m") == 1
+    assert "o.parquet.work: it holds samples of other settings (weights)" in capsys.readouterr().err
 
 
 def test_responses_of_others(tmp_path, capsys):

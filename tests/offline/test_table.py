@@ -45,7 +45,9 @@ def test_more_prompts_than_are_in_memory_at_once(tmp_path, monkeypatch):
     assert parquet.read_table(tmp_path / "o.parquet")["prompt"].to_pylist() == ["r", "q"]
 
 
-def test_what_fails_leaves_nothing_and_keeps_what_was_there(tmp_path):
+def test_what_fails_leaves_nothing_and_keeps_what_was_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "AT_ONCE", 1)
+
     def broken():
         yield from groups()
         raise KeyboardInterrupt
