@@ -34,6 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--responses",
         metavar="FILE",
         nargs="+",
+        action="extend",
         help="graded ones, parquet or JSON lines: prompt, responses, scores in a row for each prompt, or prompt, "
         "response, score in a row for each response",
     )
@@ -42,6 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="verl's trainer.rollout_data_dir; --model and --prompts are those of that run",
     )
+    others.add_argument("--steps", metavar="A:B", help="of --rollouts: from step A to step B; either may be left out")
     rules = parser.add_argument_group("rules")
     rules.add_argument(
         "--no-signal",
@@ -80,15 +82,11 @@ def _of_model(group: argparse._ArgumentGroup) -> None:
         letter = "N" if kind is int else "X"
         option = f"--{name.replace('_', '-')}"
         group.add_argument(option, type=kind, metavar=letter, help=f"{meaning} (default: {default[name]})")
-    group.add_argument(
-        "--template", metavar="KEY=VALUE", nargs="+", help="arguments of the chat template, as enable_thinking=false"
-    )
-    group.add_argument(
-        "--vllm",
-        metavar="KEY=VALUE",
-        nargs="+",
-        help="arguments of vLLM's LLM, as tensor_parallel_size=2",
-    )
+    for name, meaning in (
+        ("template", "arguments of the chat template, as enable_thinking=false"),
+        ("vllm", "arguments of vLLM's engine, as tensor_parallel_size=2"),
+    ):
+        group.add_argument(f"--{name}", metavar="KEY=VALUE", nargs="+", action="extend", help=meaning)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Makes a file of graded responses from one of three sources."""
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ def _of_responses(request: Request) -> Made:
 def _of_rollouts(request: Request) -> Made:
     tokenizer, problems = model.tokenizer(request.model)
     asked, of_prompts = prompts.read(request.prompts, graded=False)
-    lines, of_lines = rollouts.read(request.rollouts)
+    lines, of_lines = rollouts.read(request.rollouts, request.steps)
     encoded, of_template = _encoded(request, asked, tokenizer)
     _refuse([*problems, *of_prompts, *of_template, *of_lines])
     files = [request.prompts, *sorted({Path(line["place"].rsplit(", line ", 1)[0]) for line in lines})]
@@ -76,19 +76,8 @@ def _of_rollouts(request: Request) -> Made:
 
 
 def _of_model(request: Request) -> Made:
-    tokenizer, problems = model.tokenizer(request.model)
-    asked, of_prompts = prompts.read(request.prompts, graded=True)
-    reward, of_reward = model.reward_function(request.reward)
-    problems += [*of_prompts, *of_reward]
     where = "--reward " + model.reward_identity(request.reward)["function"]
-    encoded, of_template = _encoded(request, asked, tokenizer)
-    problems += of_template
-    if encoded:
-        most = request.sampling["max_prompt_tokens"]
-        problems += prompts.too_long(list(map(len, encoded)), asked.origin, most, f"--prompts {request.prompts}")
-    if asked and reward:
-        problems += model.unfit_reward(reward, asked.rows(), asked.origin, where)
-    _refuse(problems)
+    tokenizer, asked, reward = _examined(request, where)
     settings = _settings(request, [request.prompts]) | _identity(request, tokenizer)
     settings["weights"] = model.weights(request.model)
     grading = model.reward_identity(request.reward)
@@ -108,6 +97,23 @@ def _of_model(request: Request) -> Made:
         made = _written(request, sampled.groups(folder), asked.table, settings | {"reward": grading}, counts, [])
         folder.remove()
     return made
+
+
+def _examined(request: Request, where: str) -> tuple[Any, Prompts, Callable]:
+    """Returns the tokenizer, the prompts and the reward function. Raises Unfit with all that is wrong with them."""
+    tokenizer, problems = model.tokenizer(request.model)
+    asked, of_prompts = prompts.read(request.prompts, graded=True)
+    reward, of_reward = model.reward_function(request.reward)
+    encoded, of_template = _encoded(request, asked, tokenizer)
+    problems = [*problems, *of_prompts, *of_reward, *of_template]
+    if encoded:
+        of, lengths = request.sampling, list(map(len, encoded))
+        problems += prompts.too_long(lengths, asked.origin, of["max_prompt_tokens"], f"--prompts {request.prompts}")
+        problems += model.too_short(request.model, max(lengths) + of["max_tokens"])
+    if asked and reward:
+        problems += model.unfit_reward(reward, asked.rows(), asked.origin, where)
+    _refuse(problems)
+    return tokenizer, asked, reward
 
 
 def _encoded(request: Request, asked: Prompts | None, tokenizer: Any) -> tuple[list[list[int]], list[str]]:

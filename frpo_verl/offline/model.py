@@ -48,6 +48,17 @@ def encoded(
     return found, []
 
 
+def too_short(model: str, wanted: int) -> Iterator[str]:
+    """Yields where a prompt and a response may be longer than the model's positions."""
+    from frpo_verl.preflight import model_folder
+
+    said = model_folder.description(model)
+    scaled = said.get("rope_scaling") or (said.get("rope_parameters") or {}).get("rope_type", "default") != "default"
+    most = said.get("max_position_embeddings")
+    if most is not None and not scaled and wanted > most:
+        yield f"--max-tokens: with the longest prompt {wanted} tokens, and {model} has {most} positions; lower it"
+
+
 def weights(model: str) -> str | None:
     """Hashes the weights of a local model, so that another checkpoint in the same folder is another model."""
     files = sorted(Path(model).expanduser().glob("*.safetensors"))

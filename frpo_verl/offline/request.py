@@ -12,7 +12,7 @@ SAMPLING = {"n": 16, "temperature": 1.0, "top_p": 1.0, "max_tokens": 1024, "max_
 
 READ_BY = {
     "responses": (),
-    "rollouts": ("model", "prompts", "template", "max_tokens"),
+    "rollouts": ("model", "prompts", "template", "max_tokens", "steps"),
     "model": ("model", "prompts", "reward", "template", "vllm", *SAMPLING),
 }
 """Source -> the options that it reads, those of every source left out."""
@@ -25,6 +25,7 @@ class Request(NamedTuple):
     out: Path
     responses: tuple[Path, ...]
     rollouts: Path | None
+    steps: tuple[float, float]
     model: str | None
     prompts: Path | None
     reward: str | None
@@ -45,6 +46,7 @@ def of(options: argparse.Namespace) -> Request:
         out=Path(options.out),
         responses=tuple(map(Path, options.responses or ())),
         rollouts=None if options.rollouts is None else Path(options.rollouts),
+        steps=_steps(options.steps),
         model=options.model,
         prompts=None if options.prompts is None else Path(options.prompts),
         reward=options.reward,
@@ -98,11 +100,21 @@ def pairs(words: list[str] | None) -> dict[str, Any]:
     return found
 
 
+def _steps(text: str | None) -> tuple[float, float]:
+    """Reads A:B, both included; raises ValueError where it is none."""
+    first, last = (text or ":").split(":")
+    return (int(first) if first else -math.inf, int(last) if last else math.inf)
+
+
 def _source(options: argparse.Namespace) -> str:
     return "responses" if options.responses else "rollouts" if options.rollouts else "model"
 
 
 def _numbers(options: argparse.Namespace) -> Iterator[str]:
+    try:
+        _steps(options.steps)
+    except ValueError:
+        yield f"--steps {options.steps}: it is not of the form A:B; write for instance 100:200"
     for name in ("n", "max_tokens", "max_prompt_tokens"):
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -27,11 +27,13 @@ class Found(NamedTuple):
     problems: list[str]
 
 
-def read(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Reads every STEP.jsonl of a folder, the first step first; returns lines, or what is wrong with them."""
-    files = [file for file in folder.glob("*.jsonl") if file.stem.isdecimal()]
+def read(folder: Path, steps: tuple[float, float]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Reads STEP.jsonl of the steps from one to another, in their order; returns lines, or what is wrong with them."""
+    every = [file for file in folder.glob("*.jsonl") if file.stem.isdecimal()]
+    files = [file for file in every if steps[0] <= int(file.stem) <= steps[1]]
     if not files:
         why = "it holds no STEP.jsonl" if folder.is_dir() else "there is no such folder"
+        why = f"none of its {len(every)} steps is within --steps" if every else why
         return [], [f"--rollouts {folder}: {why}; give what trainer.rollout_data_dir named"]
     findings, lines = Findings(), []
     for file in sorted(files, key=lambda file: int(file.stem)):

@@ -47,6 +47,7 @@ MUTANTS = (
     Mutant(ROLLOUTS, "len(ids) >= most", "len(ids) > most"),
     Mutant(ROLLOUTS, "[*ids, tokenizer.eos_token_id]", "ids"),
     Mutant(ROLLOUTS, "key=lambda file: int(file.stem)", "key=lambda file: file.stem"),
+    Mutant(ROLLOUTS, "steps[0] <= int(file.stem) <= steps[1]", "steps[0] <= int(file.stem) < steps[1]"),
     Mutant(ROLLOUTS, "problems = [] if groups else", "problems = [] if True else"),
     # state that a kill must not lose, and other settings must not meet
     Mutant(WORK, "            sampling.mend(file)\n", ""),
@@ -71,6 +72,7 @@ MUTANTS = (
     Mutant(REQUEST, "not 0 < options.top_p <= 1", "not 0 <= options.top_p <= 1"),
     Mutant(REQUEST, "value < 1:", "value < 0:"),
     Mutant(REQUEST, "options.temperature == 0 and options.n != 1", "options.temperature == 0"),
+    Mutant(MODEL, "wanted > most", "wanted >= most"),
     Mutant(MODEL, 'first.setdefault(row["data_source"], number)', "first.setdefault(0, number)"),
     # the processes
     Mutant(SAMPLER, "key not in OF_TORCHRUN", "True"),

@@ -1,5 +1,7 @@
 """A model's tokenizer and a reward function, and what is said where there is none."""
 
+import json
+
 import pytest
 
 pa = pytest.importorskip("pyarrow")
@@ -96,6 +98,20 @@ def test_a_template_that_takes_no_such_prompt():
     chats = Prompts(pa.table({"prompt": [[{"role": "user", "content": "a"}]]}), [3], 0)
     said = "x, row 3: the model's chat template cannot be applied (no system messages); correct the prompt"
     assert model.encoded(Picky(), chats, {}, "x") == ([], [said])
+
+
+def test_more_tokens_than_positions(tmp_path):
+    def said(**config):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return list(model.too_short(str(tmp_path), 9))
+
+    (problem,) = said(max_position_embeddings=8)
+    assert problem == f"--max-tokens: with the longest prompt 9 tokens, and {tmp_path} has 8 positions; lower it"
+    assert said(max_position_embeddings=8, rope_parameters={"rope_type": "default"}) == [problem]
+    assert said(max_position_embeddings=9) == said() == []
+    # vLLM knows what these models are stretched to
+    assert said(max_position_embeddings=8, rope_scaling={"type": "yarn"}) == []
+    assert said(max_position_embeddings=8, rope_parameters={"rope_type": "yarn"}) == []
 
 
 def test_weights_are_known_by_their_names_and_content(tmp_path):

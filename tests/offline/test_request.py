@@ -1,6 +1,7 @@
 """Options: which go together, and their numbers."""
 
 import argparse
+import math
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ MODEL = ("o.parquet", "--model", "m", "--prompts", "p.parquet")
 
 def test_a_model_with_the_defaults():
     assert problems(*MODEL) == []
-    found = request.of(options(*MODEL, "--n", "4", "--vllm", "dtype=float32", "enforce_eager=true"))
+    found = request.of(options(*MODEL, "--n", "4", "--vllm", "dtype=float32", "a=1", "--vllm", "enforce_eager=true"))
     assert found.source == "model" and found.out == Path("o.parquet") and found.prompts == Path("p.parquet")
     assert found.sampling == request.SAMPLING | {"n": 4}
-    assert found.vllm == {"dtype": "float32", "enforce_eager": True}
+    assert found.vllm == {"dtype": "float32", "a": 1, "enforce_eager": True}
     assert (found.no_signal, found.duplicates) == ("keep", "drop")
 
 
@@ -35,6 +36,8 @@ def test_the_other_sources():
     assert found.source == "responses" and found.responses == (Path("a.parquet"), Path("b.jsonl"))
     words = ("o.parquet", "--rollouts", "d", "--model", "m", "--prompts", "p", "--max-tokens", "9")
     assert problems(*words) == [] and request.of(options(*words)).sampling == {"max_tokens": 9}
+    assert found.steps == (-math.inf, math.inf) and request.of(options(*words, "--steps", "3:")).steps == (3, math.inf)
+    assert request.of(options(*words, "--steps", ":7")).steps == (-math.inf, 7)
     assert problems("o.parquet", "--responses", "a.parquet") == []
 
 
@@ -55,6 +58,8 @@ def test_the_other_sources():
         ((*MODEL, "--temperature", "0", "--n", "1"), []),
         ((*MODEL, "--top-p", "0"), ["--top-p 0: it must be above 0"]),
         ((*MODEL, "--top-p", "1.5"), ["--top-p 1.5: it must be above 0"]),
+        ((*MODEL, "--steps", "1:2"), ["--steps: --model does not read it"]),
+        (("o.parquet", "--rollouts", "d", *MODEL[1:], "--steps", "3"), ["--steps 3: it is not of the form A:B"]),
         ((*MODEL, "--vllm", "dtype"), ["--vllm dtype: it is not of the form KEY=VALUE"]),
         (("o.json", *MODEL[1:]), ["o.json: the file to write must end with .parquet"]),
     ],

@@ -1,6 +1,7 @@
 """verl's dumps: prompts are found by their text without special tokens, and only where one prompt has it."""
 
 import json
+import math
 
 import pytest
 
@@ -9,6 +10,8 @@ pa = pytest.importorskip("pyarrow")
 from frpo_verl.offline import rollouts  # noqa: E402
 from frpo_verl.offline.groups import Response  # noqa: E402
 from frpo_verl.offline.prompts import Prompts  # noqa: E402
+
+EVERY = (-math.inf, math.inf)
 
 
 class Letters:
@@ -82,17 +85,25 @@ def test_steps_are_read_in_their_order_and_half_of_a_last_line_is_not_there_yet(
     dump(tmp_path, 10, said, '{"input": "a", "out', end="")
     dump(tmp_path, 9, said, said | {"score": 0})
     (tmp_path / "other.jsonl").write_text("no")
-    lines, problems = rollouts.read(tmp_path)
+    lines, problems = rollouts.read(tmp_path, EVERY)
     assert problems == []
     assert [(each["step"], each["score"]) for each in lines] == [(9, 1.0), (9, 0), (10, 1.0)]
     assert lines[1]["place"] == f"{tmp_path / '9.jsonl'}, line 2"
 
 
+def test_steps_may_be_chosen(tmp_path):
+    for step in (1, 2, 3):
+        dump(tmp_path, step, {"input": "a", "output": "b", "score": 1.0})
+    assert [line["step"] for line in rollouts.read(tmp_path, (2, 3))[0]] == [2, 3]
+    assert [line["step"] for line in rollouts.read(tmp_path, (-math.inf, 1))[0]] == [1]
+    assert "none of its 3 steps is within --steps" in rollouts.read(tmp_path, (7, math.inf))[1][0]
+
+
 def test_unfit_lines_and_folders(tmp_path):
-    assert "there is no such folder" in rollouts.read(tmp_path / "none")[1][0]
-    assert "it holds no STEP.jsonl" in rollouts.read(tmp_path)[1][0]
+    assert "there is no such folder" in rollouts.read(tmp_path / "none", EVERY)[1][0]
+    assert "it holds no STEP.jsonl" in rollouts.read(tmp_path, EVERY)[1][0]
     dump(tmp_path, 1, end="")
-    assert "its files hold no line" in rollouts.read(tmp_path)[1][0]
+    assert "its files hold no line" in rollouts.read(tmp_path, EVERY)[1][0]
     good = {"input": "a", "output": "b", "score": 1.0}
     dump(
         tmp_path,
@@ -103,7 +114,9 @@ def test_unfit_lines_and_folders(tmp_path):
         '{"input": "a", "output": "b", "score": Infinity}',
         {"input": "a", "score": 1},
     )
-    said = [problem.removeprefix(f"--rollouts {tmp_path / '1.jsonl'}, ") for problem in rollouts.read(tmp_path)[1]]
+    said = [
+        problem.removeprefix(f"--rollouts {tmp_path / '1.jsonl'}, ") for problem in rollouts.read(tmp_path, EVERY)[1]
+    ]
     fix = "remove that line, or give a dump of verl's"
     assert said == [
         f"line 2 (and 1 more), column score: None; {fix}",
