@@ -2,8 +2,8 @@
 # FPA and its base methods | SmolLM2-135M-Instruct | FSDP2 on a CPU | one-digit sums of reasoning-gym
 #
 # Purpose:  offline policy optimisation from end to end without a GPU or a download: model and data are made on the spot, the
-#           model answers each problem ROLLOUT_N times, the answers are graded, every method learns from them with every seed,
-#           and is validated by sampling before and after. Ends with a table and a figure of the methods.
+#           model answers each problem ROLLOUT_N times, the answers are graded, every method learns from them with every seed
+#           (of order, pairs and validation), and is validated by sampling before and after. Ends with a table and a figure of the methods.
 # Table:    none of the paper.
 # Hardware: 2 cores, 24 GB of memory.
 # Time:     not measured yet.
@@ -33,7 +33,7 @@ fi
 EXPERIMENT_NAME=fpa-${MODEL}
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
 
-ROLLOUT_N=${ROLLOUT_N:-16}
+ROLLOUT_N=${ROLLOUT_N:-8}
 TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-64}
 STEPS=${STEPS:-10}
 ACTOR_LR=${ACTOR_LR:-5e-5}
@@ -56,6 +56,7 @@ FOLDER=${RUNS}/${EXPERIMENT_NAME}
 MODEL_PATH=${RUNS}/models/${MODEL}
 PROMPTS=${RUNS}/data/one_digit_sums_train.parquet
 VAL_FILES=${RUNS}/data/one_digit_sums_held_out.parquet
+GRADED=${FOLDER}/graded.parquet
 REWARD_FILE=pkg://frpo_verl.quickstart.reward
 
 say() {
@@ -67,7 +68,6 @@ chosen() {
     METHOD=${1%%:*} LAMBDA=${1#*:} SEED=$2
     EXPERIMENT_NAME=${METHOD}-${LAMBDA}-seed-${SEED}
     RUN_DIR=${FOLDER}/${EXPERIMENT_NAME}
-    GRADED=${FOLDER}/graded-${SEED}.parquet
     export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
 }
 
@@ -112,18 +112,16 @@ study() {
     say "model and task"
     python -P -m frpo_verl.quickstart.inputs "${MODEL}" "${RUNS}"
     if [ "${DRY_RUN}" = 1 ]; then
-        chosen "${METHODS%% *}" "${SEEDS%% *}"
         sampled
+        chosen "${METHODS%% *}" "${SEEDS%% *}"
         trained "$@"
     fi
     remember "$@"
+    say "${ROLLOUT_N} responses to each problem"
+    [ -e "${GRADED}" ] || sampled
     for seed in ${SEEDS}; do
         for method in ${METHODS}; do
             chosen "${method}" "${seed}"
-            if [ ! -e "${GRADED}" ]; then
-                say "${ROLLOUT_N} responses to each problem, seed ${SEED}"
-                sampled
-            fi
             one "$@"
             compared+=("${METHOD}, lambda ${LAMBDA}=${RUN_DIR}")
         done

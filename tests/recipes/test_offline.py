@@ -133,13 +133,13 @@ def study(tmp_path):
     return run
 
 
-def test_a_study_samples_once_a_seed_and_ends_with_the_methods_before_and_after(study, tmp_path):
+def test_a_study_samples_once_and_ends_with_the_methods_before_and_after(study, tmp_path):
     pytest.importorskip("matplotlib")
     status, said, trained = study(METHODS="outcome:0 dpo:1", SEEDS="1 2")
     assert status == 0, said
     assert trained == ["outcome-0-seed-1", "dpo-1-seed-1", "outcome-0-seed-2", "dpo-1-seed-2"]
     folder = tmp_path / "runs" / "fpa-smollm2"
-    assert (tmp_path / "sampled").read_text().split() == [f"{folder}/graded-{seed}.parquet" for seed in (1, 2)]
+    assert (tmp_path / "sampled").read_text().split() == [f"{folder}/graded.parquet"]
     row = "| 2 | 0.000 (0.000 to 0.000) → 1.000 (1.000 to 1.000) | 0.500 (0.500 to 0.500) → 0.250 (0.250 to 0.250) |"
     for method in ("outcome, lambda 0", "dpo, lambda 1"):
         assert f"| {method} {row}" in (folder / "learned.md").read_text()

@@ -1,11 +1,12 @@
-"""The whole way by the programs themselves: sample by vLLM, grade, train on two ranks, validate, report."""
+"""The whole way by the recipe for a machine without a GPU: sample by vLLM, train on two ranks, validate, compare."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-import fpa_case
 import pytest
 
 from frpo_verl.evaluation.learned import read_run
@@ -14,128 +15,57 @@ pytest.importorskip("verl")
 pytest.importorskip("vllm")
 pytestmark = pytest.mark.slow
 
-REWARD = """
-def compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs):
-    return float(len(solution_str) % 2 == int(ground_truth))
-"""
-STEPS, PROMPTS, SAMPLES = 4, 12, 4
-VLLM = {"dtype": "float32", "enforce_eager": True}
-# Of recipes/lib/cpu.sh.
-ENVIRONMENT = {
-    "VERL_PLATFORM": "cpu",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_WAIT_POLICY": "passive",
-    "OMP_NUM_THREADS": "1",
-    "TORCH_COMPILE_DISABLE": "1",
-    "TORCHDYNAMO_DISABLE": "1",
-}
+RECIPE = Path(__file__).parents[2] / "recipes" / "run_fpa_cpu.sh"
+SOURCE, PROBLEMS, SAMPLES, HELD_OUT = "reasoning_gym/chain_sum", 160, 4, 40
+STEPS, VAL_N = 2, 2
 
 
-def run(folder, *command):
-    """Runs a module of the package to its end and returns what it printed."""
-    path = os.pathsep.join(filter(None, sys.path))
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
-    environment["VERL_FILE_LOGGER_PATH"] = str(folder / "run" / "metrics.jsonl")
-    ended = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-m", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def run(folder, *overrides, **knobs):
+    """Runs the recipe to its end in a folder."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONWARNINGS": "ignore"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [shutil.which("bash") or "bash", RECIPE, *overrides],
+        capture_output=True,
         text=True,
         timeout=900,
-        env=environment,
+        cwd=folder,
+        env=environment | {"TINY": "1", "VAL_N": str(VAL_N), "METHODS": "outcome:1", "SEEDS": "1"} | knobs,
     )
-    assert ended.returncode == 0, ended.stdout[-5000:]
-    return ended.stdout
-
-
-def prompts(folder):
-    """Writes prompts as verl's RL trainers read them."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": f"{i}"}],
-            "data_source": "lengths",
-            "reward_model": {"ground_truth": "0"},
-        }
-        for i in range(PROMPTS)
-    ]
-    parquet.write_table(pa.Table.from_pylist(rows), folder / "prompts.parquet")
-    return rows
-
-
-def graded(folder, rows):
-    """Samples from the policy by the sampler's program, and writes what the trainer reads."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    from frpo_verl.trainers import sampling
-
-    spec = sampling.Spec(
-        model=str(folder / "policy"),
-        prompts=str(folder / "prompts.parquet"),
-        out=str(folder / "samples.jsonl"),
-        n=SAMPLES,
-        max_tokens=6,
-        engine=VLLM,
-    )
-    (folder / "spec.json").write_text(json.dumps(spec._asdict()))
-    assert f"sampled {PROMPTS}" in run(folder, "frpo_verl.trainers.sampling", str(folder / "spec.json"))
-    lines = sampling.read(folder / "samples.jsonl")
-    assert [line["row"] for line in lines] == list(range(PROMPTS))
-    assert all(len(line["responses"]) == SAMPLES for line in lines)
-    for line in lines:
-        for ids, said in zip(line["response_ids"], line["log_probs"], strict=True):
-            assert len(ids) == len(said) <= 6 and max(said) <= 0
-    scores = [[float(len(text) % 2 == 0) for text in line["responses"]] for line in lines]
-    columns = {"prompt": [row["prompt"] for row in rows], "scores": scores}
-    columns |= {name: [line[name] for line in lines] for name in ("responses", "prompt_ids", "response_ids")}
-    parquet.write_table(pa.table(columns), folder / "graded.parquet")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("program")
-    fpa_case.build(folder)
-    rows = prompts(folder)
-    graded(folder, rows)
-    (folder / "reward.py").write_text(REWARD)
-    (folder / "run").mkdir()
-    keys = {
-        "model.path": folder / "policy",
-        "data.train_files": folder / "graded.parquet",
-        "data.val_files": folder / "prompts.parquet",
-        "reward.custom_reward_function.path": folder / "reward.py",
-        "data.train_batch_size": 8,
-        "data.max_length": 64,
-        "data.max_token_len_per_gpu": 256,
-        "validation.n": 2,
-        "validation.max_response_length": 6,
-        "validation.max_prompt_length": 32,
-        "+validation.engine_kwargs.dtype": "float32",
-        "+validation.engine_kwargs.enforce_eager": True,
-        "optim.lr": 1e-3,
-        "trainer.n_gpus_per_node": 2,
-        "trainer.total_training_steps": STEPS,
-        "trainer.test_freq": -1,
-        "trainer.default_local_dir": folder / "run",
-        "hydra.run.dir": folder / "hydra",
-    }
-    words = [f"{key}={value}" for key, value in keys.items()]
-    words = [*fpa_case.ENGINES["fsdp2"], *fpa_case.CPU, *words, "trainer.logger=[console,file]"]
-    (folder / "run" / "command.txt").write_text(" ".join(["python -m frpo_verl.trainers.fpa", *words]))
-    said = run(folder, "frpo_verl.trainers.fpa", *words)
-    steps = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    return said, {step["step"]: step["data"] for step in steps}, folder
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    ended = run(folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout, folder / "runs" / "fpa-tiny"
+
+
+@pytest.fixture(scope="module")
+def trained(study):
+    folder = study[1] / "outcome-1-seed-1"
+    steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return (folder / "trainer.log").read_text(), {step["step"]: step["data"] for step in steps}, folder
+
+
+def test_every_problem_has_graded_responses_of_the_policy(study):
+    from pyarrow import parquet
+
+    rows = parquet.read_table(study[1] / "graded.parquet").to_pylist()
+    assert len({str(row["prompt"]) for row in rows}) == PROBLEMS
+    for row in rows:
+        assert set(row["scores"]) <= {0.0, 1.0}
+        assert len(row["responses"]) == len(row["scores"]) == len(row["response_ids"]) <= SAMPLES
+        for ids, said in zip(row["response_ids"], row["log_probs"], strict=True):
+            assert len(ids) == len(said) <= 16 and max(said) <= 0
+    assert 0 < sum(sum(row["scores"]) for row in rows) < sum(len(row["scores"]) for row in rows)
 
 
 def test_every_step_is_logged_and_the_first_line_says_what_runs(trained):
     said, steps, _ = trained
     assert sorted(steps) == [0, *range(1, STEPS + 1)]
-    assert f"{PROMPTS * SAMPLES} responses to {PROMPTS} prompts" in said
+    assert f" responses to {PROBLEMS} prompts" in said
     assert "outcome, weights of the future policy, lambda 1" in said
     for step in range(1, STEPS + 1):
         assert steps[step]["train/grad_norm"] > 0
@@ -144,13 +74,13 @@ def test_every_step_is_logged_and_the_first_line_says_what_runs(trained):
 
 def test_validation_comes_before_the_first_step_and_after_the_last(trained):
     _, steps, folder = trained
-    validated = [step for step, data in steps.items() if "val-core/lengths/reward/mean@2" in data]
+    validated = [step for step, data in steps.items() if f"val-core/{SOURCE}/reward/mean@{VAL_N}" in data]
     assert validated == [0, STEPS]
     for step in validated:
-        lines = (folder / "run" / "validation" / f"{step}.jsonl").read_text().splitlines()
+        lines = (folder / "validation" / f"{step}.jsonl").read_text().splitlines()
         scores = [json.loads(line)["score"] for line in lines]
-        assert len(scores) == 2 * PROMPTS
-        assert steps[step]["val-core/lengths/reward/mean@2"] == pytest.approx(sum(scores) / len(scores))
+        assert len(scores) == VAL_N * HELD_OUT
+        assert steps[step][f"val-core/{SOURCE}/reward/mean@{VAL_N}"] == pytest.approx(sum(scores) / len(scores))
 
 
 def test_what_is_sampled_is_the_policy_of_that_step(trained):
@@ -161,20 +91,20 @@ def test_what_is_sampled_is_the_policy_of_that_step(trained):
     assert all(steps[step]["fpa/sampled_entropy/token_mean"] > 0 for step in (0, STEPS))
 
 
-def test_the_report_reads_the_run(trained):
-    _, _, folder = trained
-    found = read_run(folder / "run")
-    assert found.title == "policy on prompts, estimator outcome, lambda 1"
-    assert found.pass_at_1.before.step == 0 and found.pass_at_1.after.step == STEPS
+def test_the_report_and_the_table_of_methods_read_the_run(study, trained):
+    said, folder = study
+    found = read_run(trained[2])
+    assert found.title == "tiny on one_digit_sums_held_out, estimator outcome, lambda 1"
+    before, after = found.pass_at_1.before.value, found.pass_at_1.after.value
+    cells = [f"{value:.3f} ({value:.3f} to {value:.3f})" for value in (before, after)]
+    row = f"| outcome, lambda 1 | 1 | {cells[0]} → {cells[1]} | "
+    assert row in said and row in (folder / "learned.md").read_text()
     assert found.divergence.after.value > found.divergence.before.value
-    assert found.entropy.after is not None
+    assert (folder / "learned.png").exists()
 
 
-def test_a_run_with_problems_ends_with_all_of_them_before_anything_starts(tmp_path):
-    words = ["model.path=/none", "fpa.lam=-1", "data.train_files=/none.parquet", "trainer.n_gpus_per_node=2"]
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-P", "-m", "frpo_verl.trainers.fpa", *words, f"hydra.run.dir={tmp_path}"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+def test_a_run_with_problems_ends_with_all_of_them_before_anything_starts(study):
+    ended = run(study[1].parents[1], "fpa.lam=-1", "model.path=/none", RUNS="others", DRY_RUN="1")
     assert ended.returncode != 0
     assert "fpa.lam=-1: it must not be negative" in ended.stderr and "model.path=/none: there is no" in ended.stderr
     assert "Traceback" not in ended.stderr
