@@ -34,7 +34,8 @@ sampled() {
     local command=(
         python -P -m frpo_verl offline-data "${GRADED}" --model "${MODEL_PATH}" --prompts "${PROMPTS}" --n "${ROLLOUT_N}"
         --reward "${REWARD_FILE}" --max-tokens "${MAX_RESPONSE_LENGTH}" --max-prompt-tokens "${MAX_PROMPT_LENGTH}"
-        --seed "${SEED}" ${SAMPLING[@]+"${SAMPLING[@]}"}
+        # The mean over responses is that under the sampler.
+        --seed "${SEED}" --duplicates keep ${SAMPLING[@]+"${SAMPLING[@]}"}
     )
     if [ "${DRY_RUN}" = 1 ]; then
         printf '%q ' "${command[@]}" >&2

@@ -56,7 +56,7 @@ def test_every_problem_has_graded_responses_of_the_policy(study):
     assert len({str(row["prompt"]) for row in rows}) == PROBLEMS
     for row in rows:
         assert set(row["scores"]) <= {0.0, 1.0}
-        assert len(row["responses"]) == len(row["scores"]) == len(row["response_ids"]) <= SAMPLES
+        assert len(row["responses"]) == len(row["scores"]) == len(row["response_ids"]) == SAMPLES
         for ids, said in zip(row["response_ids"], row["log_probs"], strict=True):
             assert len(ids) == len(said) <= 16 and max(said) <= 0
     assert 0 < sum(sum(row["scores"]) for row in rows) < sum(len(row["scores"]) for row in rows)
