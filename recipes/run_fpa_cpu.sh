@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # FPA and its base methods | SmolLM2-135M-Instruct | FSDP2 on a CPU | one-digit sums of reasoning-gym
 #
-# Purpose:  offline policy optimisation from end to end without a GPU or a download: model and data are made on the spot, the
+# Purpose:  offline policy optimisation from end to end without a GPU or a download: model and task are made on the spot, the
 #           model answers each problem ROLLOUT_N times, the answers are graded, every method learns from them with every seed
-#           (of order, pairs and validation), and is validated by sampling before and after. Ends with a table and a figure of the methods.
+#           (of order, pairs and validation) and is validated by sampling. Ends with a table and a figure of the methods.
 # Table:    none of the paper.
 # Hardware: 2 cores, 24 GB of memory.
 # Time:     not measured yet.
 # Figure:   see the page of the losses.
 # verl:     0.9.1
-# A second call goes on where the first was stopped, and METHODS and SEEDS may name more. DRY_RUN=1 shows both stages of the
-# first run, TINY=1 takes a model of a few hundred thousand parameters for two steps in two ranks.
+# A second call goes on where the first was stopped, and METHODS and SEEDS may name more. No weights are kept. DRY_RUN=1 shows
+# both stages of the first run, TINY=1 takes a model of a few hundred thousand parameters for two steps in two ranks.
 set -euo pipefail
 
 # METHOD:LAMBDA; 0 is the method without FPA. outcome | dpo | rpo | simper
@@ -41,9 +41,10 @@ MAX_PROMPT_LENGTH=${MAX_PROMPT_LENGTH:-48}
 MAX_RESPONSE_LENGTH=${MAX_RESPONSE_LENGTH:-16}
 MAX_TOKEN_LEN_PER_GPU=${MAX_TOKEN_LEN_PER_GPU:-2048}
 VAL_TEMPERATURE=${VAL_TEMPERATURE:-1.0}
-TOTAL_EPOCHS=${TOTAL_EPOCHS:-1000}
 TEST_FREQ=${TEST_FREQ:--1}
-SAVE_FREQ=${SAVE_FREQ:--1}
+# STEPS decides, and nothing is resumed.
+TOTAL_EPOCHS=1000
+SAVE_FREQ=-1
 NGPUS_PER_NODE=${NGPUS_PER_NODE:-1}
 DTYPE=${DTYPE:-bfloat16}
 source "${LIB}/fpa.sh"
@@ -51,6 +52,7 @@ source "${LIB}/fpa.sh"
 ENGINE=fsdp2 PLACES=1 CPUS=1
 source "${LIB}/cpu.sh"
 on_the_cpu
+SMALL+=(trainer.resume_mode=disable)
 
 FOLDER=${RUNS}/${EXPERIMENT_NAME}
 MODEL_PATH=${RUNS}/models/${MODEL}
@@ -71,29 +73,29 @@ chosen() {
     export VERL_FILE_LOGGER_PATH=${RUN_DIR}/metrics.jsonl
 }
 
-# A run that has ended well; all of a seed have the same validation before training.
-finished() {
-    find "${FOLDER}" -path "*/${1:-*}-seed-${SEED}/finished" | sort | head -n 1
-}
-
 one() {
-    local of_seed
-    [ -z "$(finished "${METHOD}-${LAMBDA}")" ] || return 0
-    of_seed=$(finished)
-    VAL_BEFORE_TRAIN=$([ -z "${of_seed}" ] && echo True || echo False)
+    local of_seed=("${FOLDER}"/*-seed-"${SEED}"/finished)
+    [ ! -e "${RUN_DIR}/finished" ] || return 0
+    # All runs of a seed have the same validation before training: the first makes it.
+    VAL_BEFORE_TRAIN=$([ -e "${of_seed[0]}" ] && echo False || echo True)
     say "${METHOD}, lambda ${LAMBDA}, seed ${SEED} (${RUN_DIR}/trainer.log)"
     mkdir -p "${RUN_DIR}"
     (trained "$@") > "${RUN_DIR}/trainer.log" 2>&1 || {
         tail -n 20 "${RUN_DIR}/trainer.log" >&2
         stop "${METHOD}, lambda ${LAMBDA}, seed ${SEED} failed; its log is ${RUN_DIR}/trainer.log"
     }
-    if [ -n "${of_seed}" ]; then
-        of_seed=${of_seed%/finished}
-        cp "${of_seed}/validation/0.jsonl" "${RUN_DIR}/validation/"
-        { grep -m 1 '"step":0,' "${of_seed}/metrics.jsonl"; cat "${RUN_DIR}/metrics.jsonl"; } > "${RUN_DIR}/with_before"
-        mv "${RUN_DIR}/with_before" "${RUN_DIR}/metrics.jsonl"
+    if [ "${VAL_BEFORE_TRAIN}" = False ]; then
+        took_over "${of_seed[0]%/finished}"
     fi
+    # Over a GB each.
+    rm -rf "${RUN_DIR}/checkpoints"
     touch "${RUN_DIR}/finished"
+}
+
+took_over() {
+    cp "$1/validation/0.jsonl" "${RUN_DIR}/validation/"
+    { grep -m 1 '"step":0,' "$1/metrics.jsonl"; cat "${RUN_DIR}/metrics.jsonl"; } > "${RUN_DIR}/metrics.whole"
+    mv "${RUN_DIR}/metrics.whole" "${RUN_DIR}/metrics.jsonl"
 }
 
 # One folder has runs of one kind: what METHODS and SEEDS do not name is the same.

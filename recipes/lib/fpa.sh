@@ -38,8 +38,9 @@ sampled() {
         --seed "${SEED}" --duplicates keep ${SAMPLING[@]+"${SAMPLING[@]}"}
     )
     if [ "${DRY_RUN}" = 1 ]; then
+        printf 'Stage 1, which makes data.train_files:\n' >&2
         printf '%q ' "${command[@]}" >&2
-        printf '\n' >&2
+        printf '\n\n' >&2
     else
         "${command[@]}"
     fi
