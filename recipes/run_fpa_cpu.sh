@@ -33,8 +33,10 @@ fi
 EXPERIMENT_NAME=fpa-${MODEL}
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
 
+# The model is right once in nine: signed, the outcome form would lower eight responses for each that it raises.
+ADVANTAGE=${ADVANTAGE:-standardised}
 ROLLOUT_N=${ROLLOUT_N:-8}
-TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-64}
+TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-32}
 STEPS=${STEPS:-10}
 ACTOR_LR=${ACTOR_LR:-5e-5}
 MAX_PROMPT_LENGTH=${MAX_PROMPT_LENGTH:-48}
@@ -101,7 +103,8 @@ took_over() {
 # One folder has runs of one kind: what METHODS and SEEDS do not name is the same.
 remember() {
     local settings
-    settings=$(printf '%s\n' "${ROLLOUT_N} responses, batch ${TRAIN_BATCH_SIZE}, ${STEPS} steps, lr ${ACTOR_LR}, beta ${BETA}" \
+    settings=$(printf '%s\n' "${ROLLOUT_N} responses, batch ${TRAIN_BATCH_SIZE}, ${STEPS} steps, lr ${ACTOR_LR}" \
+        "advantage ${ADVANTAGE}, beta ${BETA}" \
         "tokens ${MAX_PROMPT_LENGTH} and ${MAX_RESPONSE_LENGTH}, validation ${VAL_N} at ${VAL_TEMPERATURE}" "$@")
     mkdir -p "${FOLDER}"
     [ -e "${FOLDER}/settings.txt" ] || printf '%s\n' "${settings}" > "${FOLDER}/settings.txt"

@@ -6,6 +6,7 @@
 # What is learned: outcome | dpo | rpo | simper, by the future policy of LAMBDA; 0 is the method without FPA.
 METHOD=${METHOD:-outcome}
 LAMBDA=${LAMBDA:-1}
+ADVANTAGE=${ADVANTAGE:-signed}
 BETA=${BETA:-0.1}
 ACTOR_LR=${ACTOR_LR:-1e-6}
 SEED=${SEED:-1}
@@ -54,6 +55,7 @@ trained() {
     FPA=(
         fpa.loss="${METHOD}"
         fpa.lam="${LAMBDA}"
+        fpa.advantage="${ADVANTAGE}"
         fpa.beta="${BETA}"
     )
     DATA=(
