@@ -14,6 +14,7 @@ from torch import Tensor
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight import contract, native, settings
 from frpo_verl.preflight.errors import BatchError
+from frpo_verl.preflight.methods import TOKEN_WEIGHT
 from frpo_verl.rows import row_blocks
 from frpo_verl.verl_plugin import figures, note, outcome, run, term, token_weights
 from frpo_verl.verl_plugin.run import Run
@@ -60,13 +61,17 @@ def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
     if (nested := _nested.get()) is not None:
         return nested(host, *args, **kwargs)
     call = inspect.signature(host).bind(*args, **kwargs)
-    name, algorithm = call.arguments["adv_estimator"], call.arguments.get("config")
+    name, given = call.arguments["adv_estimator"], call.arguments.get("config")
+    algorithm = _asked() if given is None else given
     asks = name == settings.ESTIMATOR or settings.asks_for_future(algorithm)
     regularises, weigh = asks and not native.is_left_to_host(name), token_weights.chosen(algorithm)
     if not regularises and weigh is None:
         return _call(host, call)
-    if algorithm is None:
-        raise BatchError(f"adv_estimator={name} without verl's algorithm section: pass it to the function as config")
+    if given is None:
+        raise BatchError(
+            f"adv_estimator={name} without verl's algorithm section, which has what is done to the advantages: pass it "
+            "to compute_advantage as config"
+        )
     contract.refuse_if_changed()
     this = run.of(algorithm) if regularises else None
     data, of_responses = (_call(host, call), None) if this is None else _outcome(host, call, this)
@@ -74,14 +79,15 @@ def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
     valid = data.batch["response_mask"].bool()
     if of_responses is None and (weigh is not None or this.beta.value != 0):
         _refuse_unfit(data.batch["advantages"], valid, call.arguments["adv_estimator"])
-    advantages, seen, told = data.batch["advantages"] if of_responses is None else of_responses, {}, None
+    advantages, seen, told = data.batch["advantages"] if of_responses is None else of_responses, {}, {}
     if weigh is not None:
         weights, seen = token_weights.of_batch(weigh, data, valid)
         advantages = token_weights.times(advantages, weights, valid)
+        told["token_weight"] = algorithm[TOKEN_WEIGHT]
     if this is not None:
-        advantages, of_term, told = _regularised(data, advantages, this)
-        seen |= of_term
-    run.outbox.put(seen, told)
+        advantages, of_term, told_of_term = _regularised(data, advantages, this)
+        seen, told = seen | of_term, told | told_of_term
+    run.outbox.put(seen, _noted(data, told))
     return _written(data, advantages, of_responses)
 
 
@@ -130,17 +136,30 @@ def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_i
         _nested.reset(token)
 
 
-def _regularised(data: Any, outcome: Tensor, this: Run) -> tuple[Tensor, dict[str, float], str | None]:
-    """Returns Â − β·reg, or Â where the workers are to subtract, with figures and the note to them."""
+def _regularised(data: Any, outcome: Tensor, this: Run) -> tuple[Tensor, dict[str, float], dict[str, Any]]:
+    """Returns Â − β·reg, or Â where the workers are to subtract, with figures and what to note."""
     beta, chosen = this.beta.value, this.settings
     if beta == 0:
-        return outcome, {"frpo/beta": 0.0}, None
+        return outcome, {"frpo/beta": 0.0}, {}
     done = term.regularised(data, outcome, chosen, beta)
     of_step = figures.of_step(done, outcome, data.batch, chosen, beta)
     this.beta.observe(of_step["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
-    told = data.meta_info[note.KEY] = note.write(chosen, beta if in_workers else None)
+    told = {"chosen": chosen, "beta": beta if in_workers else None}
     return outcome.to(done.advantages.dtype) if in_workers else done.advantages, of_step, told
+
+
+def _noted(data: Any, told: dict[str, Any]) -> str | None:
+    """Leaves the note of what was done with the batch, and returns it; None where nothing was."""
+    if not told:
+        data.meta_info.pop(note.KEY, None)
+        return None
+    text = data.meta_info[note.KEY] = note.write(**{"chosen": None, **told})
+    return text
+
+
+def _asked() -> Mapping[str, Any] | None:
+    return None if (config := run.asked()) is None else config.algorithm
 
 
 def _written(data: Any, advantages: Tensor, of_responses: Tensor | None) -> Any:

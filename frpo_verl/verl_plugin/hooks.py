@@ -7,7 +7,17 @@ from typing import Any
 
 from frpo_verl.preflight import contract, settings
 from frpo_verl.preflight.errors import HostError
-from frpo_verl.verl_plugin import checkpoint, kl_loss, note, policy_losses, run, search_path, token_weights, worker
+from frpo_verl.verl_plugin import (
+    checkpoint,
+    kl_loss,
+    note,
+    policy_losses,
+    run,
+    search_path,
+    token_weights,
+    update,
+    worker,
+)
 from frpo_verl.verl_plugin.patching import wrap
 from frpo_verl.verl_plugin.ray import launch, node_check
 
@@ -57,32 +67,6 @@ def _log_v0(metric_utils: ModuleType) -> None:
     wrap(metric_utils, "compute_data_metrics", _logged_v0)
 
 
-def _acknowledged_v0(host: Callable, trainer: Any, batch: Any) -> Any:
-    if not trainer.config.actor_rollout_ref.actor.use_kl_loss:
-        batch.batch.pop(kl_loss.FIELD, None)
-    output = host(trainer, batch)
-    metrics = output.meta_info["metrics"]
-    note.require_acknowledgement(batch.meta_info.get(note.KEY), metrics)
-    kl_loss.require_acknowledgement(batch.batch.keys(), metrics)
-    return output
-
-
-def _acknowledged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
-    told, sent = batch.extra_info.get(note.KEY), batch.fields
-    result = host(trainer, batch, metrics)
-    note.require_acknowledgement(told, metrics)
-    kl_loss.require_acknowledgement(sent, metrics)
-    return result
-
-
-def _hear_workers_v0(ray_trainer: ModuleType) -> None:
-    wrap(ray_trainer.RayPPOTrainer, "_update_actor", _acknowledged_v0)
-
-
-def _hear_workers_v1(trainer_base: ModuleType) -> None:
-    wrap(trainer_base.PPOTrainer, "_update_actor", _acknowledged_v1)
-
-
 def _keep_beta_v0(ray_trainer: ModuleType) -> None:
     wrap(ray_trainer.RayPPOTrainer, "_save_checkpoint", checkpoint.save_before)
     wrap(ray_trainer.RayPPOTrainer, "_load_checkpoint", checkpoint.restore_after)
@@ -101,6 +85,7 @@ def _keep_beta_fully_async(fully_async_trainer: ModuleType) -> None:
 
 
 def _or_needed_by_us(host: Callable, config: Any) -> bool:
+    run.remember(config)
     return host(config) or settings.needs_reference(config.algorithm)
 
 
@@ -120,6 +105,10 @@ def _ask_nodes(ray_base: ModuleType) -> None:
     wrap(ray_base.ResourcePoolManager, "create_resource_pool", node_check.checked_before_placement)
 
 
+def _watch_updates(ray_base: ModuleType) -> None:
+    wrap(ray_base, "func_generator", update.bound)
+
+
 def _measure_in_workers(losses: ModuleType) -> None:
     wrap(losses, "ppo_loss", worker.with_current_divergence)
 
@@ -131,15 +120,15 @@ def _weigh_in_workers(losses: ModuleType) -> None:
 
 HOOKS: dict[str, tuple[Hook, ...]] = {
     "verl.trainer.ppo.core_algos": (_register_estimator, policy_losses.register),
-    "verl.trainer.ppo.ray_trainer": (_change_advantages_v0, _hear_workers_v0, _keep_beta_v0),
+    "verl.trainer.ppo.ray_trainer": (_change_advantages_v0, _keep_beta_v0),
     "verl.trainer.ppo.v1.utils": (_change_advantages_v1,),
-    "verl.trainer.ppo.v1.trainer_base": (_fetch_more_fields, _log_v1, _hear_workers_v1, _keep_beta_v1),
+    "verl.trainer.ppo.v1.trainer_base": (_fetch_more_fields, _log_v1, _keep_beta_v1),
     "verl.experimental.fully_async_policy.fully_async_trainer": (_keep_beta_fully_async,),
     "verl.trainer.ppo.metric_utils": (_log_v0,),
     "verl.trainer.ppo.utils": (_load_the_reference,),
     "verl.utils.config": (_check_before_ray,),
     "verl.trainer.constants_ppo": (_load_the_plugin_in_workers,),
-    "verl.single_controller.ray.base": (_ask_nodes,),
+    "verl.single_controller.ray.base": (_ask_nodes, _watch_updates),
     "verl.utils.metric": (policy_losses.keep_metrics,),
     "verl.workers.utils.losses": (_measure_in_workers, _weigh_in_workers),
     "hydra.core.plugins": (search_path.register,),

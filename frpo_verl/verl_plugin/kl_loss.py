@@ -67,7 +67,7 @@ def weighed_penalty(host: Callable, *args: Any, **kwargs: Any) -> Tensor:
 
 def require_acknowledgement(sent: Container[str] | None, figures: Mapping[str, Any]) -> None:
     """Ends a run whose workers were sent weights for the KL term and did not multiply by them."""
-    if sent is not None and FIELD in sent and f"actor/{WEIGHED}" not in figures:
+    if sent is not None and FIELD in sent and not {WEIGHED, f"actor/{WEIGHED}"} & set(figures):
         raise HostError(
             "actor_rollout_ref.actor.use_kl_loss=True with algorithm.token_weight: the actor's workers did not "
             "multiply the loss's KL term by the weights, so frpo-verl is not loaded in them or another loss runs "

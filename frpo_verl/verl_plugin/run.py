@@ -46,6 +46,19 @@ outbox = Outbox()
 
 _current: Run | None = None
 
+_asked: Any = None
+
+
+def remember(config: Any) -> None:
+    """Keeps verl's whole configuration of this process's run, whichever trainer runs it."""
+    global _asked
+    _asked = config
+
+
+def asked() -> Any:
+    """Returns the configuration of this process's run, or None where verl has not asked for its models yet."""
+    return _asked
+
 
 def current() -> Run | None:
     """Returns this process's run, or None where none has regularised yet."""

@@ -24,11 +24,10 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
     from verl.workers.utils.padding import no_padding_2_padding
 
     text = tu.get_non_tensor_data(data=data, key=note.KEY, default=None)
-    if text is None:
+    if text is None or (told := note.read(text)).generator is None:
         return host(config, model_output, data, dp_group)
     if "ref_log_prob" not in data:
         raise BatchError(f"the actor's batch has no 'ref_log_prob', it holds {sorted(data.keys())}")
-    told = note.read(text)
     log_prob = no_padding_2_padding(model_output["log_probs"], data).detach()
     padded = data.select("advantages", "old_log_probs", "ref_log_prob", "response_mask").to_padded_tensor()
     mask, log_ratio = padded["response_mask"], log_prob - padded["ref_log_prob"]

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from frpo_verl.verl_plugin import run
+
 TIME_LIMIT_SECONDS = 900
+
+
+@pytest.fixture(autouse=True)
+def _no_run_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgets the configuration that another test has shown to verl in this process."""
+    monkeypatch.setattr(run, "_asked", None)
 
 
 @pytest.fixture(scope="session")

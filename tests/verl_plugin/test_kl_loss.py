@@ -1,20 +1,16 @@
 """The KL term of verl's loss, times the weights that came with a batch: through verl's own `ppo_loss`."""
 
 import math
-from types import SimpleNamespace
 
 import mode_oracles
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from frpo_verl.preflight.errors import HostError
-from frpo_verl.verl_plugin import hooks, kl_loss
+from frpo_verl.verl_plugin import kl_loss
 
 pytest.importorskip("verl")
 
 from micro_batches import LENGTH, ROWS, actor_config, micro_batch, model_output  # noqa: E402
-from verl import DataProto  # noqa: E402
 from verl.trainer.ppo import core_algos  # noqa: E402
 from verl.workers.utils import losses  # noqa: E402
 
@@ -75,7 +71,6 @@ def test_weights_that_another_method_left_to_verl_are_left_to_it():
     data["token_weights"] = data["advantages"]
     given = kl_loss.with_weights(lambda config, model_output, data, dp_group: (data, {}), None, {}, data)
     assert given[0] is data
-    assert of_v0({}, use_kl_loss=False, field="token_weights") == {"a", "token_weights"}
 
 
 def test_a_divergence_elsewhere_is_not_multiplied():
@@ -86,44 +81,3 @@ def test_a_divergence_elsewhere_is_not_multiplied():
     with pytest.raises(KeyError):
         losses.ppo_loss(with_kl_loss(), {}, data)
     assert torch.equal(core_algos.kl_penalty(*values, kl_penalty="k3"), before)
-
-
-def trainer(use_kl_loss: bool) -> SimpleNamespace:
-    return SimpleNamespace(config=OmegaConf.create({"actor_rollout_ref": {"actor": {"use_kl_loss": use_kl_loss}}}))
-
-
-def of_v0(figures: dict, use_kl_loss: bool, field: str = kl_loss.FIELD) -> set[str]:
-    """Returns the fields of the batch that verl's `_update_actor` got."""
-    seen = []
-
-    def host(trainer, batch):
-        seen.append(set(batch.batch.keys()))
-        return DataProto(meta_info={"metrics": figures})
-
-    weights = torch.ones(1, 1)
-    hooks._acknowledged_v0(host, trainer(use_kl_loss), DataProto.from_dict({"a": weights, field: weights}))
-    return seen[0]
-
-
-def test_v0_sends_weights_to_a_loss_with_a_kl_term_alone():
-    assert of_v0({f"actor/{kl_loss.WEIGHED}": 1.0}, use_kl_loss=True) == {"a", kl_loss.FIELD}
-    assert of_v0({}, use_kl_loss=False) == {"a"}
-
-
-def test_v0_ends_where_the_workers_did_not_multiply():
-    with pytest.raises(HostError, match=r"use_kl_loss=True with algorithm\.token_weight: .* did not multiply .*"):
-        of_v0({}, use_kl_loss=True)
-
-
-@pytest.mark.parametrize("fields", [None, ["advantages"], ["advantages", kl_loss.FIELD]], ids=str)
-def test_v1_ends_where_the_workers_did_not_multiply(fields):
-    batch = SimpleNamespace(extra_info={}, fields=fields)
-    hooks._acknowledged_v1(
-        lambda trainer, batch, metrics: metrics.update({f"actor/{kl_loss.WEIGHED}": 1.0}), None, batch, {}
-    )
-    without = lambda trainer, batch, metrics: None  # noqa: E731
-    if fields is None or kl_loss.FIELD not in fields:
-        hooks._acknowledged_v1(without, None, batch, {})
-        return
-    with pytest.raises(HostError, match="did not multiply the loss's KL term by the weights"):
-        hooks._acknowledged_v1(without, None, batch, {})

@@ -1,7 +1,6 @@
 """The term of the current policy on one micro-batch, through verl's own `ppo_loss`, in both layouts that verl sends."""
 
 import math
-from types import SimpleNamespace
 
 import mode_oracles
 import pytest
@@ -10,7 +9,7 @@ from omegaconf import OmegaConf
 
 from frpo_verl.preflight import settings
 from frpo_verl.preflight.errors import BatchError, HostError
-from frpo_verl.verl_plugin import hooks, note, worker
+from frpo_verl.verl_plugin import note, worker
 
 pytest.importorskip("verl")
 
@@ -91,6 +90,7 @@ def test_without_a_note_it_is_verls_function():
     [
         (BETA, {}, True),
         (BETA, {f"actor/{note.SUBTRACTED}": 0.0}, False),
+        (BETA, {note.SUBTRACTED: 0.0}, False),
         (0.0, {}, True),
         (None, {}, False),
         ("no note", {}, False),
@@ -107,30 +107,12 @@ def test_workers_that_do_not_subtract_end_the_run(beta, figures, refused):
         note.require_acknowledgement(text, figures)
 
 
-def test_the_v0_trainer_asks_for_it():
-    from verl import DataProto
-    from verl.trainer.ppo.ray_trainer import RayPPOTrainer
-
-    assert RayPPOTrainer._update_actor._frpo_verl_wrapper is hooks._acknowledged_v0
-    batch = DataProto.from_dict({"advantages": torch.ones(1, 1)}, meta_info={note.KEY: note.write(chosen(), BETA)})
-    done = DataProto(meta_info={"metrics": {f"actor/{note.SUBTRACTED}": 0.0}})
-    trainer = SimpleNamespace(config=OmegaConf.create({"actor_rollout_ref": {"actor": {"use_kl_loss": False}}}))
-    assert hooks._acknowledged_v0(lambda trainer, batch: done, trainer, batch) is done
-    with pytest.raises(HostError, match="did not subtract"):
-        hooks._acknowledged_v0(lambda trainer, batch: DataProto(meta_info={"metrics": {}}), trainer, batch)
-
-
-def test_the_v1_trainer_asks_for_it():
-    v1 = pytest.importorskip("verl.trainer.ppo.v1.trainer_base", reason="verl 0.8 has no V1 trainer")
-    assert v1.PPOTrainer._update_actor._frpo_verl_wrapper is hooks._acknowledged_v1
-    batch = SimpleNamespace(extra_info={note.KEY: note.write(chosen(), BETA)}, fields=["advantages"])
-
-    def updating(figures: dict):
-        return lambda trainer, batch, metrics: metrics.update(figures)
-
-    hooks._acknowledged_v1(updating({f"actor/{note.SUBTRACTED}": 0.0}), None, batch, {})
-    with pytest.raises(HostError, match="did not subtract"):
-        hooks._acknowledged_v1(updating({}), None, batch, {})
+def test_a_note_of_token_weights_alone_asks_workers_for_nothing():
+    now, data, _ = micro_batch(True, note.write(None, token_weight="lambda_grpo"))
+    del data["ref_log_prob"]
+    loss, figures = losses.ppo_loss(actor_config(), model_output(now)[0], data)
+    plain, theirs = losses.ppo_loss.__wrapped__(actor_config(), model_output(now)[0], micro_batch(True, None)[1])
+    assert torch.equal(loss, plain) and set(figures) == set(theirs)
 
 
 def test_a_batch_without_the_reference_is_refused():
