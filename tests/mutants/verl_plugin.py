@@ -27,8 +27,8 @@ MUTANTS = (
     Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
     Mutant("verl_plugin/estimator.py", "of_responses.to(advantages.dtype)[:, None].expand(mask.shape)", "advantages"),
     Mutant("verl_plugin/estimator.py", "term.spread(advantages, mask) if", "advantages[:, None].expand(mask.shape) if"),
-    Mutant("verl_plugin/estimator.py", "run.outbox.put(seen, told)", "run.outbox.put(seen)"),
-    Mutant("verl_plugin/estimator.py", "seen |= of_term", "seen = of_term"),
+    Mutant("verl_plugin/estimator.py", "run.outbox.put(seen, _noted(data, told))", "run.outbox.put(seen)"),
+    Mutant("verl_plugin/estimator.py", "seen | of_term", "of_term"),
     Mutant("verl_plugin/estimator.py", "weigh is not None or this", "weigh is None and this"),
     # the weight belongs to the reward's part alone
     Mutant(
@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant("verl_plugin/run.py", "self._figures, self._note = figures, note", "self._figures = figures"),
     Mutant("verl_plugin/run.py", "figures, self._figures = self._figures, {}", "figures = self._figures"),
     Mutant("verl_plugin/run.py", "note, self._note = self._note, None", "note = self._note"),
-    Mutant("verl_plugin/note.py", "formed(by_name(said", "(lambda generator, _: generator)(by_name(said"),
+    Mutant("verl_plugin/note.py", "formed(by_name(name)", "(lambda generator, _: generator)(by_name(name)"),
     Mutant("verl_plugin/note.py", "read(text).beta is not None and", ""),
     Mutant("verl_plugin/control.py", "n_steps=responses", "n_steps=1"),
     Mutant("verl_plugin/control.py", "if self._controller.value <= 0:", "if False:"),
