@@ -86,7 +86,6 @@ def _score(case):
     ("count", "seed"),
     [
         (600, 1),
-        pytest.param(2_000, 2, marks=pytest.mark.slow, id="two thousand"),
         pytest.param(10_000, 2, marks=pytest.mark.thorough, id="ten thousand"),
     ],
 )

@@ -1,5 +1,6 @@
 """Checks that real Megatron workers compute the same FRPO as FSDP2's, for every layout."""
 
+import collections
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -36,11 +37,25 @@ LAYOUTS = {
     "CP=2": (2, [f"{MEGATRON}context_parallel_size=2"]),
     "TP=2 PP=2": (4, [f"{MEGATRON}tensor_model_parallel_size=2", f"{MEGATRON}pipeline_model_parallel_size=2"]),
 }
-OF_LAYOUTS = [
-    # four ranks on two cores take as long as all others together
-    pytest.param(layout, marks=pytest.mark.thorough if ranks > 2 else ())
-    for layout, (ranks, _) in LAYOUTS.items()
-]
+EVERYDAY = {
+    "one rank": tuple(WAYS),
+    "TP=2": ("packed", "dynamic"),
+    "PP=2": ("packed", "micro-batches of four"),
+    "DP=2": ("packed", "padded"),
+    "CP=2": ("packed",),
+    "TP=2 PP=2": (),
+}
+"""The others are on a schedule: four ranks on two cores take as long as all of these together."""
+
+
+def scheduled(layout: str, way: str) -> bool:
+    return way not in EVERYDAY[layout]
+
+
+def marked(layout: str, way: str, *more: str) -> object:
+    return pytest.param(layout, *more, marks=pytest.mark.thorough if scheduled(layout, way) else ())
+
+
 OF_SEVERAL_UPDATES = ("one rank", "TP=2")
 OF_MIXTURES = {
     "one rank": LAYOUTS["one rank"],
@@ -50,14 +65,18 @@ OF_MIXTURES = {
 }
 
 
-def cases(models: dict[str, Path], checkpoints: Path) -> dict[int, dict[str, dict]]:
-    """Returns every case by the number of its ranks and its name; one that resumes comes after the one that saves."""
-    found = {1: {}, 2: {}, 4: {}}
+def cases(models: dict[str, Path], checkpoints: Path) -> dict[tuple[int, bool], dict[str, dict]]:
+    """Returns every case by its name, in groups that run together: of so many ranks, every day or on a schedule.
+
+    One that resumes comes after the one that saves.
+    """
+    found = collections.defaultdict(dict)
 
     def case(ranks: int, name: str, model: str, overrides: list[str], saves: bool = False, **how) -> None:
+        group = ranks, how.pop("scheduled", False)
         engine = how.pop("engine", "megatron")
         folder = {"checkpoint": str(checkpoints / name)} if saves else {}
-        found[ranks][name] = {"model": str(models[model]), "engine": engine, "overrides": overrides, **how, **folder}
+        found[group][name] = {"model": str(models[model]), "engine": engine, "overrides": overrides, **how, **folder}
 
     # What FSDP2 computes, which the tests of its worker hold against definitions.
     for model, how in (("qwen2", "current"), ("qwen2", "rollout"), ("qwen3 moe", "current")):
@@ -68,7 +87,7 @@ def cases(models: dict[str, Path], checkpoints: Path) -> dict[int, dict[str, dic
             # The first saves a checkpoint that any layout could load.
             saves = way == "packed"
             changes = [*overrides, *further, *([RESHARDABLE] if saves else [])]
-            case(ranks, f"{layout} {way}", "qwen2", changes, saves, how=how)
+            case(ranks, f"{layout} {way}", "qwen2", changes, saves, how=how, scheduled=scheduled(layout, way))
     for layout in OF_SEVERAL_UPDATES:
         ranks, overrides = LAYOUTS[layout]
         changes = [*SEVERAL_UPDATES["overrides"], *overrides]
@@ -85,17 +104,17 @@ def cases(models: dict[str, Path], checkpoints: Path) -> dict[int, dict[str, dic
 
 @pytest.fixture(scope="module")
 def found(models, ranks_of, tmp_path_factory) -> Callable[[str], dict]:
-    """Returns what a case computed, by its name; all cases of as many ranks run when the first of them is asked for."""
+    """Returns what a case computed, by its name; all of its group run when the first of them is asked for."""
     every = cases(models, tmp_path_factory.mktemp("checkpoints"))
 
     @functools.cache
-    def of(number: int) -> dict[str, dict]:
-        for case in every[number].values():
+    def of(group: tuple[int, bool]) -> dict[str, dict]:
+        for case in every[group].values():
             if "checkpoint" in case:
                 Path(case["checkpoint"]).mkdir()
-        return ranks_of(number, every[number], tmp_path_factory.mktemp("ranks"))
+        return ranks_of(group[0], every[group], tmp_path_factory.mktemp("ranks"))
 
-    return lambda name: next(of(number)[name] for number, named in every.items() if name in named)
+    return lambda name: next(of(group)[name] for group, named in every.items() if name in named)
 
 
 def assert_same(ours: dict, expected: dict) -> None:
@@ -120,13 +139,12 @@ def assert_resumed(ours: dict) -> None:
     assert ours["second"]["weights"] != ours["weights"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("layout", OF_LAYOUTS)
+@pytest.mark.parametrize(("layout", "way"), [marked(layout, way, way) for layout in LAYOUTS for way in WAYS])
 def test_a_layout_computes_what_fsdp2_does(found, layout, way):
     assert_same(found(f"{layout} {way}"), found(f"fsdp2 qwen2 {WAYS[way][0]}"))
 
 
-@pytest.mark.parametrize("layout", OF_LAYOUTS)
+@pytest.mark.parametrize("layout", [marked(layout, "packed") for layout in LAYOUTS])
 def test_a_layout_resumes_to_the_bit(found, layout):
     assert_resumed(found(f"{layout} packed"))
 
