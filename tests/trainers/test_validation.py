@@ -61,7 +61,8 @@ def test_samples_to_measure_are_spread_over_all_and_have_tokens():
 
 
 def test_lines_come_in_the_order_of_their_prompts(tmp_path):
-    (tmp_path / "part-0.jsonl").write_text('{"row": 3}\n{"row": 1}\n')
+    # the last line is being written
+    (tmp_path / "part-0.jsonl").write_text('{"row": 3}\n{"row": 1}\n{"row": 4')
     (tmp_path / "part-1.jsonl").write_text('{"row": 2}\n{"row": 0}\n')
     assert [line["row"] for line in sampling.read(tmp_path / "part-0.jsonl")] == [1, 3]
     assert [line["row"] for line in validation.read_all(tmp_path)] == [0, 1, 2, 3]
