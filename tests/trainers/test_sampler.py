@@ -23,7 +23,7 @@ AsyncEngineArgs = SamplingParams = lambda **given: types.SimpleNamespace(**given
 
 class AsyncLLMEngine:
     @classmethod
-    def from_engine_args(cls, arguments):
+    def from_engine_args(cls, arguments, usage_context):
         pathlib.Path(os.environ["PIDS"], str(os.getpid())).touch()
         return cls()
 
@@ -59,6 +59,8 @@ def specs(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir()
         (tmp_path / f"{name}.py").write_text(text)
     (tmp_path / "vllm" / "sampling_params.py").write_text("class RequestOutputKind:\n    FINAL_ONLY = 2\n")
+    (tmp_path / "vllm" / "usage").mkdir()
+    (tmp_path / "vllm" / "usage" / "usage_lib.py").write_text("class UsageContext:\n    LLM_CLASS = 1\n")
     (tmp_path / "pids").mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))

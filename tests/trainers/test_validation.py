@@ -86,10 +86,16 @@ class Vllm(types.ModuleType):
         self.asked, self.arguments, self.fail_after, self.shut = [], None, None, 0
         self.sampling_params = types.ModuleType("vllm.sampling_params")
         self.sampling_params.RequestOutputKind = types.SimpleNamespace(FINAL_ONLY="final")
-        self.AsyncLLMEngine = types.SimpleNamespace(from_engine_args=lambda _: self)
+        self.usage_lib = types.ModuleType("vllm.usage.usage_lib")
+        self.usage_lib.UsageContext = types.SimpleNamespace(LLM_CLASS="offline")
+        self.AsyncLLMEngine = types.SimpleNamespace(from_engine_args=self.started)
 
     def AsyncEngineArgs(self, **arguments):
         self.arguments = arguments
+
+    def started(self, _, usage_context):
+        assert usage_context == "offline"
+        return self
 
     @staticmethod
     def SamplingParams(**how):
@@ -118,6 +124,8 @@ def vllm(monkeypatch):
     module = Vllm()
     monkeypatch.setitem(sys.modules, "vllm", module)
     monkeypatch.setitem(sys.modules, "vllm.sampling_params", module.sampling_params)
+    monkeypatch.setitem(sys.modules, "vllm.usage", types.ModuleType("vllm.usage"))
+    monkeypatch.setitem(sys.modules, "vllm.usage.usage_lib", module.usage_lib)
     transformers = types.ModuleType("transformers")
     transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda model: Letters())
     monkeypatch.setitem(sys.modules, "transformers", transformers)
@@ -132,7 +140,8 @@ def spec_of(tmp_path, prompts, **more):
 def test_a_line_for_each_prompt(vllm, tmp_path):
     spec = spec_of(tmp_path, ["abc", "de"], n=2, max_tokens=7, engine={"dtype": "float32"})
     assert sampling.sample(spec) == 2 and vllm.shut == 1
-    assert vllm.arguments == {"model": "m", "max_model_len": 10, "seed": 1_000_003, "dtype": "float32"}
+    arguments = {"model": "m", "max_model_len": 10, "seed": 1_000_003, "disable_log_stats": True, "dtype": "float32"}
+    assert vllm.arguments == arguments
     assert sampling.read(tmp_path / "out.jsonl")[1] == {
         "row": 1,
         "prompt_ids": [100, 101],
