@@ -12,6 +12,7 @@ from frpo_verl.data import dedup
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem, Source
+from frpo_verl.rewards import senseless
 from frpo_verl.rewards.box import LONGEST_OF_A_TASK
 
 
@@ -34,16 +35,16 @@ def parts(name: str) -> tuple[Part, Part]:
     """Returns the test part and the train part of `reasoning_gym:<task>`."""
     task = name.removeprefix(GYM)
     return tuple(
-        Part(f"reasoning_gym_{task}_{split}", split, f"reasoning_gym/{task}", (), reason=too_long)
+        Part(f"reasoning_gym_{task}_{split}", split, f"reasoning_gym/{task}", (), reason=unfit)
         for split in ("test", "train")
     )
 
 
-def too_long(problem: Problem) -> str | None:
-    """Returns the reason to leave out a problem whose answer is longer than the reward reads, else None."""
-    if len(problem.answer) <= LONGEST_OF_A_TASK:
-        return None
-    return f"answer longer than {LONGEST_OF_A_TASK:,} characters"
+def unfit(problem: Problem) -> str | None:
+    """Returns the reason to leave out a problem that the reward cannot score, else None."""
+    if len(problem.answer) > LONGEST_OF_A_TASK:
+        return f"answer longer than {LONGEST_OF_A_TASK:,} characters"
+    return "right answer empty" if senseless.is_empty(json.loads(problem.entry or "{}").get("answer")) else None
 
 
 def find(part: Part, draw: Draw) -> Source:
@@ -56,6 +57,8 @@ def find(part: Part, draw: Draw) -> Source:
         )
     if importlib.util.find_spec("reasoning_gym") is None:
         raise DataError(f"{GYM}{task}: reasoning-gym is not installed; pip install reasoning-gym==0.1.25")
+    if why := senseless.UNFIT.get(task):
+        raise DataError(f"{GYM}{task}: its verifier pays for nonsense, since {why}; choose another task")
     entries = _entries(task, draw)
     identity = {"task": task, **draw._asdict(), "reasoning_gym": importlib.metadata.version("reasoning-gym")}
     place = f"reasoning-gym's {task}"

@@ -1,5 +1,6 @@
 """Describes a problem and reads it from a row of a source."""
 
+import numbers
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -62,8 +63,13 @@ class Columns(NamedTuple):
 
 def read(row: Mapping[str, Any], columns: Columns, where: str) -> Problem:
     """Reads a row; `where` names it in a DataError if a column is missing, empty or damaged."""
-    text = columns.read_text(_value(row, columns.text, "problem", where), row).strip()
-    raw = _value(row, columns.answer, "answer", where)
+    asked, raw = _value(row, columns.text, "problem", where), _value(row, columns.answer, "answer", where)
+    # What reads the texts of one source knows their structure.
+    of_one_source = columns.read_text is not Columns().read_text
+    for name, value in (("answer", raw), *([] if of_one_source else [("problem", asked)])):
+        if not _is_plain(value):
+            raise DataError(f"{where}: the {name} is {value!r:.100}, not a text or a number; write it as one")
+    text = columns.read_text(asked, row).strip()
     if isinstance(raw, float) and abs(raw) >= _EXACT:
         raise DataError(f"{where}: the answer {raw:g} has lost digits as a number; write it as text, in quotes")
     answer = columns.read_answer(raw)
@@ -74,6 +80,13 @@ def read(row: Mapping[str, Any], columns: Columns, where: str) -> Problem:
             raise DataError(f"{where}: the {name} has half a character (a lone surrogate); correct it")
     found = next((value for name in columns.id if (value := _look(row, name)) is not None), "")
     return Problem(text, answer, str(found))
+
+
+def _is_plain(value: Any) -> bool:
+    """Returns True for a text, a number, nothing, and lists of these, which hold several right answers."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | numbers.Number)
 
 
 def _value(row: Mapping[str, Any], names: tuple[str, ...], what: str, where: str) -> Any:

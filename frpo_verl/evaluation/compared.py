@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frpo_verl.evaluation.learned import held_out
-from frpo_verl.evaluation.run_log import read_metrics, read_validation
+from frpo_verl.evaluation.run_log import finished_dumps, read_metrics, read_validation
 from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
 
 HELD_OUT = "held-out pass@1"
@@ -52,7 +52,7 @@ def compare(methods: Mapping[str, Sequence[Path]], correct_at: float = 1.0, scor
     def of_run(run: Path) -> dict[str, dict[int, float]]:
         steps, dumps = read_metrics(run / "metrics.jsonl"), run / "validation"
         found = {name: series(steps, metrics).points for name, metrics in LOGGED.items()}
-        solved = held_out(1, read_validation(dumps, score_key) if dumps.is_dir() else {}, correct_at)
+        solved = held_out(1, read_validation(dumps, score_key) if finished_dumps(dumps) else {}, correct_at)
         return found | {HELD_OUT: {point.step: point.value for point in solved.points}}
 
     read = {name: [of_run(run) for run in runs] for name, runs in methods.items()}

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frpo_verl.evaluation.pass_at_k import pass_at_k_per_problem
-from frpo_verl.evaluation.run_log import RunLogError, Step, read_metrics, read_validation
+from frpo_verl.evaluation.run_log import RunLogError, Step, finished_dumps, read_metrics, read_validation
 from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
 
 
@@ -90,7 +90,8 @@ def read_run(run_dir: Path, correct_at: float = 1.0, score_key: str = "score") -
     missing = [path.name for path in (metrics, command) if not path.is_file()]
     if missing:
         raise RunLogError(f"{run_dir} does not hold a run: {' and '.join(missing)} missing.")
-    dumps = read_validation(validation, score_key) if validation.is_dir() else {}
+    # The first validation may still be running.
+    dumps = read_validation(validation, score_key) if finished_dumps(validation) else {}
     return learned(read_metrics(metrics), dumps, parse_command(command.read_text(encoding="utf-8")), correct_at)
 
 

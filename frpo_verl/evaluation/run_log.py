@@ -92,11 +92,16 @@ def read_validation(directory: Path, score_key: str = "score") -> dict[int, dict
     """
     if not directory.is_dir():
         raise RunLogError(f"{directory} is not a directory: set trainer.validation_data_dir to make verl write it.")
-    paths = {int(path.stem): path for path in directory.glob("*.jsonl") if path.stem.isdecimal()}
-    finished = [step for step in sorted(paths) if _is_finished(paths[step])]
-    if not finished:
+    dumps = finished_dumps(directory)
+    if not dumps:
         raise RunLogError(f"{directory} holds no finished validation dump: wait for the first validation.")
-    return {step: read_dump(paths[step], score_key) for step in finished}
+    return {step: read_dump(path, score_key) for step, path in dumps.items()}
+
+
+def finished_dumps(directory: Path) -> dict[int, Path]:
+    """Returns the whole validation dumps by step in ascending order; none where there is no such directory."""
+    paths = {int(path.stem): path for path in directory.glob("*.jsonl") if path.stem.isdecimal()}
+    return {step: paths[step] for step in sorted(paths) if _is_finished(paths[step])}
 
 
 def _json_lines(path: Path, required: Sequence[str], setting: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from frpo_verl.rewards import gym, verdict
+from frpo_verl.rewards import gym, senseless, verdict
 from frpo_verl.rewards.box import LONGEST_OF_A_TASK, last_box
 from frpo_verl.rewards.processes import pool
 
@@ -48,7 +48,7 @@ def compute_score(
         The facts of `verdict.facts`, `score` among them.
 
     Raises:
-        ValueError: the row has no task or entry, or a limit is out of range.
+        ValueError: the row has no task or entry, its task pays for senseless answers, or a limit is out of range.
         RuntimeError: the processes that check answers cannot start.
     """
     limits = verdict.limits(kwargs)
@@ -59,6 +59,10 @@ def compute_score(
                 f"{data_source}: extra_info.{key} is {row.get(key)!r}, and reasoning-gym's verifier needs it; make the "
                 "data by frpo-verl data reasoning_gym:<task>"
             )
+    if why := senseless.UNFIT.get(row["task"]):
+        raise ValueError(
+            f"{data_source}: reasoning-gym's {row['task']} cannot be a reward, since {why}; take its rows out"
+        )
     answer = last_box(solution_str, LONGEST_OF_A_TASK)
     if answer is None:
         return verdict.facts(right=False, has_box=False)
@@ -81,11 +85,12 @@ def full_credit(task: str, answer: str, entry: dict[str, Any]) -> bool:
 
     Returns:
         True for full credit: partial credit for an answer that merely contains the right one would pay for guessing.
+        A senseless answer has none, whatever the verifier says.
 
     Raises:
         ValueError: reasoning-gym has no task of that name.
     """
-    return _verifier(task)(answer, entry) == 1.0
+    return not senseless.is_senseless(task, answer, entry) and _verifier(task)(answer, entry) == 1.0
 
 
 @functools.cache

@@ -1,21 +1,18 @@
 """Defines what the reward functions here take and return, apart from the answer itself."""
 
 import difflib
-import logging
 import math
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from frpo_verl.rewards.processes.pool import Limits
+from frpo_verl.rewards.processes.tally import Tally
 
 DEFAULTS = Limits(workers=2, seconds=5.0, memory_mib=1024)
 """Two workers, so that one endless question costs half of the speed; an ordinary one takes milliseconds. math-verify
 gives a step as many seconds."""
 
-_log = logging.getLogger(__name__)
-_lock = threading.Lock()
-_lost = 0
+_lost = Tally("had no verdict within the limits of time and memory, and score 0")
 
 
 def facts(*, right: bool | None, has_box: bool) -> dict[str, float]:
@@ -28,9 +25,10 @@ def facts(*, right: bool | None, has_box: bool) -> dict[str, float]:
     Returns:
         `score` (the reward) and `acc` (the name that verl's validation looks for), 1.0 for right, else 0.0;
         `format`, 1.0 for a response with a complete box; `timed_out`, 1.0 if there was no verdict.
+        A verifier that raises has said no.
     """
     if right is None:
-        _count_lost()
+        _lost.add()
     score = float(bool(right))
     return {"score": score, "acc": score, "format": float(has_box), "timed_out": float(right is None)}
 
@@ -58,13 +56,3 @@ def limits(given: Mapping[str, Any]) -> Limits:
                 f"reward_kwargs.{key}={value!r}: must be a positive number, for instance {getattr(DEFAULTS, key)}"
             )
     return chosen
-
-
-def _count_lost() -> None:
-    global _lost
-    with _lock:
-        _lost += 1
-        count = _lost
-    # The first, second, fourth, eighth and so on.
-    if count & (count - 1) == 0:
-        _log.warning("frpo-verl: %d answer(s) had no verdict within the limits of time and memory, and score 0", count)

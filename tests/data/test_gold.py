@@ -22,6 +22,10 @@ from frpo_verl.data import gold
         ("\\boxed{never closed", ""),
         ("\\boxed 5", ""),
         ("\\boxed{\\{1\\}}", "\\{1\\}"),
+        (
+            "\\boxed{f=\\left\\{\\begin{array}{l}1\\end{array}\\right.}",
+            "f=\\left\\{\\begin{array}{l}1\\end{array}\\right.",
+        ),
         ("\\boxed{" + "1" * 600 + "}", "1" * 600),
         ("$", "$"),
     ],

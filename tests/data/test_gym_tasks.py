@@ -64,6 +64,12 @@ def test_the_longest_answer_is_that_of_the_reward(length, reason):
     assert gym_tasks.parts("reasoning_gym:chain_sum")[0].reason(Problem("What?", "1" * length)) == reason
 
 
+@pytest.mark.parametrize(("answer", "reason"), [("", "right answer empty"), (" ", "right answer empty"), (None, None)])
+def test_a_right_answer_that_no_answer_can_be_told_from_is_left_out(answer, reason):
+    problem = Problem("What?", answer or "", "0", "polynomial_equations", json.dumps({"answer": answer}))
+    assert gym_tasks.parts("reasoning_gym:polynomial_equations")[0].reason(problem) == reason
+
+
 @pytest.mark.parametrize(
     ("name", "draw", "says"),
     [
@@ -78,6 +84,16 @@ def test_the_longest_answer_is_that_of_the_reward(length, reason):
             "arc_agi",
             {},
             "reasoning-gym's arc_agi, row [0-9]: its verifier needs Python objects that a parquet file cannot",
+        ),
+        (
+            "puzzle24",
+            {},
+            r"reasoning_gym:puzzle24: its verifier pays for nonsense, since 1\*2\*3\*4 counts as the answer to every",
+        ),
+        (
+            "game_of_life_halting",
+            {},
+            "game_of_life_halting: .*, since any text counts as the right answer",
         ),
         ("chain_sum", {"size": 0}, "--size 0 --held-out 0.1: the size must be 1 or more"),
         (

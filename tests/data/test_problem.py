@@ -71,6 +71,22 @@ def test_a_row_of_each_source(name, row, expected):
         ({"problem": "x", "answer": None}, "file, row 7: the answer is empty; fill it in, or remove the row"),
         ({"problem": None, "answer": 1}, "file, row 7: the problem is empty; fill it in, or remove the row"),
         (
+            {"problem": "x", "answer": {"value": "3"}},
+            "file, row 7: the answer is {'value': '3'}, not a text or a number; write it as one",
+        ),
+        (
+            {"problem": "x", "answer": ["3", {"value": "4"}]},
+            "file, row 7: the answer is ['3', {'value': '4'}], not a text or a number; write it as one",
+        ),
+        (
+            {"problem": "x", "answer": b"3"},
+            "file, row 7: the answer is b'3', not a text or a number; write it as one",
+        ),
+        (
+            {"problem": {"text": "x"}, "answer": "3"},
+            "file, row 7: the problem is {'text': 'x'}, not a text or a number; write it as one",
+        ),
+        (
             {"problem": "\ud800", "answer": 1},
             "file, row 7: the problem has half a character (a lone surrogate); correct it",
         ),

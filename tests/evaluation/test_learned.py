@@ -129,8 +129,13 @@ def test_a_command_with_open_quotes_is_refused():
         parse_command("python 'open")
 
 
-def test_a_run_without_validation_is_still_a_run(tmp_path):
+@pytest.mark.parametrize("dump", [None, "empty", '{"input": "1+1", "score": 1.0}\n{"input": "1+'])
+def test_a_run_without_a_whole_validation_is_still_a_run(tmp_path, dump):
     write_metrics(tmp_path, STEPS)
+    if dump is not None:
+        (tmp_path / "validation").mkdir()
+    if dump not in (None, "empty"):
+        (tmp_path / "validation" / "0.jsonl").write_text(dump)
     (tmp_path / "command.txt").write_text(COMMAND)
     run = read_run(tmp_path)
     assert run.pass_at_1.before is None

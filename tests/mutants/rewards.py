@@ -8,12 +8,14 @@ FIRST = {
     "rewards/grading/wording.py": ("rewards/test_grading.py",),
     "rewards/processes/pool.py": ("rewards/processes/test_pool.py",),
     "rewards/processes/worker.py": ("rewards/processes/test_pool.py",),
+    "rewards/processes/tally.py": ("rewards/processes/test_pool.py",),
     "rewards/verdict.py": ("rewards/test_math.py",),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
 GRADING, VALUES, WORDING = "rewards/grading/__init__.py", "rewards/grading/values.py", "rewards/grading/wording.py"
 POOL, WORKER = "rewards/processes/pool.py", "rewards/processes/worker.py"
+SENSELESS = "rewards/senseless.py"
 
 MUTANTS = (
     # What counts as an answer
@@ -47,6 +49,18 @@ MUTANTS = (
     Mutant(POOL, "            self._ready = line == worker.READY", "            self._ready = bool(line)"),
     Mutant(WORKER, "        if any(current):\n", "        if status:\n"),
     Mutant(WORKER, "    os.dup2(nowhere, descriptor)\n", ""),
+    Mutant(WORKER, "    except MemoryError:\n", "    except ZeroDivisionError:\n"),
+    Mutant("rewards/processes/tally.py", "count & (count - 1) == 0", "count == 0"),
+    # what is never paid
+    Mutant(SENSELESS, "not answer.strip() or is_empty(gold)", "not answer.strip()"),
+    Mutant(SENSELESS, "not answer.strip() or is_empty(gold)", "is_empty(gold)"),
+    Mutant(SENSELESS, "answer.strip() == str(gold).strip()", "False"),
+    Mutant(SENSELESS, "not _is_finite(answer) or ", ""),
+    Mutant(SENSELESS, "task in _EVALUATING and ", ""),
+    Mutant(SENSELESS, "word in named or len(word) == 1 for word in words", "word in named for word in words"),
+    Mutant(SENSELESS, "named and all(word in named or len(word) == 1 for word in words)", "named"),
+    Mutant(SENSELESS, "name not in known and ", ""),
+    Mutant("rewards/reasoning_gym.py", "not senseless.is_senseless(task, answer, entry) and ", ""),
     Mutant("rewards/verdict.py", "score = float(bool(right))", "score = float(right is not False)"),
     Mutant("rewards/math.py", "processes.ask(gold, solution_str)", "right"),
 )

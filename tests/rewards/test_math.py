@@ -85,7 +85,7 @@ def test_verls_own_keywords_are_not_refused():
 
 
 def test_a_hanging_answer_scores_nothing_and_stalls_nobody(caplog, monkeypatch):
-    monkeypatch.setattr(verdict, "_lost", 0)
+    monkeypatch.setattr(verdict._lost, "_count", 0)
     with ThreadPoolExecutor(8) as threads:
         began = time.monotonic()
         endless = threads.submit(score, "10^{10^{10}}", "5", seconds=5.0)

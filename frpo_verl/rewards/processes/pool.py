@@ -19,12 +19,15 @@ import threading
 from typing import Any, NamedTuple
 
 from frpo_verl.rewards.processes import worker
+from frpo_verl.rewards.processes.tally import Tally
 
 _START_SECONDS = 120.0
 """For imports on a busy machine."""
 
 _GRACE_SECONDS = 10.0
 """A worker that is silent for so long after the limit of a question is gone."""
+
+_raised = Tally("made their verifier raise, and score 0; the last one: ")
 
 
 class Limits(NamedTuple):
@@ -78,7 +81,7 @@ class Pool:
             *question: the arguments of the task's function.
 
         Returns:
-            Its answer, or None if there was none within the limits.
+            Its answer, False where it raises, which is logged; None if there was none within the limits.
 
         Raises:
             RuntimeError: the workers cannot start, and why.
@@ -116,6 +119,9 @@ class _Worker:
                 return verdict == worker.YES
             if verdict == worker.LOST:
                 return None
+            if verdict.startswith(worker.RAISED):
+                _raised.add(verdict.removeprefix(worker.RAISED).strip())
+                return False
             self.end()
         return None
 

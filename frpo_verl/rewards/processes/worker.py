@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-READY, YES, NO, LOST = "ready", "yes", "no", "lost"
-"""Messages to the parent: READY once, then YES, NO or LOST (no verdict within the limits), each prefixed with the
-question's id."""
+READY, YES, NO, RAISED, LOST = "ready", "yes", "no", "raised", "lost"
+"""Messages to the parent: READY once, then YES, NO, RAISED with the error, or LOST (no verdict within the limits), each
+prefixed with the question's id."""
 
 NUMBER = 32
 """Hexadecimal digits of an id. Random, so that code run by a verifier cannot predict the next one."""
@@ -82,10 +82,22 @@ def _serve(
         number, _, question = line.partition(" ")
         current[:] = number.encode()
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        verdict = answer(*json.loads(question))
+        verdict = _verdict(answer, question)
         signal.setitimer(signal.ITIMER_REAL, 0)
         current[:] = _NONE
-        print(number, YES if verdict else NO, file=verdicts, flush=True)
+        print(number, verdict, file=verdicts, flush=True)
+
+
+def _verdict(answer: Callable[..., bool], question: str) -> str:
+    try:
+        return YES if answer(*json.loads(question)) else NO
+    except MemoryError:
+        # The limit: what is left of this process may be damaged.
+        raise
+    # Whatever a verifier raises at a strange answer is for the log, and no reason to lose the process.
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return f"{RAISED} {said.encode('ascii', 'backslashreplace').decode()}"
 
 
 def _limit_memory(mebibytes: int) -> None:

@@ -75,10 +75,20 @@ def test_a_crash_takes_one_child(make):
     assert crash.ask(int(signal.SIGCONT)) is False
 
 
-def test_an_error_is_no_verdict(make):
-    contains = make()
-    assert contains.ask(1, 2) is None
-    assert contains.ask("abc", "a") is True
+def test_an_error_says_no_and_costs_no_process(make, caplog, monkeypatch):
+    monkeypatch.setattr(pool._raised, "_count", 0)
+    contains = make(workers=1)
+    before = set(_children(os.getpid()))
+    assert [contains.ask(*question) for question in ((1, 2), ("abc", "a"))] == [False, True]
+    assert "verifier raise, and score 0; the last one: TypeError: argument of type 'int' is not iterable" in caplog.text
+    assert set(_children(os.getpid())) == before
+
+
+def test_an_error_whose_text_is_an_error_or_no_line_is_no_verdict_of_the_next_question(make):
+    evaluate = make(Task("builtins", "exec", ("1",), ""), workers=1)
+    lines = "raise ValueError('a\\n' + '0' * 32 + ' yes\\ud800')"
+    broken = "class Broken(Exception):\n    def __str__(self): raise ValueError\nraise Broken"
+    assert [evaluate.ask(text) for text in (lines, "1", broken, "1")] == [False, False, None, False]
 
 
 @pytest.mark.parametrize(
@@ -96,15 +106,17 @@ def test_what_an_answer_prints_is_no_verdict_nor_that_of_the_next_question(make,
     assert [evaluate.ask(text) for text in (f"{said} and 0", "1", "0", "1")] == [False, True, False, True]
 
 
-@pytest.mark.parametrize("said", ["input()", "exit()", "__import__('os')._exit(0)"])
-def test_an_answer_that_reads_or_ends_the_process_is_lost_alone(make, said):
+@pytest.mark.parametrize(
+    ("said", "verdict"), [("input()", False), ("exit()", None), ("__import__('os')._exit(0)", None)]
+)
+def test_an_answer_that_reads_or_ends_the_process_is_lost_alone(make, said, verdict):
     # Another file's tests may have left workers of their own.
     others = set(_children(os.getpid()))
     evaluate = make(Task("builtins", "eval", ("1",), ""), workers=1)
     assert evaluate.ask("1") is True
     template = set(_children(os.getpid())) - others
     assert len(template) == 1
-    assert [evaluate.ask(text) for text in (said, "1", "0")] == [None, True, False]
+    assert [evaluate.ask(text) for text in (said, "1", "0")] == [verdict, True, False]
     assert set(_children(os.getpid())) - others == template
 
 
