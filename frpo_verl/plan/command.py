@@ -103,7 +103,7 @@ def _memory(config: Any, gpu_memory: float | None, warnings: list[str]) -> str:
     loaded, gpu = verls_own.loaded(config), None if gpu_memory is None else gpu_memory * memory.GIB
     try:
         actor = model.read(config.actor_rollout_ref.model)
-        critic = model.read(config.critic.model) if loaded.critic else None
+        critic = model.read(config.critic.model, "critic.model") if loaded.critic else None
         phases = memory.estimate(config, actor, critic, loaded.reference, gpu)
     except SettingsError as error:
         warnings.append(str(error))

@@ -70,9 +70,8 @@ def estimate(config: Any, size: ModelSize) -> float:
 
 def model_size(path: str | Path) -> ModelSize | None:
     """Returns the size of a model in a folder; None where there is no folder with safetensors."""
-    described = model_folder.description(path)
-    parameters = model_folder.parameters(path) if described else None
-    return None if parameters is None else ModelSize(parameters, described.get("vocab_size", 0))
+    parameters = model_folder.parameters(path) if model_folder.description(path) else None
+    return None if parameters is None else ModelSize(parameters, model_folder.size(path, "vocab_size") or 0)
 
 
 def available_bytes() -> int:

@@ -90,6 +90,14 @@ def sequence_parallel(section: Any) -> tuple[str, int]:
     return max(((key, OmegaConf.select(section, key) or 1) for key in keys), key=lambda item: item[1])
 
 
+def data_parallel(config: Any, section: Any) -> int:
+    """Returns over how many parts a role's batch is spread; 1 at least, whatever does not fit."""
+    if section.get("strategy") != "megatron":
+        return max(trainer_gpus(config) // sequence_parallel(section)[1], 1)
+    sizes = (section.megatron.get(f"{name}_parallel_size", 1) for name in ("tensor_model", "pipeline_model", "context"))
+    return max(trainer_gpus(config) // math.prod(sizes), 1)
+
+
 def _pool(config: Any) -> Any:
     """Returns the section of servers that have GPUs of their own, or None."""
     from omegaconf import OmegaConf
@@ -120,6 +128,6 @@ def _split_sequences(config: Any) -> Iterator[str]:
             f"{key}={parts}: the trainer's {gpus} GPUs (trainer.nnodes × trainer.n_gpus_per_node) are not divisible "
             f"by it; set it to a divisor of {gpus}"
         )
-    heads = model_folder.description(config.actor_rollout_ref.model.path).get("num_attention_heads")
+    heads = model_folder.size(config.actor_rollout_ref.model.path, "num_attention_heads")
     if heads is not None and heads % parts:
         yield f"{key}={parts}: the model's num_attention_heads of {heads} is not divisible by it; choose a divisor"

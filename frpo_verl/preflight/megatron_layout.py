@@ -67,7 +67,7 @@ def _world(config: Any, megatron: Any) -> Iterator[str]:
 
 
 def _model(config: Any, megatron: Any) -> Iterator[str]:
-    of_model = model_folder.description(config.actor_rollout_ref.model.path)
+    path = config.actor_rollout_ref.model.path
     # Megatron-Bridge can pad the vocabulary.
     parts_of_vocabulary = megatron.tensor_model_parallel_size if megatron.vanilla_mbridge else 1
     for key, parts, what in (
@@ -75,6 +75,6 @@ def _model(config: Any, megatron: Any) -> Iterator[str]:
         ("num_attention_heads", megatron.tensor_model_parallel_size, "tensor_model_parallel_size"),
         ("num_experts", megatron.expert_model_parallel_size, "expert_model_parallel_size"),
     ):
-        value = of_model.get(key)
+        value = model_folder.size(path, key)
         if value is not None and value % parts:
             yield f"{SECTION}.{what}={parts}: the model's {key} of {value} is not divisible by it; choose a divisor"

@@ -11,6 +11,14 @@ def description(path: str | Path) -> dict[str, Any]:
     return _read(path) if is_readable(path) else {}
 
 
+def size(path: str | Path, key: str) -> int | None:
+    """Returns a whole number of a model's `config.json`, which one with images has in its `text_config`; else None."""
+    described = description(path)
+    inner = described.get("text_config")
+    value = described.get(key, inner.get(key) if isinstance(inner, dict) else None)
+    return value if isinstance(value, int) else None
+
+
 def is_readable(path: str | Path) -> bool:
     """Returns False if a model's `config.json` is on this machine and not a JSON object."""
     try:

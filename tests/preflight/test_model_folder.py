@@ -28,3 +28,21 @@ def test_the_home_folder_may_be_written_short(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "config.json").write_text('{"vocab_size": 7}')
     assert model_folder.description("~") == {"vocab_size": 7}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"vocab_size": 7}', 7),
+        ('{"text_config": {"vocab_size": 7}}', 7),
+        ('{"vocab_size": 7, "text_config": {"vocab_size": 8}}', 7),
+        ('{"text_config": {}}', None),
+        ('{"text_config": null}', None),
+        ('{"vocab_size": [7, 8]}', None),
+        ('{"vocab_size": "7"}', None),
+        ("{}", None),
+    ],
+)
+def test_a_size_may_be_the_texts_and_is_a_whole_number(tmp_path, content, found):
+    (tmp_path / "config.json").write_text(content)
+    assert model_folder.size(tmp_path, "vocab_size") == found
