@@ -12,7 +12,7 @@ from frpo_verl.data import dedup
 from frpo_verl.data.catalogue import GYM, Part
 from frpo_verl.data.errors import DataError
 from frpo_verl.data.problem import Problem, Source
-from frpo_verl.rewards import senseless
+from frpo_verl.rewards import gym
 from frpo_verl.rewards.box import LONGEST_OF_A_TASK
 
 
@@ -44,7 +44,7 @@ def unfit(problem: Problem) -> str | None:
     """Returns the reason to leave out a problem that the reward cannot score, else None."""
     if len(problem.answer) > LONGEST_OF_A_TASK:
         return f"answer longer than {LONGEST_OF_A_TASK:,} characters"
-    return "right answer empty" if senseless.is_empty(json.loads(problem.entry or "{}").get("answer")) else None
+    return "right answer empty" if gym.is_empty(json.loads(problem.entry or "{}").get("answer")) else None
 
 
 def find(part: Part, draw: Draw) -> Source:
@@ -57,7 +57,7 @@ def find(part: Part, draw: Draw) -> Source:
         )
     if importlib.util.find_spec("reasoning_gym") is None:
         raise DataError(f"{GYM}{task}: reasoning-gym is not installed; pip install reasoning-gym==0.1.25")
-    if why := senseless.UNFIT.get(task):
+    if why := gym.UNFIT.get(task):
         raise DataError(f"{GYM}{task}: its verifier pays for nonsense, since {why}; choose another task")
     entries = _entries(task, draw)
     identity = {"task": task, **draw._asdict(), "reasoning_gym": importlib.metadata.version("reasoning-gym")}
@@ -66,8 +66,6 @@ def find(part: Part, draw: Draw) -> Source:
 
 
 def _entries(task: str, draw: Draw) -> Any:
-    from frpo_verl.rewards import gym
-
     package = gym.load()
     tasks = package.factory.DATASETS
     if task not in tasks:
@@ -97,8 +95,6 @@ def _split(question: str, draw: Draw) -> str:
 
 def _read(row: Mapping[str, Any], task: str, index: int, place: str) -> Problem:
     """Reads an entry so that reasoning-gym's verifier can score it from the parquet file."""
-    from frpo_verl.rewards import gym
-
     score = gym.load().get_score_answer_fn(task)
     kept = {name: row[name] for name in ("question", "answer", "metadata")}
     try:

@@ -1,4 +1,4 @@
-"""Imports reasoning-gym."""
+"""Imports reasoning-gym, and knows which of its tasks and problems cannot be a reward."""
 
 import importlib.machinery
 import importlib.util
@@ -6,6 +6,14 @@ import sys
 import threading
 import warnings
 from types import ModuleType
+from typing import Any
+
+UNFIT = {
+    "coin_flip": "the digits before an answer's first wrong one count, so that 0 is paid for every 0.…",
+    "game_of_life_halting": "any text counts as the right answer",
+    "puzzle24": "1*2*3*4 counts as the answer to every problem",
+}
+"""Tasks whose verifier pays for one answer to very many problems, and why."""
 
 _lock = threading.Lock()
 
@@ -25,6 +33,11 @@ def load() -> ModuleType:
         import reasoning_gym
 
     return reasoning_gym
+
+
+def is_empty(right_answer: Any) -> bool:
+    """Returns True for a right answer that is a text without a letter or digit to write."""
+    return isinstance(right_answer, str) and not right_answer.strip()
 
 
 def _placeholder(name: str) -> ModuleType:

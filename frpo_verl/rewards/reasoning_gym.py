@@ -59,7 +59,7 @@ def compute_score(
                 f"{data_source}: extra_info.{key} is {row.get(key)!r}, and reasoning-gym's verifier needs it; make the "
                 "data by frpo-verl data reasoning_gym:<task>"
             )
-    if why := senseless.UNFIT.get(row["task"]):
+    if why := gym.UNFIT.get(row["task"]):
         raise ValueError(
             f"{data_source}: reasoning-gym's {row['task']} cannot be a reward, since {why}; take its rows out"
         )

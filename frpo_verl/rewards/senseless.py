@@ -5,12 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-UNFIT = {
-    "coin_flip": "the digits before an answer's first wrong one count, so that 0 is paid for every 0.…",
-    "game_of_life_halting": "any text counts as the right answer",
-    "puzzle24": "1*2*3*4 counts as the answer to every problem",
-}
-"""Tasks whose verifier pays for one answer to very many problems, and why."""
+from frpo_verl.rewards import gym
 
 _EVALUATING = ("simple_integration", "intermediate_integration", "polynomial_multiplication")
 """Tasks whose verifier evaluates the answer with sympy, and would solve the problem for who writes `integrate(...)`."""
@@ -35,16 +30,11 @@ def is_senseless(task: str, answer: str, entry: Mapping[str, Any]) -> bool:
         Whether the verifier need not be asked.
     """
     gold = entry.get("answer")
-    if not answer.strip() or is_empty(gold):
+    if not answer.strip() or gym.is_empty(gold):
         return True
     if answer.strip() == str(gold).strip():
         return False
     return not _is_finite(answer) or (task in _EVALUATING and _is_left_to_the_verifier(answer, str(gold)))
-
-
-def is_empty(right_answer: Any) -> bool:
-    """Returns True for a right answer that is a text without a letter or digit to write."""
-    return isinstance(right_answer, str) and not right_answer.strip()
 
 
 def _is_finite(answer: str) -> bool:

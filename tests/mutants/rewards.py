@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(WORKER, "    except MemoryError:\n", "    except ZeroDivisionError:\n"),
     Mutant("rewards/processes/tally.py", "count & (count - 1) == 0", "count == 0"),
     # what is never paid
-    Mutant(SENSELESS, "not answer.strip() or is_empty(gold)", "not answer.strip()"),
-    Mutant(SENSELESS, "not answer.strip() or is_empty(gold)", "is_empty(gold)"),
+    Mutant(SENSELESS, "not answer.strip() or gym.is_empty(gold)", "not answer.strip()"),
+    Mutant(SENSELESS, "not answer.strip() or gym.is_empty(gold)", "gym.is_empty(gold)"),
     Mutant(SENSELESS, "answer.strip() == str(gold).strip()", "False"),
     Mutant(SENSELESS, "not _is_finite(answer) or ", ""),
     Mutant(SENSELESS, "task in _EVALUATING and ", ""),

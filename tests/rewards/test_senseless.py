@@ -119,8 +119,8 @@ def test_an_unfit_task_pays_for_the_same_answer_to_most_problems(task, answer, l
 
 
 def test_unfit_tasks_exist():
-    assert senseless.UNFIT.keys() == {"coin_flip", "game_of_life_halting", "puzzle24"}
-    assert senseless.UNFIT.keys() < gym.load().factory.DATASETS.keys()
+    assert gym.UNFIT.keys() == {"coin_flip", "game_of_life_halting", "puzzle24"}
+    assert gym.UNFIT.keys() < gym.load().factory.DATASETS.keys()
 
 
 @pytest.mark.parametrize(
