@@ -23,7 +23,6 @@ if [ "${TINY:-0}" = 1 ]; then
     TINY=0
     MODEL=tiny
     NGPUS_PER_NODE=${NGPUS_PER_NODE:-2}
-    DTYPE=${DTYPE:-float32}
     STEPS=${STEPS:-2}
     ACTOR_LR=${ACTOR_LR:-1e-3}
     ROLLOUT_N=${ROLLOUT_N:-4}
@@ -48,13 +47,14 @@ TEST_FREQ=${TEST_FREQ:--1}
 TOTAL_EPOCHS=1000
 SAVE_FREQ=-1
 NGPUS_PER_NODE=${NGPUS_PER_NODE:-1}
-DTYPE=${DTYPE:-bfloat16}
+# Faster than bfloat16 where the processor has no matrix unit for it.
+DTYPE=${DTYPE:-float32}
 source "${LIB}/fpa.sh"
 
 ENGINE=fsdp2 PLACES=1 CPUS=1
 source "${LIB}/cpu.sh"
 on_the_cpu
-SMALL+=(trainer.resume_mode=disable)
+SMALL+=(trainer.resume_mode=disable validation.measured=128)
 
 FOLDER=${RUNS}/${EXPERIMENT_NAME}
 MODEL_PATH=${RUNS}/models/${MODEL}
