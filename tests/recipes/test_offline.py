@@ -84,7 +84,7 @@ def test_the_study_is_of_the_quickstarts_model_and_task(tmp_path, files):
     config.data.train_files = str(files["GRADED"])
     assert examination.examine(config, 1).problems == []
     assert (config.trainer.device, config.trainer.save_freq, config.trainer.test_freq) == ("cpu", -1, -1)
-    assert config.trainer.total_training_steps == 10
+    assert config.trainer.total_training_steps == 8
     small = composed(caught(STUDY, tmp_path, TINY="1", **ONE))
     assert small.model.path == str(tmp_path / "runs" / "models" / "tiny")
     assert (small.trainer.n_gpus_per_node, small.trainer.total_training_steps) == (2, 2)
