@@ -2,7 +2,8 @@
 # FRPO with DAPO's clip-higher | Qwen3-4B-Base | FSDP2 | DAPO-Math-17k
 #
 # Purpose:  FRPO with DAPO's asymmetric clipping, token-mean loss and soft penalty of overlong responses (arXiv 2503.14476).
-#           DAPO drops the KL; here it stays, in the advantage. Its dynamic sampling is not part of verl's own trainer.
+#           DAPO drops the KL; here it stays, in the advantage. Its dynamic sampling (algorithm.filter_groups) is left out:
+#           it would drop the divergence of prompts that are always or never solved (frpo_verl/preflight/README.md).
 # Table:    none of the paper; its settings except those named above.
 # Hardware: one node of 8 x 80 GB.
 # Time:     not measured here.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from frpo_verl.preflight import (
     cpu,
     environment,
+    estimators,
     inputs,
     layout,
     losses,
@@ -76,6 +77,7 @@ def settings_problems(config: Any) -> Iterator[str]:
     """Yields what the configuration alone shows; V0 repeats these checks inside an actor."""
     yield from unread_keys.problems(config)
     yield from methods.problems(config)
+    yield from estimators.problems(config)
     with_frpo = settings.asks_for_future(config.algorithm)
     if with_frpo:
         yield from regulariser.problems(config)

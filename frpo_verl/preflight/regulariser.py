@@ -6,7 +6,7 @@ from typing import Any
 from packaging.version import Version
 
 from frpo_verl.advantage.variant import Variant
-from frpo_verl.preflight import contract, layout, losses, native, resumed, settings, unread_keys
+from frpo_verl.preflight import contract, layout, losses, meaning, native, resumed, settings, unread_keys
 from frpo_verl.preflight.environment import MODULES, PLUGIN
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
 from frpo_verl.preflight.settings import Settings
@@ -58,6 +58,9 @@ def warnings(config: Any) -> Iterator[str]:
             "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
             "frpo sums their mismatch over the whole response; set it to False"
         )
+    # Nothing is computed from sizes that are not numbers; they are reported by themselves.
+    if not layout.not_counts(config):
+        yield from meaning.warnings(config)
     yield from layout.warnings(config)
 
 
@@ -135,8 +138,7 @@ def _reference(config: Any, chosen: Settings) -> Iterator[str]:
 
 def _control(config: Any, chosen: Settings) -> Iterator[str]:
     """Yields a horizon so short that one step could take β to zero."""
-    group, horizon = config.actor_rollout_ref.rollout.n, config.algorithm.kl_ctrl.get("horizon")
-    responses = max(config.data.train_batch_size, config.actor_rollout_ref.actor.ppo_mini_batch_size) * group
+    horizon, responses = config.algorithm.kl_ctrl.get("horizon"), meaning.responses_of_a_step(config)
     if chosen.adaptive and horizon <= resumed.LARGEST_ERROR * responses:
         yield (
             f"algorithm.kl_ctrl.horizon={horizon} with type=adaptive: one step of {responses} responses may lower β by "

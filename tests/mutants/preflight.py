@@ -16,6 +16,10 @@ MUTANTS = (
     Mutant("preflight/layout.py", "tokens * sequence_parallel(actor)[1]", "tokens"),
     Mutant("preflight/layout.py", "gpus % server", "server % gpus"),
     Mutant("preflight/layout.py", "heads % parts", "parts % heads"),
+    Mutant("preflight/meaning.py", "chosen.beta * kept**warm_up", "chosen.beta * kept"),
+    Mutant("preflight/meaning.py", "not chosen.generator.one_sided", "True"),
+    Mutant("preflight/estimators.py", "each.default is each.empty and", ""),
+    Mutant("preflight/estimators.py", 'not is_v1(config) and "async_training" not in config', "not is_v1(config)"),
     # what a run depends on
     Mutant("preflight/cpu.py", 'options.get("num_gpus") or 0) < wanted', 'options.get("num_gpus") or 0) <= wanted'),
     Mutant("preflight/cpu_memory.py", "limit - used + int(", "limit - used - int("),

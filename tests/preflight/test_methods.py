@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS
 from frpo_verl.losses import LOSSES
-from frpo_verl.preflight import methods, native
+from frpo_verl.preflight import meaning, methods, native
 
 pytest.importorskip("verl")
 
@@ -117,14 +117,14 @@ def test_the_start_up_says_what_is_multiplied():
     assert list(methods.summary(chosen)) == [line.format(" and the KL term of the loss")]
 
 
-def gradient(loss: str, advantages: torch.Tensor, **of_correction) -> torch.Tensor:
+def gradient(loss: str, advantages: torch.Tensor, moved: float = 0.3, **of_correction) -> torch.Tensor:
     """The gradient of one of verl's losses at each log-prob of a batch, which has something for those that pick."""
     from verl.trainer.config import RolloutCorrectionConfig
     from verl.workers.config import ActorConfig, PolicyLossConfig
 
     generator = torch.Generator().manual_seed(3)
     old = -2 * torch.rand(advantages.shape, generator=generator, dtype=torch.float64)
-    now = (old + 0.3 * torch.randn(advantages.shape, generator=generator, dtype=torch.float64)).clamp(max=0)
+    now = (old + moved * torch.randn(advantages.shape, generator=generator, dtype=torch.float64)).clamp(max=0)
     of_loss = PolicyLossConfig(
         loss_mode=loss,
         dro_beta=0.5,
@@ -168,6 +168,16 @@ def is_by_token(loss: str, **of_correction) -> bool:
 @pytest.mark.parametrize("loss", sorted(POLICY_LOSS_REGISTRY))
 def test_a_weight_multiplies_each_tokens_loss_where_it_is_not_refused(loss):
     assert is_by_token(loss) == (loss not in methods.NOT_BY_TOKEN)
+
+
+@pytest.mark.parametrize("loss", sorted(POLICY_LOSS_REGISTRY))
+def test_a_token_learns_from_its_own_advantage_unless_it_is_warned_about(loss):
+    # where the policy has not moved: the credit that the term gives to single tokens arrives there
+    first, second = torch.randn(6, 8, dtype=torch.float64), torch.randn(6, 8, dtype=torch.float64)
+    second[:, 3] = first[:, 3]
+    found, other = gradient(loss, first, moved=0.0), gradient(loss, second, moved=0.0)
+    assert found.abs().sum() > 0
+    assert torch.allclose(found[:, 3], other[:, 3], rtol=1e-9, atol=1e-12) == (loss not in meaning.AVERAGED)
 
 
 def test_nothing_is_refused_that_verl_has_not():

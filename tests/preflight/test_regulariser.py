@@ -205,10 +205,17 @@ def test_what_will_run_is_said(compose, overrides, line):
     assert any(line in said for said in regulariser.summary(compose(*overrides)))
 
 
+def of_verl(**batch):
+    """Stands for an estimator of verl's."""
+
+
+of_verl.__module__ = "verl.trainer.ppo.core_algos"
+
+
 def test_what_a_verl_that_regularises_itself_cannot_do_is_refused(compose, monkeypatch):
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
-    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", lambda **batch: None)
+    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", of_verl)
     line = "this verl subtracts the divergence itself: the plugin leaves it to verl and logs no frpo/ figures"
     assert line in regulariser.summary(compose())
     assert refused(compose("+algorithm.frpo.form=theorem")) == []
@@ -226,7 +233,7 @@ def test_what_a_verl_that_regularises_itself_cannot_do_is_refused(compose, monke
 def test_what_such_a_verl_can_do_is_not_refused(compose, monkeypatch, penalty):
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
-    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", lambda **batch: None)
+    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", of_verl)
     assert refused(compose(f"algorithm.kl_penalty={penalty}")) == []
 
 
