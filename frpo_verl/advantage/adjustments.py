@@ -48,19 +48,22 @@ def centre_in_group(
     divergence_to_go: Float[Tensor, "bs length"],
     response_mask: Shaped[Tensor, "bs length"],
     group: Int[Tensor, " bs"],
+    rollout: Int[Tensor, " bs"] | None = None,
 ) -> Float[Tensor, "bs length"]:
-    """Subtracts from each response the mean of reg over the valid tokens of the OTHER responses of its group.
+    """Subtracts from each response the mean of reg over the valid tokens of the OTHER rollouts of its group.
 
-        reg_{i,t} − ( Σ_{k∈G(i), k≠i} Σ_t m reg_{k,t} ) / ( Σ_{k≠i} Σ_t m )
+        reg_{i,t} − ( Σ_{k∈G(i), k∉R(i)} Σ_t m reg_{k,t} ) / ( Σ_{k∈G(i), k∉R(i)} Σ_t m )
 
-    The others were drawn independently, so this is a baseline and the expected gradient stays exact; the mean over
-    the whole group, one's own response included, would scale it. A response without others keeps its reg. Group
+    R(i) are the rows of i's rollout: i alone, or all outputs of a conversation, of which the later depend on the
+    earlier. The others were drawn independently, so this is a baseline and the expected gradient stays exact; the mean
+    over the whole group, one's own included, would scale it. A rollout without others keeps its reg. Group
     centring of the future KL is a knob of the authors' ablation; AReaL's `mean_leave1out` leaves out single tokens.
 
     Args:
         divergence_to_go: reg per token, in nats.
         response_mask: nonzero for the tokens that the policy produced.
         group: the group of each response, any integers.
+        rollout: the rollout of each response, any integers, each in one group; None where each row is one.
 
     Returns:
         reg per token; 0 in masked slots.
@@ -69,15 +72,21 @@ def centre_in_group(
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
     checks.finite_tokens(response_mask, divergence_to_go=divergence_to_go)
-    checks.integers("group", group)
-    checks.row_tensor("group", group, response_mask)
+    rollout = torch.arange(len(group), device=group.device) if rollout is None else rollout
+    for name, rows in (("group", group), ("rollout", rollout)):
+        checks.integers(name, rows)
+        checks.row_tensor(name, rows, response_mask)
     mask = response_mask.bool()
-    _, group = torch.unique(group, return_inverse=True)
-    own_sum, own_count = zero_where_masked(divergence_to_go, mask).sum(-1), mask.sum(-1)
-    others_sum = torch.zeros_like(own_sum).index_add_(0, group, own_sum)[group] - own_sum
-    others_count = torch.zeros_like(own_count).index_add_(0, group, own_count)[group] - own_count
+    of_rows = zero_where_masked(divergence_to_go, mask).sum(-1), mask.sum(-1)
+    others_sum, others_count = (_by(group, values) - _by(rollout, values) for values in of_rows)
     baseline = torch.where(others_count > 0, others_sum / others_count.clamp(min=1), torch.zeros_like(others_sum))
     return zero_where_masked(divergence_to_go - baseline[:, None], mask)
+
+
+def _by(label: Tensor, values: Tensor) -> Tensor:
+    """Returns, of each row, the sum of the values of all rows with its label."""
+    _, number = torch.unique(label, return_inverse=True)
+    return torch.zeros_like(values).index_add_(0, number, values)[number]
 
 
 def divide_by_length(

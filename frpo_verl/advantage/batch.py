@@ -43,6 +43,7 @@ def regularise_batch(
     generator: Generator = REVERSE_KL,
     variant: Variant = PLAIN,
     group: Int[Tensor, " bs"] | None = None,
+    rollout: Int[Tensor, " bs"] | None = None,
 ) -> RegularisedBatch:
     """Subtracts the divergence from a batch's advantages, and sums up what a log line says of it.
 
@@ -63,6 +64,7 @@ def regularise_batch(
         generator: the divergence, in its form (`formed`).
         variant: what is done to its sum.
         group: the group of each response, any integers; only `centring` looks at it.
+        rollout: the rollout of each response, where one has several; likewise.
 
     Returns:
         Advantages and sums. Masked slots of the advantages are 0, or hold what a per-token `outcome` holds there.
@@ -85,7 +87,9 @@ def regularise_batch(
     if outcome.dim() == 1 and is_plain(variant) and compiled.can_take(log_prob):
         finite = compiled.scan(read, advantages, sums, float(beta), generator)
     else:
-        finite = _as_defined(read, advantages, sums, float(beta), generator, _term(read, generator, variant, group))
+        finite = _as_defined(
+            read, advantages, sums, float(beta), generator, _term(read, generator, variant, (group, rollout))
+        )
     if not finite:
         valid_advantages = zero_where_masked(advantages, response_mask.bool())
         checks.nothing_overflowed(valid_advantages, log_prob - ref_log_prob, response_mask, generator.name)
@@ -101,7 +105,9 @@ Term = Callable[[slice], Tensor]
 """Rows of the batch → their reg."""
 
 
-def _term(read: tuple[Tensor, ...], generator: Generator, variant: Variant, group: Tensor | None) -> Term:
+def _term(
+    read: tuple[Tensor, ...], generator: Generator, variant: Variant, groups: tuple[Tensor | None, Tensor | None]
+) -> Term:
     _, log_prob, reference, mask = read
     if is_plain(variant):
         # In float64, so that advantages are rounded once.
@@ -111,7 +117,7 @@ def _term(read: tuple[Tensor, ...], generator: Generator, variant: Variant, grou
         return lambda rows: return_to_go_of_rows(
             _log_ratio(log_prob[rows], reference[rows]), mask[rows], generator, in_double
         )
-    whole = divergence_to_go(_log_ratio(log_prob, reference), mask, generator, variant, group)
+    whole = divergence_to_go(_log_ratio(log_prob, reference), mask, generator, variant, *groups)
     return lambda rows: whole[rows]
 
 

@@ -52,6 +52,7 @@ def diagnose(
     outcome: Float[Tensor, " bs"] | Float[Tensor, "bs length"],
     response_mask: Shaped[Tensor, "bs length"],
     beta: float,
+    divergence_to_go: Float[Tensor, "bs length"] | None = None,
 ) -> Diagnostics:
     """Makes a log line's figures of a regularised batch, without another sweep over its tokens.
 
@@ -63,6 +64,7 @@ def diagnose(
         outcome: what it was given.
         response_mask: what it was given.
         beta: what it was given; not 0, since reg is read off the advantages for the quantiles.
+        divergence_to_go: reg, from which the quantiles are taken instead; where `is_coarse`, they need it.
 
     Returns:
         The figures.
@@ -84,12 +86,29 @@ def diagnose(
         divergence_per_response=sums.divergence.item() / responses,
         mean=sums.term.item() / tokens,
         std=math.sqrt(of_term),
-        quantiles=_quantiles(done.advantages, outcome, response_mask, beta),
+        quantiles=_quantiles(done.advantages, outcome, response_mask, beta, divergence_to_go),
         profile=(sums.tenths / _tokens_by_tenth(done.sums.tokens).clamp(min=1)).tolist(),
         variance_share=subtracted / (of_outcome + subtracted) if subtracted else 0.0,
         sign_flips=sums.flips.item() / tokens,
         entropy=-sums.log_prob.item() / tokens,
     )
+
+
+def is_coarse(done: RegularisedBatch, beta: float) -> bool:
+    """Tells whether β is so small that rounding the advantages takes more than 1% of reg's deviation from it.
+
+    Args:
+        done: what `regularise_batch` returned.
+        beta: what it was given.
+
+    Returns:
+        True where reg has to be computed again for its quantiles.
+    """
+    sums = Sums(*(part.sum(0) for part in done.sums))
+    tokens = max(1.0, sums.tokens.item())
+    rounding = torch.finfo(done.advantages.dtype).eps * math.sqrt(sums.outcome_square.item() / tokens)
+    deviation = math.sqrt(_variance(sums.term, sums.term_square, tokens))
+    return deviation > 0 and rounding > 0.01 * beta * deviation
 
 
 def sample_slots(rows: int, length: int) -> Int[Tensor, " slots"]:
@@ -112,13 +131,18 @@ def sample_slots(rows: int, length: int) -> Int[Tensor, " slots"]:
     return ((number + number * GOLDEN % 1) * (slots / SAMPLE)).long()
 
 
-def _quantiles(advantages: Tensor, outcome: Tensor, mask: Tensor, beta: float) -> list[float]:
+def _quantiles(
+    advantages: Tensor, outcome: Tensor, mask: Tensor, beta: float, divergence_to_go: Tensor | None
+) -> list[float]:
     slots = sample_slots(*mask.shape).to(mask.device)
     slots = slots[mask.reshape(-1)[slots] != 0]
     if not len(slots):
         return [0.0] * len(QUANTILES)
-    before = outcome[slots // mask.shape[1]] if outcome.dim() == 1 else outcome.reshape(-1)[slots]
-    reg = (before.double() - advantages.reshape(-1)[slots].double()) / beta
+    if divergence_to_go is None:
+        before = outcome[slots // mask.shape[1]] if outcome.dim() == 1 else outcome.reshape(-1)[slots]
+        reg = (before.double() - advantages.reshape(-1)[slots].double()) / beta
+    else:
+        reg = divergence_to_go.reshape(-1)[slots].double()
     # numpy's, which does not sort, takes a twentieth of torch's time.
     return np.quantile(reg.cpu().numpy(), QUANTILES).tolist()
 

@@ -22,7 +22,7 @@ class Variant:
         horizon: only so many later tokens count; null counts all.
         discount: γ of later tokens.
         baseline: `none`, or `length`, section 6.2.2's (T − t)·mean(f).
-        centring: `none`, or `group`, minus the mean of the group's other responses.
+        centring: `none`, or `group`, minus the mean of the group's other rollouts.
         scale: `none`, or `length`, divided by the response's length.
         step_length: tokens of a PRL step; null gives every token its own value.
         step_value: a step's tokens take the value at its `start` or `end` (PRL's).
@@ -77,6 +77,7 @@ def divergence_to_go(
     generator: Generator,
     variant: Variant,
     group: Int[Tensor, " bs"] | None,
+    rollout: Int[Tensor, " bs"] | None = None,
 ) -> Float[Tensor, "bs length"]:
     """Computes reg of every token: the sum, then baseline, centring, scale and steps in that order.
 
@@ -86,6 +87,7 @@ def divergence_to_go(
         generator: the divergence, in its form (`formed`).
         variant: what is done to its sum.
         group: the group of each response, any integers; only `centring` looks at it.
+        rollout: the rollout of each response, where one has several; likewise.
 
     Returns:
         reg per token, in nats, detached; 0 in masked slots.
@@ -97,7 +99,7 @@ def divergence_to_go(
     if variant.baseline == "length":
         reg = minus_length_baseline(reg, log_ratio, response_mask, generator)
     if variant.centring == "group":
-        reg = centre_in_group(reg, response_mask, group)
+        reg = centre_in_group(reg, response_mask, group, rollout)
     if variant.scale == "length":
         reg = divide_by_length(reg, response_mask)
     if variant.step_length is not None:

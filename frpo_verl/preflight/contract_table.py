@@ -62,6 +62,12 @@ _VERL = (
     Symbol(_V1, "PPOTrainer._compute_advantage", ("batch", "metrics"), "more fields in, figures out", "0.9.0"),
     Symbol(_V1, "PPOTrainer._save_checkpoint", ("self",), "saves an adaptive β", "0.9.0"),
     Symbol(_V1, "PPOTrainer._load_checkpoint", ("self",), "restores an adaptive β", "0.9.0"),
+    Symbol(
+        "verl.trainer.ppo.rollout_corr_helper",
+        "compute_rollout_correction_and_add_to_batch",
+        ("batch", "rollout_corr_config"),
+        "what was sampled before tokens are rejected",
+    ),
     Symbol(_ASYNC, f"{_OF_ASYNC}._save_checkpoint", ("self",), "saves an adaptive β; behind Ray's handle"),
     Symbol(_ASYNC, f"{_OF_ASYNC}.load_checkpoint", ("self",), "restores an adaptive β; likewise"),
     Symbol("verl.trainer.ppo.metric_utils", "compute_data_metrics", ("batch", "use_critic"), "figures out (V0)"),

@@ -37,8 +37,9 @@ def read(folder: Path) -> float:
     except FileNotFoundError:
         raise CheckpointError(
             f"{file} is missing: the checkpoint was written without an adaptive β of frpo-verl, or the file was lost; "
-            "resume from an earlier checkpoint that has it or with algorithm.kl_ctrl.type=fixed, or write "
-            '{"beta": the last frpo/beta of the run\'s log} into that file'
+            "resume from an earlier checkpoint that has it or with algorithm.kl_ctrl.type=fixed, or "
+            'write {"beta": frpo/beta of the step after it in the log} into that file; the step\'s own is from before '
+            "it was moved"
         ) from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{file} is damaged ({error}); resume from an earlier checkpoint") from None

@@ -9,7 +9,7 @@ from typing import Any
 from frpo_verl.preflight import settings
 from frpo_verl.preflight.errors import CheckpointError
 from frpo_verl.preflight.resumed import LATEST
-from frpo_verl.verl_plugin import run
+from frpo_verl.verl_plugin import control, run
 
 _TORCHS_WRITER = ("iostream error", "PytorchStreamWriter", "inline_container.cc", "No space left on device")
 """Parts of what torch says, from inside a worker, when a file cannot be written."""
@@ -24,9 +24,10 @@ def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
     verl's save is raised as it is, with a note.
     """
     algorithm = trainer.config.algorithm
-    if not settings.asks_for_future(algorithm):
-        return host(trainer, *args, **kwargs)
     folder, step = Path(trainer.config.trainer.default_local_dir).absolute(), _step(trainer)
+    if not settings.asks_for_future(algorithm):
+        control.forget(folder / f"global_step_{step}")
+        return host(trainer, *args, **kwargs)
     try:
         run.of(algorithm).beta.save(folder / f"global_step_{step}")
         return host(trainer, *args, **kwargs)

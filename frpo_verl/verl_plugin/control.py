@@ -11,6 +11,12 @@ from frpo_verl.preflight.resumed import FILE, LARGEST_ERROR, read
 from frpo_verl.preflight.settings import Settings
 
 
+def forget(folder: Path) -> None:
+    """Removes the β that an earlier run has left in the folder of a checkpoint that is written anew."""
+    if (folder / FILE).is_file():
+        (folder / FILE).unlink()
+
+
 class Coefficient:
     """β of a run: `kl_ctrl.kl_coef`, or, with `kl_ctrl.type=adaptive`, the value of verl's own controller."""
 
@@ -45,8 +51,9 @@ class Coefficient:
             )
 
     def save(self, folder: Path) -> None:
-        """Writes an adaptive β into verl's `global_step_N`, whole or not at all; nothing while β is fixed."""
+        """Writes an adaptive β into verl's `global_step_N`, whole or not at all; a fixed one leaves no file there."""
         if self._controller is None:
+            forget(folder)
             return
         target, partial = folder / FILE, folder / f"{FILE}.partial"
         try:

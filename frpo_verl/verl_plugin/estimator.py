@@ -16,7 +16,7 @@ from frpo_verl.preflight import contract, native, settings
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.preflight.methods import TOKEN_WEIGHT
 from frpo_verl.rows import row_blocks
-from frpo_verl.verl_plugin import figures, note, outcome, run, term, token_weights
+from frpo_verl.verl_plugin import figures, note, outcome, run, sampled, term, token_weights
 from frpo_verl.verl_plugin.run import Run
 
 
@@ -66,6 +66,7 @@ def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
     asks = name == settings.ESTIMATOR or settings.asks_for_future(algorithm)
     regularises, weigh = asks and not native.is_left_to_host(name), token_weights.chosen(algorithm)
     if not regularises and weigh is None:
+        call.arguments["data"].batch.pop(sampled.FIELD, None)
         return _call(host, call)
     if given is None:
         raise BatchError(
@@ -74,6 +75,8 @@ def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
         )
     contract.refuse_if_changed()
     this = run.of(algorithm) if regularises else None
+    if "batch_keys" in call.arguments:
+        term.name_rollouts(call.arguments["data"], call.arguments["batch_keys"])
     data, of_responses = (_call(host, call), None) if this is None else _outcome(host, call, this)
     # Once: to make it of a host's integers takes as long as a pass over the advantages.
     valid = data.batch["response_mask"].bool()
@@ -85,8 +88,10 @@ def with_changes(host: Callable, *args: Any, **kwargs: Any) -> Any:
         advantages = token_weights.times(advantages, weights, valid)
         told["token_weight"] = algorithm[TOKEN_WEIGHT]
     if this is not None:
-        advantages, of_term, told_of_term = _regularised(data, advantages, this)
+        advantages, of_term, told_of_term = _regularised(data, advantages, valid, this)
         seen, told = seen | of_term, told | told_of_term
+    if told.get("beta") is None:
+        data.batch.pop(sampled.FIELD, None)
     run.outbox.put(seen, _noted(data, told))
     return _written(data, advantages, of_responses)
 
@@ -136,17 +141,24 @@ def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_i
         _nested.reset(token)
 
 
-def _regularised(data: Any, outcome: Tensor, this: Run) -> tuple[Tensor, dict[str, float], dict[str, Any]]:
+def _regularised(
+    data: Any, outcome: Tensor, valid: Tensor, this: Run
+) -> tuple[Tensor, dict[str, float], dict[str, Any]]:
     """Returns Â − β·reg, or Â where the workers are to subtract, with figures and what to note."""
     beta, chosen = this.beta.value, this.settings
     if beta == 0:
         return outcome, {"frpo/beta": 0.0}, {}
+    rejects = sampled.FIELD in data.batch
+    if rejects and outcome.dim() == 2:
+        outcome = zero_where_masked(outcome, valid)
     done = term.regularised(data, outcome, chosen, beta)
-    of_step = figures.of_step(done, outcome, data.batch, chosen, beta)
+    of_step = figures.of_step(done, outcome, data, chosen, beta)
     this.beta.observe(of_step["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
     told = {"chosen": chosen, "beta": beta if in_workers else None}
-    return outcome.to(done.advantages.dtype) if in_workers else done.advantages, of_step, told
+    if in_workers:
+        return outcome.to(done.advantages.dtype), of_step, told
+    return zero_where_masked(done.advantages, valid) if rejects else done.advantages, of_step, told
 
 
 def _noted(data: Any, told: dict[str, Any]) -> str | None:

@@ -4,25 +4,26 @@ Names are chosen with verl's V1 aggregator in mind, which picks the reduction fr
 these are all reduced by the sample-weighted mean. The figures of the current policy are made in `worker`.
 """
 
-from tensordict import TensorDict
+from typing import Any
+
 from torch import Tensor
 
 from frpo_verl.advantage import RegularisedBatch, TreeFigures, diagnose, sample_slots
-from frpo_verl.advantage.diagnostics import Diagnostics
+from frpo_verl.advantage.diagnostics import Diagnostics, is_coarse
 from frpo_verl.advantage.variant import Variant
 from frpo_verl.preflight.settings import Settings
+from frpo_verl.verl_plugin import sampled, term
 
 
-def of_step(
-    done: RegularisedBatch, before: Tensor, batch: TensorDict, chosen: Settings, beta: float
-) -> dict[str, float]:
+def of_step(done: RegularisedBatch, before: Tensor, data: Any, chosen: Settings, beta: float) -> dict[str, float]:
     """Returns every figure of a step whose term was subtracted, by name; `before` is what it was subtracted from."""
-    mask = batch["response_mask"]
+    batch, mask = data.batch, sampled.mask_of(data.batch)
+    reg = term.to_go(data, chosen) if is_coarse(done, beta) else None
     slots = sample_slots(*mask.shape).to(mask.device)
     old, reference, valid = (part.reshape(-1)[slots] for part in (batch["old_log_probs"], batch["ref_log_prob"], mask))
     seen = done.sums.tokens[slots // mask.shape[1]] > 0
     of_slots = of_tokens(old, reference, valid.bool(), seen, chosen.variant)
-    return of_batch(diagnose(done, before, mask, beta), beta) | of_slots
+    return of_batch(diagnose(done, before, mask, beta, reg), beta) | of_slots
 
 
 def of_batch(found: Diagnostics, beta: float) -> dict[str, float]:

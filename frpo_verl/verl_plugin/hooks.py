@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from frpo_verl.preflight import contract, settings
+from frpo_verl.preflight import contract, native, settings
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin import (
     checkpoint,
@@ -13,6 +13,7 @@ from frpo_verl.verl_plugin import (
     note,
     policy_losses,
     run,
+    sampled,
     search_path,
     token_weights,
     update,
@@ -27,6 +28,8 @@ Hook = Callable[[ModuleType], None]
 def _register_estimator(core_algos: ModuleType) -> None:
     from frpo_verl.verl_plugin.estimator import compute_frpo_advantage
 
+    for problem in native.taken(core_algos.ADV_ESTIMATOR_REGISTRY):
+        raise HostError(problem)
     if settings.ESTIMATOR not in core_algos.ADV_ESTIMATOR_REGISTRY:
         core_algos.register_adv_est(settings.ESTIMATOR)(compute_frpo_advantage)
 
@@ -49,6 +52,10 @@ def _logged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
     if (told := run.outbox.take_note()) is not None:
         result.extra_info[note.KEY] = told
     return result
+
+
+def _keep_what_was_sampled(rollout_corr_helper: ModuleType) -> None:
+    wrap(rollout_corr_helper, "compute_rollout_correction_and_add_to_batch", sampled.kept)
 
 
 def _fetch_more_fields(trainer_base: ModuleType) -> None:
@@ -123,6 +130,7 @@ HOOKS: dict[str, tuple[Hook, ...]] = {
     "verl.trainer.ppo.ray_trainer": (_change_advantages_v0, _keep_beta_v0),
     "verl.trainer.ppo.v1.utils": (_change_advantages_v1,),
     "verl.trainer.ppo.v1.trainer_base": (_fetch_more_fields, _log_v1, _keep_beta_v1),
+    "verl.trainer.ppo.rollout_corr_helper": (_keep_what_was_sampled,),
     "verl.experimental.fully_async_policy.fully_async_trainer": (_keep_beta_fully_async,),
     "verl.trainer.ppo.metric_utils": (_log_v0,),
     "verl.trainer.ppo.utils": (_load_the_reference,),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from frpo_verl.masking import zero_where_masked
@@ -10,7 +11,7 @@ from frpo_verl.masking import zero_where_masked
 def token_mean(values: Tensor, valid: Tensor, tokens: int | None, ranks: int) -> Any:
     """Returns this micro-batch's share of the mini-batch's token mean, over all ranks where the host counts them.
 
-    verl counts before rejection sampling takes tokens out: with it, the mean is over the tokens from before.
+    The sum is in float64. With V1's trainer verl counts before rejection sampling takes tokens out, elsewhere after.
 
     Args:
         values: (bs, length).
@@ -23,7 +24,7 @@ def token_mean(values: Tensor, valid: Tensor, tokens: int | None, ranks: int) ->
     """
     from verl.utils.metric import AggregationType, Metric
 
-    total = zero_where_masked(values, valid).sum()
+    total = zero_where_masked(values, valid).sum(dtype=torch.float64)
     if tokens is None:
         return Metric(value=total / valid.sum().clamp(min=1), aggregation=AggregationType.MEAN)
     return Metric(value=total / tokens * ranks, aggregation=AggregationType.SUM)

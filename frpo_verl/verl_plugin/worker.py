@@ -9,9 +9,10 @@ from torch import Tensor
 from frpo_verl.advantage.variant import divergence_to_go
 from frpo_verl.masking import zero_where_masked
 from frpo_verl.preflight.errors import BatchError
-from frpo_verl.verl_plugin import note
-from frpo_verl.verl_plugin.note import Note
+from frpo_verl.verl_plugin import note, sampled
 from frpo_verl.verl_plugin.reduction import token_mean
+
+_READ = ("advantages", "old_log_probs", "ref_log_prob", "response_mask")
 
 
 def with_current_divergence(host: Callable, config: Any, model_output: dict, data: Any, dp_group: Any = None) -> Any:
@@ -28,37 +29,43 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
         return host(config, model_output, data, dp_group)
     if "ref_log_prob" not in data:
         raise BatchError(f"the actor's batch has no 'ref_log_prob', it holds {sorted(data.keys())}")
-    log_prob = no_padding_2_padding(model_output["log_probs"], data).detach()
-    padded = data.select("advantages", "old_log_probs", "ref_log_prob", "response_mask").to_padded_tensor()
-    mask, log_ratio = padded["response_mask"], log_prob - padded["ref_log_prob"]
-    valid = mask.bool()
+    log_prob = _exact(no_padding_2_padding(model_output["log_probs"], data).detach())
+    read = [name for name in (*_READ, sampled.COUNTED, sampled.FIELD) if name in data]
+    padded = data.select(*read).to_padded_tensor()
+    mask, log_ratio = padded["response_mask"], log_prob - _exact(padded["ref_log_prob"])
+    # Those that verl divides by: every figure is a mean over them.
+    valid = padded.get(sampled.COUNTED, mask).bool()
     counted = data["batch_num_tokens"], data["dp_size"]
     subtracted = {}
     if told.beta is not None:
-        advantages = current_advantages(padded["advantages"], log_ratio, mask, told)
-        difference = zero_where_masked(padded["advantages"] - advantages, valid)
-        subtracted[note.SUBTRACTED] = token_mean(difference, valid, *counted)
+        reg = divergence_to_go(log_ratio, padded.get(sampled.FIELD, valid), told.generator, told.variant, None)
+        advantages = current_advantages(padded["advantages"], reg, mask, told.beta)
+        subtracted[note.SUBTRACTED] = token_mean(told.beta * reg, valid, *counted)
         data = data.copy()
         data["advantages"] = _like(data["advantages"], advantages)
     loss, figures = host(config, model_output, data, dp_group)
     figures.update(subtracted)
     divergence = told.generator.future(zero_where_masked(log_ratio, valid))
-    drift = zero_where_masked(padded["old_log_probs"] - log_prob, valid)
+    drift = zero_where_masked(_exact(padded["old_log_probs"]) - log_prob, valid)
     for name, values in (("divergence_to_ref", divergence), ("drift_from_old", drift)):
         figures[f"frpo/{name}/token_mean"] = token_mean(values, valid, *counted)
     return loss, figures
 
 
-def current_advantages(advantages: Tensor, log_ratio: Tensor, response_mask: Tensor, told: Note) -> Tensor:
-    """Returns Â_{i,t} − β · reg_{i,t} with the log-ratio of the policy as it is at this mini-batch, detached.
+def current_advantages(advantages: Tensor, reg: Tensor, response_mask: Tensor, beta: float) -> Tensor:
+    """Returns Â_{i,t} − β · reg_{i,t}, where reg is of the policy as it is at this mini-batch, detached.
 
     The policy loss then multiplies it by the importance ratio ρ and clips it, as it does the reward's part. Masked
     slots keep what they hold.
 
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Appendix E and G.4.
     """
-    reg = divergence_to_go(log_ratio.detach(), response_mask, told.generator, told.variant, None)
-    return torch.where(response_mask.bool(), advantages - told.beta * reg.to(advantages.dtype), advantages)
+    return torch.where(response_mask.bool(), advantages - beta * reg.to(advantages.dtype), advantages)
+
+
+def _exact(log_prob: Tensor) -> Tensor:
+    """Returns log-probs in which they can be subtracted: half precision has three digits."""
+    return log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))
 
 
 def _like(advantages: Tensor, padded: Tensor) -> Tensor:

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -41,6 +42,42 @@ def test_centring_equals_the_definition_written_as_a_loop(case, random):
     means = leave_one_out_group_mean(reg.tolist(), mask.tolist(), groups)
     expected = torch.where(mask, reg - torch.tensor(means, dtype=torch.float64)[:, None], 0.0)
     assert torch.allclose(centre_in_group(reg, mask, torch.tensor(groups)), expected, rtol=0, atol=1e-12)
+
+
+def test_the_other_outputs_of_a_rollout_are_not_others():
+    reg = torch.tensor([[5.0, 3.0], [1.0, 2.0], [4.0, 9.0], [7.0, 0.0]], dtype=torch.float64)
+    mask = torch.tensor([[True, True], [True, True], [True, False], [True, False]])
+    group, rollout = torch.tensor([0, 0, 0, 1]), torch.tensor([7, 7, 5, 6])
+    # of the first two the other is the third alone; of the third it is both; the fourth has none
+    expected = [[1.0, -1.0], [-3.0, -2.0], [4 - 11 / 4, 0.0], [7.0, 0.0]]
+    assert centre_in_group(reg, mask, group, rollout).tolist() == expected
+    alone = centre_in_group(reg, mask, group, torch.arange(4))
+    assert torch.equal(alone, centre_in_group(reg, mask, group)) and alone.tolist() != expected
+
+
+def test_centring_is_a_baseline_for_rollouts_of_two_outputs():
+    # a rollout: an output that is 0 or 1, then one that depends on it; a row each, one token long
+    first, second = (0.3, 0.7), ((0.2, 0.8), (0.9, 0.1))
+    paths = [(a, b, first[a] * second[a][b]) for a in (0, 1) for b in (0, 1)]
+    value = {(a, b): (1.0 + 2 * a, 5.0 * a - 3.0 * b + a * b) for a, b, _ in paths}
+
+    def gradient(centred: bool, by_rollout: bool = True) -> torch.Tensor:
+        total = torch.zeros(6, dtype=torch.float64)
+        for (a, b, p), (c, d, q) in itertools.product(paths, repeat=2):
+            reg = torch.tensor([*value[a, b], *value[c, d]], dtype=torch.float64)[:, None]
+            rollout = torch.tensor([0, 0, 1, 1]) if by_rollout else None
+            if centred:
+                reg = centre_in_group(reg, torch.ones(4, 1).bool(), torch.zeros(4).long(), rollout)
+            for row, (n, x, probabilities) in enumerate(
+                [(0, a, first), (2 + 2 * a, b, second[a]), (0, c, first), (2 + 2 * c, d, second[c])]
+            ):
+                for v in (0, 1):
+                    total[n + v] += p * q * reg[row, 0] * ((x == v) - probabilities[v])
+        return total
+
+    exact = gradient(centred=False)
+    assert torch.allclose(gradient(centred=True), exact, rtol=0, atol=1e-14)
+    assert (gradient(centred=True, by_rollout=False) - exact).norm() / exact.norm() > 0.05
 
 
 @given(log_ratios_and_masks())

@@ -124,7 +124,7 @@ def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
         "verl compute_advantage, frpo": advantage("frpo"),
         "part: group statistics": lambda: outcome.of_column(outcome.column(data), True, "sample"),
         "part: the pass": lambda: regularise_batch(groups, *batch[2:], BETA),
-        "part: figures of the log line": lambda: figures.of_step(done, groups, data.batch, chosen, BETA),
+        "part: figures of the log line": lambda: figures.of_step(done, groups, data, chosen, BETA),
     }
 
 

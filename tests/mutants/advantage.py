@@ -85,8 +85,13 @@ MUTANTS = (
         "divergence_to_go - baseline, mask",
         "divergence_to_go + baseline, mask",
     ),
-    Mutant("advantage/adjustments.py", "[group] - own_sum", "[group]"),
-    Mutant("advantage/adjustments.py", "[group] - own_count", "[group]"),
+    Mutant("advantage/adjustments.py", "_by(group, values) - _by(rollout, values)", "_by(group, values)"),
+    Mutant("advantage/adjustments.py", "if rollout is None else rollout", "if True else rollout"),
+    Mutant(
+        "advantage/diagnostics.py",
+        "divergence_to_go.reshape(-1)[slots].double()",
+        "divergence_to_go.reshape(-1)[: len(slots)].double()",
+    ),
     Mutant("advantage/adjustments.py", "remaining * masked_mean", "(remaining + 1) * masked_mean"),
     Mutant(
         "advantage/adjustments.py",

@@ -8,8 +8,9 @@ FIRST = {
         "verl_plugin/test_estimator.py",
         "verl_plugin/test_every_estimator.py",
         "verl_plugin/test_token_weights.py",
+        "verl_plugin/test_sampled.py",
     ),
-    "verl_plugin/figures.py": ("verl_plugin/test_estimator.py",),
+    "verl_plugin/figures.py": ("verl_plugin/test_figures.py", "verl_plugin/test_estimator.py"),
     "verl_plugin/hooks.py": (
         "verl_plugin/test_hooks.py",
         "verl_plugin/test_run.py",
@@ -17,7 +18,7 @@ FIRST = {
     ),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py", "verl_plugin/test_update.py"),
     "verl_plugin/outcome.py": ("verl_plugin/test_outcome.py", "verl_plugin/test_estimator.py"),
-    "verl_plugin/term.py": ("verl_plugin/test_estimator.py",),
+    "verl_plugin/term.py": ("verl_plugin/test_estimator.py", "verl_plugin/test_sampled.py"),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
@@ -37,15 +38,19 @@ MUTANTS = (
         "_written(data, advantages if weigh is None else advantages * weights, of_responses)",
     ),
     Mutant("verl_plugin/figures.py", "done.sums.tokens[slots // mask.shape[1]] > 0", "slots >= 0"),
-    Mutant("verl_plugin/term.py", ' if variant.centring == "group" else None', " if False else None"),
+    Mutant("verl_plugin/term.py", "if is_centred and key in named", 'if is_centred and key == "uid"'),
     Mutant("verl_plugin/estimator.py", "_nested.reset(token)", "pass"),
     Mutant("verl_plugin/estimator.py", "nested: Callable = _as_it_is", "nested: Callable | None = None"),
     Mutant("verl_plugin/outcome.py", "mask[~is_valid].any(-1)", "False"),
     Mutant("verl_plugin/outcome.py", "stable=True", "stable=False, descending=True"),
     Mutant("verl_plugin/outcome.py", "if size > 1 else of.new_zeros(())", ""),
     Mutant("verl_plugin/outcome.py", "outcome[:, None] * data.batch", "outcome[:, None] + 0 * data.batch"),
-    Mutant("verl_plugin/worker.py", "advantages - told.beta * reg", "advantages + told.beta * reg"),
-    Mutant("verl_plugin/worker.py", 'log_prob - padded["ref_log_prob"]', 'log_prob - padded["old_log_probs"]'),
+    Mutant("verl_plugin/worker.py", "advantages - beta * reg", "advantages + beta * reg"),
+    Mutant(
+        "verl_plugin/worker.py",
+        'log_prob - _exact(padded["ref_log_prob"])',
+        'log_prob - _exact(padded["old_log_probs"])',
+    ),
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     # seams
@@ -81,6 +86,25 @@ MUTANTS = (
     Mutant("verl_plugin/note.py", "asks and done.generator is None", "asks and text is None"),
     Mutant("verl_plugin/hooks.py", "run.remember(config)", "pass"),
     Mutant("verl_plugin/estimator.py", "_asked() if given is None else given", "given"),
+    # what was sampled
+    Mutant("verl_plugin/sampled.py", "done.batch[FIELD] = before", 'done.batch[FIELD] = done.batch["response_mask"]'),
+    Mutant("verl_plugin/sampled.py", 'if rollout_corr_config.get("rollout_rs"):', "if True:"),
+    Mutant(
+        "verl_plugin/sampled.py", 'batch[FIELD] if FIELD in batch else batch["response_mask"]', 'batch["response_mask"]'
+    ),
+    Mutant(
+        "verl_plugin/estimator.py",
+        "zero_where_masked(done.advantages, valid) if rejects else",
+        "done.advantages if True else",
+    ),
+    Mutant("verl_plugin/worker.py", "padded.get(sampled.FIELD, valid)", "mask"),
+    Mutant("verl_plugin/worker.py", "padded.get(sampled.COUNTED, mask)", "mask"),
+    Mutant(
+        "verl_plugin/worker.py",
+        '_exact(no_padding_2_padding(model_output["log_probs"], data).detach())',
+        'no_padding_2_padding(model_output["log_probs"], data).detach()',
+    ),
+    Mutant("verl_plugin/figures.py", "if is_coarse(done, beta) else None", "if False else None"),
     # the state of a run: settings, coefficient, what waits to be logged, checkpoints
     Mutant("verl_plugin/run.py", "or _current.algorithm == algorithm", ""),
     Mutant("verl_plugin/run.py", "self._figures, self._note = figures, note", "self._figures = figures"),

@@ -62,6 +62,21 @@ def test_a_fixed_coefficient_has_no_state(tmp_path):
     beta.restore(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("later", [{"kl_ctrl": {"type": "fixed", "kl_coef": 0.05}}, {"adv_estimator": "grpo"}])
+def test_a_run_with_a_fixed_coefficient_or_none_leaves_no_other_runs_state(tmp_path, later):
+    # another run, later, in the same folder: resumed with an adaptive β it must not take this one
+    follow([0.3], [32])
+    checkpoint.save_before(lambda trainer: None, trainer(tmp_path, 7))
+    assert (tmp_path / "global_step_7" / FILE).exists()
+    other = trainer(tmp_path, 7)
+    other.config.algorithm = OmegaConf.create({**algorithm(), **later})
+    checkpoint.save_before(lambda trainer: None, other)
+    assert not (tmp_path / "global_step_7" / FILE).exists()
+    # and where there is no folder yet
+    other.global_steps = 8
+    checkpoint.save_before(lambda trainer: None, other)
+
+
 def test_a_coefficient_that_would_not_stay_positive_ends_the_run():
     # 0.2 of 2500 responses is the whole horizon
     with pytest.raises(
@@ -104,9 +119,19 @@ def test_a_state_that_cannot_be_read_ends_the_run_in_one_sentence(tmp_path, cont
 
 
 def test_the_fix_that_the_missing_file_names_works(tmp_path):
-    (tmp_path / FILE).write_text('{"beta": 0.06}')
+    # what the log has of each step is β before it moves, the file's is after it
+    used = follow([0.3, 0.02], [32, 32])
+    (tmp_path / "first").mkdir()
+    run.end()
+    follow([0.3], [32])
+    run.current().beta.save(tmp_path / "first")
+    assert json.loads((tmp_path / "first" / FILE).read_text()) == {"beta": used[1]}
+    run.end()
+    with pytest.raises(CheckpointError, match=r'write \{"beta": frpo/beta of the step after it in the log\} into that'):
+        run.of(algorithm()).beta.restore(tmp_path)
+    (tmp_path / FILE).write_text(json.dumps({"beta": used[1]}))
     run.of(algorithm()).beta.restore(tmp_path)
-    assert run.current().beta.value == 0.06
+    assert run.current().beta.value == used[1]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

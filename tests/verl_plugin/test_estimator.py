@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from oracles import frpo as frpo_oracle
 
 from frpo_verl.advantage import diagnostics, return_to_go
+from frpo_verl.advantage.variant import divergence_to_go
 from frpo_verl.divergences import by_name
 from frpo_verl.preflight import contract
 from frpo_verl.preflight.errors import BatchError, HostError, SettingsError
@@ -426,7 +427,9 @@ def test_the_current_policys_term_is_left_to_the_workers(estimator):
     assert found.meta_info[note.KEY] == text
     told = note.read(text)
     log_ratio = data.batch["old_log_probs"] - data.batch["ref_log_prob"]
-    there = worker.current_advantages(found.batch["advantages"], log_ratio, data.batch["response_mask"], told)
+    mask = data.batch["response_mask"]
+    reg = divergence_to_go(log_ratio, mask, told.generator, told.variant, None)
+    there = worker.current_advantages(found.batch["advantages"], reg, mask, told.beta)
     assert torch.allclose(there, fixed.batch["advantages"], rtol=0, atol=1e-12)
 
 

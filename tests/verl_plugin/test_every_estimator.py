@@ -11,6 +11,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from frpo_verl.preflight import native
+from frpo_verl.preflight.errors import HostError
+from frpo_verl.verl_plugin import hooks
+
 pytest.importorskip("verl")
 
 from verl import DataProto  # noqa: E402
@@ -188,11 +192,24 @@ def test_an_frpo_of_verls_own_is_left_to_verl(monkeypatch):
     def of_verl(token_level_rewards, response_mask, **rest):
         return 7.0 * response_mask, 7.0 * response_mask
 
+    of_verl.__module__ = "verl.trainer.ppo.core_algos"
     monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", of_verl)
     data = batch()
     for changes in ({}, {"kl_mode": "future"}):
         done = run(deepcopy(data), "frpo", **changes)
         assert torch.equal(done.batch["advantages"], 7.0 * data.batch["response_mask"])
+
+
+def test_an_frpo_of_somebody_elses_is_refused_and_not_taken_for_verls(monkeypatch):
+    def of_a_user(token_level_rewards, response_mask, **rest):
+        return response_mask, response_mask
+
+    monkeypatch.setitem(ADV_ESTIMATOR_REGISTRY, "frpo", of_a_user)
+    assert not native.is_left_to_host("frpo")
+    with pytest.raises(
+        HostError, match=r"^adv_estimator=frpo: .*test_every_estimator has registered .*; give it another"
+    ):
+        hooks._register_estimator(core_algos)
 
 
 def test_an_estimator_of_the_users_own():

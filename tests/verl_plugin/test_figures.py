@@ -27,7 +27,9 @@ def test_every_name_is_averaged_over_the_mini_batches_of_a_step():
     assert aggregator.get_aggregated_metrics() == pytest.approx(expected, abs=1e-6)
 
 
-def every_figure(delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor, **frpo) -> dict[str, float]:
+def every_figure(
+    delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor, beta: float = 0.3, **frpo
+) -> dict[str, float]:
     """All that one call of verl's `compute_advantage` publishes."""
     import numpy as np
     from omegaconf import OmegaConf
@@ -43,7 +45,7 @@ def every_figure(delta: torch.Tensor, mask: torch.Tensor, outcome: torch.Tensor,
         "ref_log_prob": torch.full_like(delta, -1.0),
     }
     data = DataProto.from_dict(tensors=tensors, non_tensors={"uid": np.array(["a", "a", "b", "b"], dtype=object)})
-    config = {"adv_estimator": "frpo", "kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": 0.3}, "frpo": frpo}
+    config = {"adv_estimator": "frpo", "kl_penalty": "k3", "kl_ctrl": {"type": "fixed", "kl_coef": beta}, "frpo": frpo}
     compute_advantage(data, adv_estimator="frpo", config=OmegaConf.create(config))
     return run.outbox.take_figures()
 
@@ -86,6 +88,20 @@ def test_every_figure_is_what_its_formula_says():
         # verl's own grpo works in float64 here, its ε in the last places
         abs=1e-6,
     )
+
+
+@pytest.mark.parametrize("frpo", [{}, {"centring": "group"}, {"horizon": 2}], ids=str)
+@pytest.mark.parametrize("beta", [1e-3, 1e-5, 1e-7])
+def test_quantiles_keep_their_digits_where_the_coefficient_is_small(beta, frpo):
+    # float32 advantages of order 1 are rounded to 6e-8, and β·reg is of order 0.01·β
+    delta, mask, outcome = 0.01 * torch.randn(4, 7), torch.ones(4, 7, dtype=torch.long), torch.randn(4)
+    delta[0, 0], mask[0, 0] = math.nan, 0
+    figures = every_figure(delta, mask, outcome, beta, **frpo)
+    expected = every_figure(delta, mask, torch.zeros(4), 1.0, **frpo)
+    for name in ("q05", "q50", "q95"):
+        # 1% of the deviation
+        tolerance = 0.01 * expected["frpo/future_term/std"]
+        assert figures[f"frpo/future_term/{name}"] == pytest.approx(expected[f"frpo/future_term/{name}"], abs=tolerance)
 
 
 def test_masked_slots_that_are_not_finite_are_counted_and_count_nowhere():

@@ -10,6 +10,7 @@ import tree_oracles
 from omegaconf import OmegaConf
 
 from frpo_verl.advantage.token_weights import TOKEN_WEIGHTS, lambda_grpo
+from frpo_verl.advantage.variant import divergence_to_go
 from frpo_verl.preflight import contract, native
 from frpo_verl.preflight.errors import BatchError, HostError, SettingsError
 from frpo_verl.verl_plugin import kl_loss, note, run, token_weights, worker
@@ -131,7 +132,9 @@ def test_workers_subtract_the_current_policys_term_from_weighed_advantages(estim
     assert torch.allclose(found, plain * weights_by_hand(data), rtol=0, atol=TOLERANCE)
     told = note.read(run.outbox.take_note())
     log_ratio = data.batch["old_log_probs"] - data.batch["ref_log_prob"]
-    there = worker.current_advantages(found, log_ratio, data.batch["response_mask"], told)
+    mask = data.batch["response_mask"]
+    reg = divergence_to_go(log_ratio, mask, told.generator, told.variant, None)
+    there = worker.current_advantages(found, reg, mask, told.beta)
     assert torch.allclose(there, fixed, rtol=0, atol=TOLERANCE)
 
 

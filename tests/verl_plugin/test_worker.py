@@ -7,13 +7,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from frpo_verl.advantage.variant import divergence_to_go
 from frpo_verl.preflight import settings
 from frpo_verl.preflight.errors import BatchError, HostError
-from frpo_verl.verl_plugin import note, worker
+from frpo_verl.verl_plugin import note, sampled, worker
 
 pytest.importorskip("verl")
 
 from micro_batches import actor_config, micro_batch, model_output  # noqa: E402
+from verl.utils import tensordict_utils as tu  # noqa: E402
 from verl.workers.utils import losses  # noqa: E402
 
 BETA = 0.3
@@ -126,12 +128,72 @@ def test_splitting_a_mini_batch_changes_nothing_of_the_term():
     now, _, padded = micro_batch(False, None)
     told = note.read(note.write(chosen(), BETA))
     mask, ratio = padded["response_mask"], now - padded["ref_log_prob"]
-    whole = worker.current_advantages(padded["advantages"], ratio, mask, told)
-    parts = [
-        worker.current_advantages(padded["advantages"][rows], ratio[rows], mask[rows], told)
-        for rows in (slice(0, 1), slice(1, 4))
-    ]
-    assert torch.equal(torch.cat(parts), whole)
+
+    def of(rows: slice) -> torch.Tensor:
+        reg = divergence_to_go(ratio[rows], mask[rows], told.generator, told.variant, None)
+        return worker.current_advantages(padded["advantages"][rows], reg, mask[rows], told.beta)
+
+    assert torch.equal(torch.cat([of(slice(0, 1)), of(slice(1, 4))]), of(slice(0, 4)))
+
+
+def rejecting(nested: bool, name: str, text: str):
+    """A micro-batch of which a token was rejected in each response of two or more, and the masks before and after."""
+    now, data, padded = micro_batch(nested, text)
+    before = padded["response_mask"].bool()
+    after = before.clone()
+    for row in range(len(after)):
+        if (there := after[row].nonzero()[1:2]).numel():
+            after[row, there[0, 0]] = False
+    assert before.sum() - after.sum() == 3
+    lengths = data["response_mask"].offsets().diff().tolist() if nested else None
+    for field, mask in ((name, before), ("response_mask", after)):
+        rows = mask.long()
+        if nested:
+            cut = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+            rows = torch.nested.as_nested_tensor(cut, layout=torch.jagged)
+        data[field] = rows
+    return now, data, padded, before, after
+
+
+# V1's batch has verl's `loss_mask` from before; of V0's, which is from after, the trainer sends the mask along
+@pytest.mark.parametrize(("nested", "name"), [(True, sampled.COUNTED), (False, sampled.FIELD)])
+def test_what_was_rejected_counts_in_the_sum_and_gets_no_gradient(nested, name):
+    now, data, padded, before, after = rejecting(nested, name, note.write(chosen(), BETA))
+    divisor = int(before.sum()) if nested else int(after.sum())
+    tu.assign_non_tensor(data, batch_num_tokens=divisor)
+    output, leaf = model_output(now)
+    loss, figures = losses.ppo_loss(actor_config(), output, data)
+    loss.backward()
+    ratio = now - padded["ref_log_prob"]
+    reg = mode_oracles.divergence_to_go(ratio.tolist(), before.tolist(), *mode_oracles.REVERSE_KL_K3)
+    advantages = padded["advantages"] - BETA * torch.tensor(reg)
+    _, gradient = mode_oracles.ppo_surrogate(
+        now.tolist(), padded["old_log_probs"].tolist(), advantages.tolist(), after.tolist(), 0.2, 0.2
+    )
+    expected = torch.tensor(gradient) * int(after.sum()) / divisor
+    # float32
+    assert torch.allclose(leaf.grad, expected, rtol=0, atol=1e-5)
+    assert not leaf.grad[before & ~after].any()
+    of_figures = before if nested else after
+    delta = ratio[of_figures]
+    k3 = sum(mode_oracles.k3(d) for d in delta.tolist()) / len(delta)
+    assert figures["frpo/divergence_to_ref/token_mean"].aggregate() == pytest.approx(k3, abs=1e-5)
+    mean = BETA * torch.tensor(reg)[of_figures].mean().item()
+    assert figures[note.SUBTRACTED].aggregate() == pytest.approx(mean, abs=1e-5)
+
+
+def test_half_precision_is_subtracted_and_summed_in_full():
+    # what the trainer makes of the same log-probs
+    now, data, padded = micro_batch(False, note.write(chosen(), BETA))
+    half = {name: padded[name].bfloat16() for name in ("old_log_probs", "ref_log_prob")}
+    data = data.replace(half)
+    now = padded["old_log_probs"].bfloat16()
+    _, figures = losses.ppo_loss(actor_config(), model_output(now.float())[0], data)
+    delta = (now.double() - half["ref_log_prob"].double())[padded["response_mask"].bool()]
+    k3 = torch.exp(-delta) + delta - 1
+    # float32, where half precision has 4e-3
+    assert figures["frpo/divergence_to_ref/token_mean"].aggregate() == pytest.approx(k3.mean().item(), rel=1e-6)
+    assert figures["frpo/drift_from_old/token_mean"].aggregate() == 0
 
 
 def test_the_note_carries_all_that_the_term_needs():
