@@ -108,7 +108,8 @@ def is_coarse(done: RegularisedBatch, beta: float) -> bool:
     tokens = max(1.0, sums.tokens.item())
     rounding = torch.finfo(done.advantages.dtype).eps * math.sqrt(sums.outcome_square.item() / tokens)
     deviation = math.sqrt(_variance(sums.term, sums.term_square, tokens))
-    return deviation > 0 and rounding > 0.01 * beta * deviation
+    # An adaptive β is numpy's number.
+    return bool(deviation > 0 and rounding > 0.01 * beta * deviation)
 
 
 def sample_slots(rows: int, length: int) -> Int[Tensor, " slots"]:

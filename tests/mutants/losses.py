@@ -66,7 +66,7 @@ MUTANTS = (
     ),
     Mutant("verl_plugin/policy_losses.py", "{**host(plain, aggregation), **ready}", "host(plain, aggregation)"),
     Mutant("verl_plugin/reduction.py", "total / tokens * ranks", "total / tokens"),
-    Mutant("verl_plugin/reduction.py", "zero_where_masked(values, valid).sum()", "(values * valid).sum()"),
+    Mutant("verl_plugin/reduction.py", "zero_where_masked(values, valid).sum(", "(values * valid).sum("),
     Mutant("verl_plugin/reduction.py", "zero_where_masked(values, valid).max()", "values.max()"),
     Mutant("verl_plugin/reduction.py", "aggregation=AggregationType.MAX", "aggregation=AggregationType.MEAN"),
     # before Ray starts

@@ -24,7 +24,7 @@ FIRST = {
 
 MUTANTS = (
     # the mode in verl: any estimator, current policy
-    Mutant("verl_plugin/estimator.py", ".dtype) if in_workers else", ".dtype) if False else"),
+    Mutant("verl_plugin/estimator.py", "    if in_workers:\n", "    if False:\n"),
     Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
     Mutant("verl_plugin/estimator.py", "of_responses.to(advantages.dtype)[:, None].expand(mask.shape)", "advantages"),
     Mutant("verl_plugin/estimator.py", "term.spread(advantages, mask) if", "advantages[:, None].expand(mask.shape) if"),

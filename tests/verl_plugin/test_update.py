@@ -1,7 +1,5 @@
 """Updates of the actor through verl's own method of a worker group, with batches of every trainer and without Ray."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -62,7 +60,9 @@ def v0_batch(text: str | None, *fields: str):
 
 
 def v1_batch(text: str | None, *fields: str):
-    return SimpleNamespace(extra_info={} if text is None else {note.KEY: text}, fields=["advantages", *fields])
+    queue = pytest.importorskip("transfer_queue", reason="verl 0.8 has no V1 trainer")
+    meta, named = {} if text is None else {note.KEY: text}, ["advantages", *fields]
+    return queue.KVBatchMeta(keys=["a"], tags=[{}], partition_id="train", fields=named, extra_info=meta)
 
 
 LAYOUTS = pytest.mark.parametrize("batch", [old_batch, v0_batch, v1_batch])
@@ -182,7 +182,9 @@ def test_v0_sends_weights_to_a_loss_with_a_kl_term_alone():
 
 
 def test_v1_without_a_list_of_fields_sends_what_there_is():
-    update(SimpleNamespace(extra_info={}, fields=None))
+    batch = v1_batch(None)
+    batch.fields = None
+    update(batch)
 
 
 def test_an_update_that_nobody_waits_for_is_not_heard():
