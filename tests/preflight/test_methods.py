@@ -176,8 +176,11 @@ def test_a_token_learns_from_its_own_advantage_unless_it_is_warned_about(loss):
     first, second = torch.randn(6, 8, dtype=torch.float64), torch.randn(6, 8, dtype=torch.float64)
     second[:, 3] = first[:, 3]
     found, other = gradient(loss, first, moved=0.0), gradient(loss, second, moved=0.0)
-    assert found.abs().sum() > 0
-    assert torch.allclose(found[:, 3], other[:, 3], rtol=1e-9, atol=1e-12) == (loss not in meaning.AVERAGED)
+    # clip_cov drops single tokens, and which ones depends on all
+    learns = (found[:, 3] != 0) & (other[:, 3] != 0)
+    assert learns.any()
+    same = torch.allclose(found[learns, 3], other[learns, 3], rtol=1e-9, atol=1e-12)
+    assert same == (loss not in meaning.AVERAGED)
 
 
 def test_nothing_is_refused_that_verl_has_not():
