@@ -35,9 +35,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
 # The model is right once in nine: signed, the outcome form would lower eight responses for each that it raises.
 ADVANTAGE=${ADVANTAGE:-standardised}
 ROLLOUT_N=${ROLLOUT_N:-8}
-TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-24}
+TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-32}
 STEPS=${STEPS:-8}
-ACTOR_LR=${ACTOR_LR:-1e-4}
+ACTOR_LR=${ACTOR_LR:-5e-5}
 MAX_PROMPT_LENGTH=${MAX_PROMPT_LENGTH:-48}
 MAX_RESPONSE_LENGTH=${MAX_RESPONSE_LENGTH:-16}
 MAX_TOKEN_LEN_PER_GPU=${MAX_TOKEN_LEN_PER_GPU:-2048}
