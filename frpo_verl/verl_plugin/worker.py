@@ -29,7 +29,7 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
         return host(config, model_output, data, dp_group)
     if "ref_log_prob" not in data:
         raise BatchError(f"the actor's batch has no 'ref_log_prob', it holds {sorted(data.keys())}")
-    log_prob = _exact(no_padding_2_padding(model_output["log_probs"], data).detach())
+    log_prob = no_padding_2_padding(model_output["log_probs"], data).detach()
     read = [name for name in (*_READ, sampled.COUNTED, sampled.FIELD) if name in data]
     padded = data.select(*read).to_padded_tensor()
     mask, log_ratio = padded["response_mask"], log_prob - _exact(padded["ref_log_prob"])
@@ -64,7 +64,7 @@ def current_advantages(advantages: Tensor, reg: Tensor, response_mask: Tensor, b
 
 
 def _exact(log_prob: Tensor) -> Tensor:
-    """Returns log-probs in which they can be subtracted: half precision has three digits."""
+    """Returns log-probs from which those of half precision can be subtracted, too: it has three digits."""
     return log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))
 
 

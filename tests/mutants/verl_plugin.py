@@ -99,11 +99,7 @@ MUTANTS = (
     ),
     Mutant("verl_plugin/worker.py", "padded.get(sampled.FIELD, valid)", "mask"),
     Mutant("verl_plugin/worker.py", "padded.get(sampled.COUNTED, mask)", "mask"),
-    Mutant(
-        "verl_plugin/worker.py",
-        '_exact(no_padding_2_padding(model_output["log_probs"], data).detach())',
-        'no_padding_2_padding(model_output["log_probs"], data).detach()',
-    ),
+    Mutant("verl_plugin/worker.py", '_exact(padded["old_log_probs"]) - log_prob', 'padded["old_log_probs"] - log_prob'),
     Mutant("verl_plugin/figures.py", "if is_coarse(done, beta) else None", "if False else None"),
     # the state of a run: settings, coefficient, what waits to be logged, checkpoints
     Mutant("verl_plugin/run.py", "or _current.algorithm == algorithm", ""),
