@@ -40,4 +40,6 @@ def masked_mean(
         A scalar in the dtype of `values`.
     """
     total = sum(zero_where_masked(values[rows], mask[rows]).sum(dtype=torch.float64) for rows in row_blocks(mask))
-    return (total / mask.sum().clamp(min=1)).to(values.dtype)
+    # By rows, too: torch makes eight bytes of each slot to count them.
+    tokens = sum((mask[rows].sum() for rows in row_blocks(mask)), start=mask.new_zeros((), dtype=torch.int64))
+    return (total / tokens.clamp(min=1)).to(values.dtype)

@@ -46,9 +46,16 @@ def quick(device, folder):
 def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path):
     part = gpu.Part("part", (), lambda device, folder: ["bash", "-c", "echo why; exit 3"])
     assert gpu.outcome(part, "cpu") | {"seconds": 0} == {"outcome": "failed", "seconds": 0, "output": "why\n"}
+    long = gpu.outcome(part._replace(command=lambda device, folder: ["bash", "-c", "seq 100000; exit 1"]), "cpu")
+    assert long["output"].split() == [str(number) for number in range(1, 100_001)]
     found = gpu.outcome(part._replace(command=lambda device, folder: ["sleep", "60"], seconds=1), "cpu")
     assert found["outcome"] == "failed"
     assert "no end in 1 s" in found["output"]
+
+
+@pytest.mark.parametrize("norm", [4.5, [4.5]])
+def test_verls_engines_give_the_norm_or_a_list_of_it(norm):
+    assert gpu.norm_of({"grad_norm": norm}) == 4.5
 
 
 def test_no_such_device_is_one_sentence(monkeypatch, capsys):

@@ -8,6 +8,7 @@ from frpo_verl import checks
 from frpo_verl.advantage.later import undiscounted
 from frpo_verl.divergences import Generator
 from frpo_verl.masking import masked_mean, zero_where_masked
+from frpo_verl.rows import over_rows
 
 
 def minus_length_baseline(
@@ -38,10 +39,17 @@ def minus_length_baseline(
     """
     checks.finite_tokens(response_mask, divergence_to_go=divergence_to_go, log_ratio=log_ratio)
     mask = response_mask.bool()
-    delta = zero_where_masked(log_ratio.detach().to(divergence_to_go.dtype), mask)
-    remaining = undiscounted(mask.to(divergence_to_go.dtype), mask)
-    baseline = remaining * masked_mean(generator.future(delta), mask)
-    return zero_where_masked(divergence_to_go - baseline, mask)
+
+    def future(reg: Tensor, log_ratio: Tensor, mask: Tensor) -> Tensor:
+        return generator.future(zero_where_masked(log_ratio.to(reg.dtype), mask))
+
+    mean = masked_mean(over_rows(future, divergence_to_go, log_ratio.detach(), mask), mask)
+
+    def of_rows(reg: Tensor, mask: Tensor) -> Tensor:
+        remaining = undiscounted(mask.to(reg.dtype), mask)
+        return zero_where_masked(reg - remaining * mean, mask)
+
+    return over_rows(of_rows, divergence_to_go, mask)
 
 
 def centre_in_group(

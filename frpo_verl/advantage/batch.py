@@ -82,14 +82,15 @@ def regularise_batch(
         dtype = torch.promote_types(dtype, outcome.dtype)
     refuse_unfit(generator)
     read = tuple(tensor.detach() for tensor in (outcome, log_prob, ref_log_prob, response_mask))
+    fused = outcome.dim() == 1 and is_plain(variant) and compiled.can_take(log_prob)
+    # Before the result is there: a variant needs memory for the whole batch.
+    term = None if fused else _term(read, generator, variant, (group, rollout))
     advantages = empty(log_prob.shape, dtype, log_prob.device)
     sums = torch.zeros(len(outcome), COLUMNS, dtype=torch.float64, device=log_prob.device)
-    if outcome.dim() == 1 and is_plain(variant) and compiled.can_take(log_prob):
+    if term is None:
         finite = compiled.scan(read, advantages, sums, float(beta), generator)
     else:
-        finite = _as_defined(
-            read, advantages, sums, float(beta), generator, _term(read, generator, variant, (group, rollout))
-        )
+        finite = _as_defined(read, advantages, sums, float(beta), generator, term)
     if not finite:
         valid_advantages = zero_where_masked(advantages, response_mask.bool())
         checks.nothing_overflowed(valid_advantages, log_prob - ref_log_prob, response_mask, generator.name)
@@ -110,12 +111,8 @@ def _term(
 ) -> Term:
     _, log_prob, reference, mask = read
     if is_plain(variant):
-        # In float64, so that advantages are rounded once.
-        def in_double(values: Tensor, mask: Tensor) -> Tensor:
-            return undiscounted(values.double(), mask)
-
         return lambda rows: return_to_go_of_rows(
-            _log_ratio(log_prob[rows], reference[rows]), mask[rows], generator, in_double
+            _log_ratio(log_prob[rows], reference[rows]), mask[rows], generator, undiscounted
         )
     whole = divergence_to_go(_log_ratio(log_prob, reference), mask, generator, variant, *groups)
     return lambda rows: whole[rows]
@@ -125,14 +122,18 @@ def _as_defined(
     read: tuple[Tensor, ...], advantages: Tensor, sums: Tensor, beta: float, generator: Generator, term: Term
 ) -> bool:
     """Does what `compiled.scan` does, in torch, and for every variant and outcome."""
-    finite = True
-    for rows in row_blocks(advantages):
+
+    def of_rows(rows: slice) -> Tensor:
         outcome, log_prob, reference, mask = (tensor[rows] for tensor in read)
-        valid, reg = mask.bool(), term(rows)
-        # Masked slots of a host's advantages keep what stands there.
+        valid, reg, after = mask.bool(), term(rows), advantages[rows]
+        # Masked slots of a host's advantages keep what stands there: reg is 0 in them.
         before = zero_where_masked(outcome[:, None].expand(mask.shape), valid) if outcome.dim() == 1 else outcome
-        after = advantages[rows] = torch.where(valid, before - beta * reg, before).to(advantages.dtype)
+        after.copy_(torch.sub(before, reg, alpha=beta))
         divergence = generator.future(zero_where_masked(_log_ratio(log_prob, reference), valid))
         sums[rows] = measure(log_prob, divergence, reg, before, after, valid)
-        finite &= bool(torch.isfinite(zero_where_masked(after, valid).sum()))
-    return finite
+        # Finite if all are.
+        return zero_where_masked(after, valid).sum()
+
+    # Looked at together, since a look waits for the device.
+    witness = sum((of_rows(rows) for rows in row_blocks(advantages)), start=sums.new_zeros(()))
+    return bool(torch.isfinite(witness))

@@ -12,7 +12,6 @@ from frpo_verl.advantage.groups import normalise_by_group
 from frpo_verl.advantage.later import Later, refuse_no_sum, undiscounted
 from frpo_verl.divergences import REVERSE_KL, Generator
 from frpo_verl.divergences.generator import refuse_unfit
-from frpo_verl.masking import zero_where_masked
 from frpo_verl.rows import over_rows
 
 Outcome = Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +63,7 @@ def regularise_rows(
     Returns:
         The advantage per token; 0 in masked slots.
     """
-    return zero_where_masked(torch.sub(outcome[:, None], divergence_to_go, alpha=beta), mask)
+    return torch.sub(outcome[:, None], divergence_to_go, alpha=beta).masked_fill_(~mask, 0)
 
 
 def frpo_advantage(

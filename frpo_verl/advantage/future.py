@@ -26,7 +26,7 @@ def return_to_go(
 
     For reverse KL, local(δ) = future(δ) = δ and reg_t = Σ_{j≥t} m_j δ_j, the masked reverse cumulative sum. Masked
     slots (padding, tool and observation tokens) contribute 0, the sum continues across them, and they get 0 themselves.
-    The sum is kept in float32 or better: over thousands of tokens half precision would lose it.
+    The sum is taken in float64 on every device: over thousands of tokens half precision would lose it.
 
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), Theorem 4.1 and eq. 4.5.
 
@@ -68,10 +68,11 @@ def return_to_go_of_rows(
         later: which later tokens count, and how much.
 
     Returns:
-        reg per token, float32 or better; 0 in masked slots.
+        reg per token, not yet rounded: as `later` returns it, or in δ's dtype if that is better; 0 in masked slots.
     """
     mask = response_mask.bool()
     delta = zero_where_masked(log_ratio.to(torch.promote_types(log_ratio.dtype, torch.float32)), mask)
-    divergence_to_go = generator.local(delta) + later(generator.future(delta), mask)
+    of_later = later(generator.future(delta), mask)
+    divergence_to_go = generator.local(delta) + of_later
     # δ − δ is 0, and NaN where δ is not finite: a bounded generator would hide that.
-    return zero_where_masked(divergence_to_go + (delta - delta), mask)
+    return divergence_to_go.add_(delta.sub_(delta)).masked_fill_(~mask, 0)

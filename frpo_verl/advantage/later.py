@@ -28,18 +28,19 @@ def undiscounted(
 ) -> Float[Tensor, "bs length"]:
     """Sums all later values: L_t = Σ_{j>t} v_j, as in Theorem 4.1 (arXiv 2601.10201).
 
-    Every sum is of later values only: a total minus a prefix would drown a small remainder in a large past.
+    Every sum is of later values only: a total minus a prefix would drown a small remainder in a large past. It is taken
+    in float64, which not every device does of itself.
 
     Args:
         values: one number per token, 0 in masked slots.
         mask: True for the tokens that count.
 
     Returns:
-        L per slot.
+        L per slot, float64.
     """
-    later = torch.zeros_like(values)
-    later[:, :-1] = values[:, 1:].flip(-1).cumsum(-1).flip(-1)
-    return later
+    from_the_end = torch.zeros_like(values, dtype=torch.float64)
+    from_the_end[:, 1:] = values[:, 1:].flip(-1)
+    return from_the_end.cumsum_(-1).flip(-1)
 
 
 def discounted(discount: float) -> Later:

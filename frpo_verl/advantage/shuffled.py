@@ -6,6 +6,7 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.masking import zero_where_masked
+from frpo_verl.rows import over_rows
 
 
 def shuffle_tokens(
@@ -21,7 +22,7 @@ def shuffle_tokens(
     Args:
         log_ratio: δ per token, in nats.
         response_mask: nonzero for the tokens that the policy produced.
-        random: the source of the permutations, on the device of `log_ratio`.
+        random: the source of the permutations, on any device.
 
     Returns:
         δ per token, permuted; 0 in masked slots.
@@ -30,10 +31,13 @@ def shuffle_tokens(
         InvalidInput: shapes, dtypes or devices do not fit, or a valid token is not finite.
     """
     checks.finite_tokens(response_mask, log_ratio=log_ratio)
-    mask = response_mask.bool()
-    draw = torch.rand(log_ratio.shape, generator=random, device=log_ratio.device)
-    # Valid slots in order of a uniform draw, put into the valid slots in order of position.
-    drawn = torch.where(mask, draw, 2.0).argsort(-1)
-    slots = torch.where(mask, 0, 1).argsort(dim=-1, stable=True)
-    shuffled = torch.zeros_like(log_ratio).scatter_(-1, slots, log_ratio.gather(-1, drawn))
-    return zero_where_masked(shuffled, mask)
+
+    def of_rows(log_ratio: Tensor, mask: Tensor) -> Tensor:
+        draw = torch.rand(mask.shape, generator=random, device=random.device).to(mask.device)
+        # Valid slots in order of a uniform draw, put into the valid slots in order of position.
+        drawn = torch.where(mask, draw, 2.0).argsort(-1)
+        slots = torch.where(mask, 0, 1).argsort(dim=-1, stable=True)
+        shuffled = torch.zeros_like(log_ratio).scatter_(-1, slots, log_ratio.gather(-1, drawn))
+        return zero_where_masked(shuffled, mask)
+
+    return over_rows(of_rows, log_ratio, response_mask.bool()).to(log_ratio.dtype)

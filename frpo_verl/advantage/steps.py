@@ -10,6 +10,7 @@ from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.masking import zero_where_masked
+from frpo_verl.rows import over_rows
 
 
 def ends_by_length(
@@ -32,7 +33,7 @@ def ends_by_length(
         raise checks.InvalidInput(f"step length {step_length!r}: it must be a number of tokens, 1 or more")
     checks.token_tensors(response_mask)
     mask = response_mask.bool()
-    return mask & (mask.cumsum(-1) % step_length == 0)
+    return mask & (mask.cumsum(-1, dtype=torch.int32) % step_length == 0)
 
 
 def ends_by_separator(
@@ -86,11 +87,15 @@ def value_at_step_end(
     """
     checks.finite_tokens(response_mask, values=values)
     checks.step_ends(ends, response_mask)
-    mask, length = response_mask.bool(), values.shape[1]
-    position = torch.arange(length, device=values.device).expand(values.shape)
-    end = torch.where((ends & mask) | _last(mask), position, length)
-    nearest = end.flip(-1).cummin(-1).values.flip(-1).clamp(max=length - 1)
-    return zero_where_masked(values.gather(-1, nearest), mask)
+
+    def of_rows(values: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
+        length = values.shape[1]
+        position = torch.arange(length, device=values.device).expand(values.shape)
+        end = torch.where((ends & mask) | _last(mask), position, length)
+        nearest = end.flip(-1).cummin(-1).values.flip(-1).clamp(max=length - 1)
+        return zero_where_masked(values.gather(-1, nearest), mask)
+
+    return over_rows(of_rows, values, response_mask.bool(), ends)
 
 
 def value_at_step_start(
@@ -116,14 +121,17 @@ def value_at_step_start(
     """
     checks.finite_tokens(response_mask, values=values)
     checks.step_ends(ends, response_mask)
-    mask = response_mask.bool()
-    position = torch.arange(values.shape[1], device=values.device).expand(values.shape)
-    ended = (ends & mask).cumsum(-1)
-    # A step is the run of valid tokens after the same number of ends; the end itself belongs to the step it closes.
-    step = torch.where(mask, ended - (ends & mask).long(), -1)
-    before = torch.nn.functional.pad(step.cummax(-1).values[:, :-1], (1, 0), value=-1)
-    start = torch.where(mask & (before < step), position, 0).cummax(-1).values
-    return zero_where_masked(values.gather(-1, start), mask)
+
+    def of_rows(values: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
+        position = torch.arange(values.shape[1], device=values.device).expand(values.shape)
+        ended = (ends & mask).cumsum(-1)
+        # A step is the run of valid tokens after the same number of ends; the end itself belongs to the step it closes.
+        step = torch.where(mask, ended - (ends & mask).long(), -1)
+        before = torch.nn.functional.pad(step.cummax(-1).values[:, :-1], (1, 0), value=-1)
+        start = torch.where(mask & (before < step), position, 0).cummax(-1).values
+        return zero_where_masked(values.gather(-1, start), mask)
+
+    return over_rows(of_rows, values, response_mask.bool(), ends)
 
 
 def _last(mask: Tensor) -> Tensor:

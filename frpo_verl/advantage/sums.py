@@ -66,14 +66,24 @@ def measure(
     Returns:
         The columns of `Sums`.
     """
-    log_prob, divergence, reg, before, after = (
-        zero_where_masked(values.double(), mask)
-        for values in (log_prob, divergence, divergence_to_go, outcome, advantage)
-    )
-    tokens = mask.double()
-    flips = (before.sign() * after.sign() < 0).double()
-    parts = (tokens, log_prob, divergence, reg, reg.square(), before, before.square(), flips)
-    count = mask.cumsum(-1)
-    tenth = ((count - 1) * PARTS).div(count[:, -1:].clamp(min=1), rounding_mode="floor").clamp(min=0)
-    tenths = reg.new_zeros(len(reg), PARTS).scatter_add_(-1, tenth, reg)
-    return torch.cat([torch.stack([part.sum(-1) for part in parts], -1), tenths], -1)
+
+    def valid(values: Tensor) -> Tensor:
+        return zero_where_masked(values, mask).double()
+
+    tenths = _by_tenth(divergence_to_go, mask)
+    flips = zero_where_masked(advantage.sign(), mask).mul_(outcome.sign()) < 0
+    columns = [mask.sum(-1), valid(log_prob).sum(-1), valid(divergence).sum(-1)]
+    for values in (divergence_to_go, outcome):
+        # One after the other, and in place: each is a tensor of the block's size, twice as wide.
+        of_valid = valid(values)
+        columns += [of_valid.sum(-1), of_valid.square_().sum(-1)]
+    return torch.cat([torch.stack([*columns, flips.sum(-1)], -1), tenths], -1)
+
+
+def _by_tenth(values: Tensor, mask: Tensor) -> Tensor:
+    """Sums values over the valid tokens of each tenth of a response."""
+    number = mask.cumsum(-1, dtype=torch.int32)
+    tokens = number[:, -1:].clamp(min=1)
+    tenth = number.sub_(1).mul_(PARTS).div_(tokens, rounding_mode="floor").clamp_(min=0).long()
+    values = zero_where_masked(values, mask).double()
+    return values.new_zeros(len(values), PARTS).scatter_add_(-1, tenth, values)

@@ -15,10 +15,10 @@ def _numba_asked_for_anew():
 
 @pytest.mark.usefixtures("_numba_asked_for_anew")
 def test_without_numba_torch_computes(monkeypatch):
-    delta, mask = torch.tensor([[1.0, 2.0]]), torch.ones(1, 2, dtype=torch.bool)
+    delta, mask = torch.tensor([[1.0, 2.0]], device="cpu"), torch.ones(1, 2, dtype=torch.bool, device="cpu")
     monkeypatch.setitem(sys.modules, "numba", None)
     assert not compiled.can_take(delta)
-    done = regularise_batch(torch.zeros(1), delta, torch.zeros(1, 2), mask, 1.0)
+    done = regularise_batch(torch.zeros(1, device="cpu"), delta, torch.zeros_like(delta), mask, 1.0)
     assert done.advantages.tolist() == [[-3.0, -2.0]]
 
 
@@ -30,8 +30,8 @@ def test_a_numba_that_cannot_be_imported_is_said_once_and_torch_computes(monkeyp
     with pytest.warns(
         UserWarning, match="numba is installed but cannot be imported, .*: Numba needs NumPy 2.2"
     ) as said:
-        assert not compiled.can_take(torch.zeros(1))
-        assert not compiled.can_take(torch.zeros(1))
+        assert not compiled.can_take(torch.zeros(1, device="cpu"))
+        assert not compiled.can_take(torch.zeros(1, device="cpu"))
     assert len(said) == 1
 
 

@@ -128,7 +128,7 @@ def test_matches_verls_grpo(form, norm):
 
     scores, groups = torch.randn(61, dtype=torch.float64), torch.arange(61) // 5
     host, _ = compute_grpo_outcome_advantage(
-        scores[:, None].clone(), torch.ones(61, 1), groups.numpy(), norm_adv_by_std_in_grpo=norm
+        scores[:, None].clone(), torch.ones(61, 1), groups.cpu().numpy(), norm_adv_by_std_in_grpo=norm
     )
     # the last response is alone in its group, where verl rounds 1 + ε to float32
     assert torch.allclose(form(scores, groups)[:60], host[:60, 0], rtol=0, atol=1e-12)

@@ -31,6 +31,13 @@ def test_the_order_is_uniform():
     assert counts.max() < 1000 + 5 * 29
 
 
+def test_half_precision_is_kept():
+    delta, mask = torch.randn(2, 50).bfloat16(), torch.ones(2, 50, dtype=torch.bool)
+    shuffled = shuffle_tokens(delta, mask, torch.Generator().manual_seed(0))
+    assert shuffled.dtype == torch.bfloat16
+    assert torch.equal(shuffled.sort().values, delta.sort().values)
+
+
 def test_a_seed_fixes_the_order():
     delta, mask = torch.randn(2, 50), torch.ones(2, 50, dtype=torch.bool)
     first, again, other = (shuffle_tokens(delta, mask, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))

@@ -27,6 +27,7 @@ from frpo_verl.rows import empty
 SHORTEST = 512
 BETA = 0.01
 GRPO = "verl compute_advantage, grpo"
+NEW, HUGE = "copy, new memory", "copy, new memory in huge pages"
 
 
 class Batch(NamedTuple):
@@ -77,11 +78,10 @@ def plain(batch: Batch) -> Tensor:
 def copies(total_bytes: int, device: str) -> dict[str, Callable[[], object]]:
     source = torch.rand(total_bytes // 8, device=device)
     target = torch.rand(total_bytes // 8, device=device)
-    return {
-        "new memory": source.clone,
-        "new memory in huge pages": lambda: empty(source.shape, source.dtype, source.device).copy_(source),
-        "warm memory": lambda: target.copy_(source),
-    }
+    cases = {NEW: source.clone, "copy, warm memory": lambda: target.copy_(source)}
+    if device == "cpu":
+        cases[HUGE] = lambda: empty(source.shape, source.dtype, source.device).copy_(source)
+    return cases
 
 
 def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
@@ -189,7 +189,9 @@ def table(times: dict[str, Times], references: dict[str, str]) -> str:
     ratios = [title for name in references for title in (name, "by processor")]
     rows = [["case", "median ms", "fastest", "processor ms", *ratios]]
     for name, of in times.items():
-        figures = [f"{1e3 * value:.1f}" for value in (wall[name], min(of.wall), processor[name])]
+        figures = [
+            f"{1e3 * value:.{1 if value > 0.01 else 3}f}" for value in (wall[name], min(of.wall), processor[name])
+        ]
         for case in references.values():
             figures += [f"{median[name] / median[case]:.2f}×" for median in (wall, processor)]
         rows.append([name, *figures])
@@ -233,8 +235,8 @@ def main() -> None:
         cases["core, as defined (torch)"] = lambda: as_defined(batch)
     cases["flip-cumsum-flip"] = lambda: plain(batch)
     moved = 3 * output_bytes + batch.mask.nbytes
-    cases |= {f"copy, {name}": case for name, case in copies(moved, device).items()}
-    references = {"to a copy": "copy, new memory in huge pages"}
+    cases |= copies(moved, device)
+    references = {"to a copy": HUGE if device == "cpu" else NEW}
     if device == "cpu":
         references |= {"to verl's grpo": GRPO}
     print(table(measured(cases, repeats, device), references), "\n")

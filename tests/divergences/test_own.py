@@ -1,7 +1,9 @@
 """A divergence of a user's own, as the README makes it, under the same proofs as ours."""
 
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,25 +26,33 @@ WRONG = FOURTH._replace(name="wrong power", local=lambda delta: 2 * FOURTH.local
 """
 
 
-def prove(tmp_path: Path, name: str, keyword: str) -> subprocess.CompletedProcess:
+@pytest.fixture
+def prove(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str, str], subprocess.CompletedProcess]:
+    """Runs the proofs on the device of this run, and with or without its run-time types."""
     (tmp_path / "my_divergences.py").write_text(OWN)
     files = [str(TESTS / proof) for proof in PROOFS]
     program = f"import sys, pytest; sys.path.insert(0, {str(tmp_path)!r}); sys.exit(pytest.main(sys.argv[1:]))"
-    options = ["--divergence", f"my_divergences:{name}", "-k", keyword, "-W", "ignore", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-P", "-c", program, *options, "--rootdir", str(TESTS.parent), *files]
-    return subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent)
+    as_here = ["-o", f"addopts={shlex.join(request.config.getini('addopts'))}", "--import-mode=importlib"]
+    as_here += ["--device", request.config.getoption("--device"), "-W", "ignore", "-p", "no:cacheprovider"]
+
+    def prove(name: str, keyword: str) -> subprocess.CompletedProcess:
+        options = [*as_here, "--divergence", f"my_divergences:{name}", "-k", keyword]
+        command = [sys.executable, "-P", "-c", program, *options, "--rootdir", str(TESTS.parent), *files]
+        return subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent)
+
+    return prove
 
 
 @pytest.mark.parametrize(
     ("name", "keyword"), [("FOURTH", "fourth-power"), ("BY_DELTA", "by-delta and not finite and not half")]
 )
-def test_the_proofs_run_on_it(tmp_path, name, keyword):
-    done = prove(tmp_path, name, keyword)
+def test_the_proofs_run_on_it(prove, name, keyword):
+    done = prove(name, keyword)
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
 
 
-def test_and_they_find_a_mistake_in_it(tmp_path):
-    done = prove(tmp_path, "WRONG", "wrong-power")
+def test_and_they_find_a_mistake_in_it(prove):
+    done = prove("WRONG", "wrong-power")
     assert done.returncode == 1
     assert "test_the_expected_gradient_is_that_of_the_objective" in done.stdout

@@ -10,28 +10,29 @@ FIRST = {
 
 MUTANTS = (
     # the return-to-go, as defined
-    Mutant("advantage/later.py", "values[:, 1:].flip(-1).cumsum(-1).flip(-1)", "values[:, :-1].cumsum(-1)"),
-    Mutant("advantage/later.py", "later[:, :-1] = values[:, 1:]", "later[:, 1:] = values[:, 1:]"),
+    Mutant("advantage/later.py", "from_the_end.cumsum_(-1).flip(-1)", "from_the_end.cumsum_(-1)"),
+    Mutant("advantage/later.py", "from_the_end[:, 1:] = values[:, 1:]", "from_the_end[:, :-1] = values[:, 1:]"),
+    Mutant("advantage/later.py", "torch.zeros_like(values, dtype=torch.float64)", "torch.zeros_like(values)"),
     Mutant("advantage/later.py", "if steps & width:", "if width:"),
     Mutant("advantage/later.py", "discount ** (covered + 1)", "discount ** covered"),
     Mutant("advantage/later.py", "window + discount**width", "window + discount"),
     Mutant("advantage/later.py", "_shifted(window, covered + 1)", "_shifted(window, covered)"),
     Mutant("advantage/later.py", "min(horizon, values.shape[1])", "values.shape[1]"),
     Mutant("advantage/later.py", "< mask.sum(-1, keepdim=True)", "<= mask.sum(-1, keepdim=True)"),
-    Mutant("advantage/future.py", "generator.local(delta) + later(", "generator.future(delta) + later("),
+    Mutant("advantage/future.py", "generator.local(delta) + of_later", "generator.future(delta) + of_later"),
     Mutant("advantage/future.py", "later(generator.future(delta), mask)", "later(generator.local(delta), mask)"),
-    Mutant("advantage/future.py", "+ (delta - delta)", ""),
+    Mutant("advantage/future.py", ".add_(delta.sub_(delta))", ""),
     Mutant("advantage/future.py", "log_ratio.to(torch.promote_types(log_ratio.dtype, torch.float32))", "log_ratio"),
-    Mutant("advantage/future.py", "zero_where_masked(divergence_to_go + (delta - delta), mask)", "divergence_to_go"),
+    Mutant("advantage/future.py", ".masked_fill_(~mask, 0)", ""),
     Mutant("advantage/future.py", "log_ratio = log_ratio.detach()", "log_ratio = log_ratio"),
     # the batch, as defined, and its sums
-    Mutant("advantage/batch.py", "values.double(), mask", "values, mask"),
-    Mutant("advantage/batch.py", "before - beta * reg, before", "before - beta * reg, before * 0"),
+    Mutant("advantage/batch.py", "torch.sub(before, reg, alpha=beta)", "torch.sub(before, reg.float(), alpha=beta)"),
+    Mutant("advantage/batch.py", "valid) if outcome.dim() == 1 else outcome", "valid)"),
     Mutant("advantage/batch.py", "log_prob.to(dtype) - reference.to(dtype)", "(log_prob - reference).to(dtype)"),
     Mutant("advantage/batch.py", 'checks.row_tensor("outcome", outcome, response_mask)', "pass"),
-    Mutant("advantage/sums.py", "(count - 1) * PARTS", "count * PARTS - 1"),
-    Mutant("advantage/sums.py", "before.sign() * after.sign() < 0", "before.sign() * after.sign() <= 0"),
-    Mutant("advantage/sums.py", "reg, reg.square(), before", "reg.square(), reg, before"),
+    Mutant("advantage/sums.py", "number.sub_(1).mul_(PARTS)", "number.mul_(PARTS).sub_(1)"),
+    Mutant("advantage/sums.py", "mul_(outcome.sign()) < 0", "mul_(outcome.sign()) <= 0"),
+    Mutant("advantage/sums.py", "of_valid.square_().sum(-1)", "of_valid.abs_().sum(-1)"),
     # the one pass
     Mutant("advantage/compiled.py", "delta if local is None else local[t]", "delta if local is None else future[t]"),
     Mutant("advantage/compiled.py", "delta if future is None else future[t]", "delta if future is None else local[t]"),
@@ -82,8 +83,8 @@ MUTANTS = (
     # adjustments, steps, control
     Mutant(
         "advantage/adjustments.py",
-        "divergence_to_go - baseline, mask",
-        "divergence_to_go + baseline, mask",
+        "reg - remaining * mean",
+        "reg + remaining * mean",
     ),
     Mutant("advantage/adjustments.py", "_by(group, values) - _by(rollout, values)", "_by(group, values)"),
     Mutant("advantage/adjustments.py", "if rollout is None else rollout", "if True else rollout"),
@@ -92,7 +93,7 @@ MUTANTS = (
         "divergence_to_go.reshape(-1)[slots].double()",
         "divergence_to_go.reshape(-1)[: len(slots)].double()",
     ),
-    Mutant("advantage/adjustments.py", "remaining * masked_mean", "(remaining + 1) * masked_mean"),
+    Mutant("advantage/adjustments.py", "remaining * mean", "(remaining + 1) * mean"),
     Mutant(
         "advantage/adjustments.py",
         "divergence_to_go / mask.sum(-1, keepdim=True)",
@@ -104,7 +105,7 @@ MUTANTS = (
     Mutant("advantage/steps.py", "ended - (ends & mask).long()", "ended"),
     Mutant(
         "advantage/steps.py",
-        "mask.cumsum(-1) % step_length == 0",
+        "mask.cumsum(-1, dtype=torch.int32) % step_length == 0",
         "(mask.cumsum(-1) + 1) % step_length == 0",
     ),
     Mutant("advantage/steps.py", "response_mask.bool() & (responses == separator)", "responses == separator"),

@@ -12,11 +12,11 @@ MUTANTS = (
     Mutant("checks.py", "int(bad.sum())", "len(bad)"),
     Mutant("checks.py", "response_mask.bool() & ~torch.isfinite(tensor)", "~torch.isfinite(tensor)"),
     # base
-    Mutant("masking.py", "mask.sum().clamp(min=1)", "mask.numel()"),
+    Mutant("masking.py", "tokens.clamp(min=1)", "mask.numel()"),
     Mutant(
         "masking.py",
         "torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))",
         "values * mask",
     ),
-    Mutant("rows.py", "result[rows] = block", "result[: len(block)] = block"),
+    Mutant("rows.py", "result[rows] = function", "result[: rows.stop - rows.start] = function"),
 )
