@@ -26,9 +26,9 @@ def test_there_are_enough_and_no_two_are_the_same():
     [
         (Mutant("nowhere.py", "a", "b"), "there is no such file"),
         (Mutant("masking.py", "\n", ""), "times, not once"),
-        (Mutant("masking.py", "mask.sum().clamp(min=1)", "mask.sum().clamp(min=1)"), "nothing is changed"),
-        (Mutant("masking.py", "mask.sum().clamp(min=1)", "mask.sum(.clamp(min=1)"), "it does not compile"),
-        (Mutant("masking.py", "mask.sum().clamp(min=1)", "masks.sum()"), "it names what is not defined: masks"),
+        (Mutant("masking.py", "tokens.clamp(min=1)", "tokens.clamp(min=1)"), "nothing is changed"),
+        (Mutant("masking.py", "tokens.clamp(min=1)", "tokens(.clamp(min=1)"), "it does not compile"),
+        (Mutant("masking.py", "tokens.clamp(min=1)", "masks.sum()"), "it names what is not defined: masks"),
     ],
 )
 def test_what_could_prove_nothing_is_refused(mutant, fault):
