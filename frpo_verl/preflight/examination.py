@@ -15,6 +15,8 @@ from frpo_verl.preflight import (
     machine,
     megatron_layout,
     methods,
+    micro_batches,
+    older_reward,
     regulariser,
     settings,
     unread_keys,
@@ -49,6 +51,10 @@ def examine(config: Any, *, look_at_machine: bool = True, starting: bool = False
     Returns:
         All problems at once, warnings, and a summary.
     """
+    if starting and not is_ours(config):
+        return Found(list(unread_keys.problems(config)), [], [])
+    if sentence := unusable(config):
+        return Found([sentence], [], [])
     problems = list(dict.fromkeys(_problems(config, look_at_machine, starting)))
     return Found(problems, list(_warnings(config, starting)), [] if problems else list(_summary(config)))
 
@@ -88,13 +94,10 @@ def settings_problems(config: Any) -> Iterator[str]:
 
 
 def _problems(config: Any, look_at_machine: bool, starting: bool) -> Iterator[str]:
-    if starting and not is_ours(config):
-        yield from unread_keys.problems(config)
-        return
-    if sentence := unusable(config):
-        yield sentence
-        return
+    config = older_reward.moved(config)
     refused = list(settings_problems(config))
+    if not layout.not_counts(config):
+        refused += micro_batches.problems(config)
     yield from refused
     # verl repeats in its own words what the settings' checks have said.
     if not starting and not refused:
@@ -116,10 +119,8 @@ def _summary(config: Any) -> Iterator[str]:
 
 
 def _warnings(config: Any, starting: bool) -> Iterator[str]:
-    if unusable(config):
-        return
-    if is_ours(config) or not starting:
-        yield from losses.warnings(config)
+    yield from losses.warnings(config)
+    yield from older_reward.warnings(config)
     if settings.asks_for_future(config.algorithm):
         yield from regulariser.warnings(config)
     elif not (starting or methods.are_chosen(config) or inputs.RECIPE in os.environ or _has_unread_keys(config)):

@@ -14,7 +14,14 @@ def problems(config: Any) -> Iterator[str]:
     """Yields what keeps Megatron workers from starting."""
     if config.actor_rollout_ref.actor.strategy != "megatron":
         return
-    megatron = config.actor_rollout_ref.actor.megatron
+    megatron = config.actor_rollout_ref.actor.get("megatron")
+    # A section that overrides alone have made is not verl's.
+    if megatron is None or "_target_" not in megatron:
+        yield (
+            f"actor_rollout_ref.actor.strategy=megatron: the configuration has no section {SECTION} of verl's; set "
+            "model_engine=megatron, which brings it for every role"
+        )
+        return
     # On a cluster the nodes need them, and the driver may live without.
     if is_local(config):
         yield from _packages(megatron)

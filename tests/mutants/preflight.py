@@ -20,6 +20,12 @@ MUTANTS = (
     Mutant("preflight/meaning.py", "not chosen.generator.one_sided", "True"),
     Mutant("preflight/estimators.py", "each.default is each.empty and", ""),
     Mutant("preflight/estimators.py", 'not is_v1(config) and "async_training" not in config', "not is_v1(config)"),
+    Mutant("preflight/micro_batches.py", "if of_rollout != by_tokens:", "if of_rollout and not by_tokens:"),
+    Mutant("preflight/micro_batches.py", "is None and (older is not None or always)", "is None and older is not None"),
+    Mutant("preflight/micro_batches.py", "not _has_adapters(section.model) and", ""),
+    Mutant("preflight/older_reward.py", "if _is_moved(_main(config)):", "if True:"),
+    Mutant("preflight/older_reward.py", "config = copy.deepcopy(config)", "config = config"),
+    Mutant("preflight/older_reward.py", "elif value is not None:", "else:"),
     # what a run depends on
     Mutant("preflight/cpu.py", 'options.get("num_gpus") or 0) < wanted', 'options.get("num_gpus") or 0) <= wanted'),
     Mutant("preflight/cpu_memory.py", "limit - used + int(", "limit - used - int("),

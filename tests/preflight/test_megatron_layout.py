@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_lines import refused
+from command_lines import composed, refused
 
 from frpo_verl.preflight import megatron_layout
 
@@ -119,3 +119,12 @@ def test_on_a_cluster_the_driver_needs_no_packages(compose, monkeypatch):
 
 def test_other_engines_are_left_alone(compose):
     assert refused(compose("model_engine=dp", "trainer.n_gpus_per_node=7")) == []
+
+
+@pytest.mark.parametrize("overrides", [[], [f"+{MEGATRON}tensor_model_parallel_size=2"]])
+def test_a_strategy_without_its_section_is_one_sentence(overrides):
+    config = composed(["actor_rollout_ref.actor.strategy=megatron", *overrides])
+    assert list(megatron_layout.problems(config)) == [
+        "actor_rollout_ref.actor.strategy=megatron: the configuration has no section actor_rollout_ref.actor.megatron "
+        "of verl's; set model_engine=megatron, which brings it for every role"
+    ]
