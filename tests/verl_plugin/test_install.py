@@ -112,20 +112,25 @@ contract.refuse_if_changed()
     assert "verl.trainer.ppo.utils.need_reference_policy has no parameter config; install verl" in ended.stderr
 
 
-def test_a_host_with_a_frpo_of_its_own_keeps_it():
+def test_a_host_with_a_frpo_of_its_own_keeps_it_and_one_of_somebody_elses_is_refused():
     program = """
 import torch, numpy
 from verl import DataProto
 from verl.trainer.ppo import core_algos
-core_algos.register_adv_est("frpo")(lambda token_level_rewards, **rest: (token_level_rewards, token_level_rewards))
+def own(token_level_rewards, **rest):
+    return token_level_rewards, token_level_rewards
+own.__module__ = MODULE
+core_algos.register_adv_est("frpo")(own)
 import frpo_verl.verl_plugin
 from verl.trainer.ppo.ray_trainer import compute_advantage
 ones = torch.ones(2, 3)
 data = DataProto.from_dict(tensors={"token_level_rewards": ones, "response_mask": ones})
 print(compute_advantage(data, adv_estimator="frpo", config={}).batch["advantages"].tolist())
 """
-    ended = python(program, VERL_USE_EXTERNAL_PLUGINS="none")
-    assert ended.stdout.strip() == "[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]", ended.stderr
+    verls = python(program.replace("MODULE", "core_algos.__name__"), VERL_USE_EXTERNAL_PLUGINS="none")
+    assert verls.stdout.strip() == "[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]", verls.stderr
+    somebodys = python(program.replace("MODULE", "'mine'"), VERL_USE_EXTERNAL_PLUGINS="none")
+    assert "HostError: adv_estimator=frpo: mine has registered an estimator of that name" in somebodys.stderr
 
 
 @pytest.mark.parametrize("platform", ["", "cpu"])
