@@ -70,7 +70,7 @@ def _results(manager, rows):
 
     async def scored():
         # verl's managers take the running loop when they are made.
-        loaded = load_reward_manager(_config(manager, workers=2, seconds=5.0), Characters())
+        loaded = load_reward_manager(_config(manager, workers=2, seconds=8.0), Characters())
         return await asyncio.gather(*(loaded.run_single(row) for row in rows))
 
     return asyncio.run(scored())

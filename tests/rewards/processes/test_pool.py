@@ -81,7 +81,8 @@ def test_an_error_says_no_and_costs_no_process(make, caplog, monkeypatch):
     before = set(_children(os.getpid()))
     assert [contains.ask(*question) for question in ((1, 2), ("abc", "a"))] == [False, True]
     assert "verifier raise, and score 0; the last one: TypeError: argument of type 'int' is not iterable" in caplog.text
-    assert set(_children(os.getpid())) == before
+    # a process that an earlier test left may have ended by now
+    assert set(_children(os.getpid())) <= before
 
 
 def test_an_error_whose_text_is_an_error_or_no_line_is_no_verdict_of_the_next_question(make):
