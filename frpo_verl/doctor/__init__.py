@@ -33,7 +33,7 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
         config, refused = command_line.compose(line) if can_load and line else (None, [])
         sections = [versions.examine(_tested() if can_load else None), _here(here)]
         if use_ray:
-            sections.append(nodes.examine(_question(config, ray_address, ray_seconds), here))
+            sections.append(nodes.examine(_question(_usable(config), ray_address, ray_seconds), here))
         if contract:
             sections.append(contract)
         if config is not None:
@@ -60,6 +60,15 @@ def _here(finding: dict[str, Any]) -> Section:
         "frpo_verl from": str(finding["location"]),
     }
     return Section("Plugin, here", rows, findings.problems(finding, "here"))
+
+
+def _usable(config: Any) -> Any:
+    """Returns a configuration from which something can be read; what is wrong with another is among the problems."""
+    if config is None:
+        return None
+    from frpo_verl.preflight import examination
+
+    return None if examination.unusable(config) else config
 
 
 def _question(config: Any, address: str | None, seconds: float) -> nodes.Question:

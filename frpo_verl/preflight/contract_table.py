@@ -31,6 +31,9 @@ _ADVANTAGE = ("data", "adv_estimator", "gamma", "lam", "num_repeat", "norm_adv_b
 _ALGOS = "verl.trainer.ppo.core_algos"
 _V0 = "verl.trainer.ppo.ray_trainer"
 _V1 = "verl.trainer.ppo.v1.trainer_base"
+_V1_TRAINERS = "verl.trainer.ppo.v1"
+_REWARDS = "verl.experimental.reward_loop.reward_manager"
+_PARSERS = "verl.experimental.agent_loop.tool_parser"
 _ASYNC = "verl.experimental.fully_async_policy.fully_async_trainer"
 _OF_ASYNC = "FullyAsyncTrainer.__ray_metadata__.modified_class"
 
@@ -83,6 +86,25 @@ _VERL = (
         "checks settings before Ray starts",
     ),
     Symbol("verl.utils.config", "omega_conf_to_dataclass", ("config",), "verl's verdict on a section"),
+    Symbol(_V1_TRAINERS, "get_trainer_cls", ("name",), "made before Ray starts, it says what it cannot run", "0.9.0"),
+    Symbol("verl.workers.rollout.base", "_ROLLOUT_REGISTRY", (), "engines; the public way imports the engine"),
+    Symbol("verl.utils.tracking", "Tracking.supported_backend", (), "names of loggers"),
+    Symbol(_REWARDS, "get_reward_manager_cls", ("name",), "names of managers"),
+    Symbol(
+        f"{_REWARDS}.naive", "NaiveRewardManager", ("config", "tokenizer", "compute_score"), "what it reads of a row"
+    ),
+    Symbol(_PARSERS, "ToolParser._registry", (), "names of parsers; the public way needs a tokenizer"),
+    Symbol("verl.experimental.agent_loop.utils", "resolve_config_path", ("config_path",), "files of agent loops"),
+    Symbol("verl.workers.engine.utils", "prepare_micro_batches", ("data",), "sizes of micro-batches"),
+    Symbol("verl.utils", "hf_tokenizer", ("name_or_path",), "the tokenizer that reads the rows"),
+    Symbol("verl.utils", "hf_processor", ("name_or_path",), "likewise, with images"),
+    Symbol(
+        "verl.utils.dataset.rl_dataset",
+        "RLHFDataset",
+        ("data_files", "tokenizer", "config", "processor"),
+        "verl's verdict on the first rows of a file",
+    ),
+    Symbol("verl.utils.dataset.rl_dataset", "collate_fn", ("data_list",), "a row as the reward manager gets it"),
     Symbol("verl.protocol", "DataProto", ("batch", "non_tensor_batch"), "a batch for verl's function"),
     Symbol("verl.single_controller.ray.base", "ResourcePoolManager.create_resource_pool", ("self",), "asks every node"),
     Symbol("verl.single_controller.ray.base", "func_generator", ("self", "method_name"), "watches the actor's updates"),
@@ -196,6 +218,7 @@ _HYDRA = (
     Symbol("hydra.core.config_search_path", "ConfigSearchPath", (), "likewise"),
     Symbol("hydra.core.hydra_config", "HydraConfig.instance", (), "Hydra's own values in a configuration"),
     Symbol("hydra.core.override_parser.overrides_parser", "OverridesParser.create", (), "the key of an override"),
+    Symbol("hydra.utils", "get_class", ("path",), "the class behind a section's _target_"),
     Symbol("hydra.errors", "HydraException", (), "what Hydra refuses"),
     Symbol("hydra.errors", "MissingConfigException", ("missing_cfg_file",), "a configuration that does not exist"),
     Symbol("hydra.errors", "OverrideParseException", (), "an override that Hydra cannot read"),

@@ -18,6 +18,7 @@ from frpo_verl.preflight import (
     micro_batches,
     older_reward,
     regulariser,
+    rehearsal,
     settings,
     unread_keys,
     verls_own,
@@ -106,6 +107,9 @@ def _problems(config: Any, look_at_machine: bool, starting: bool) -> Iterator[st
     if _is_inside_ray() or layout.not_counts(config):
         return
     yield from inputs.problems(config)
+    # Of what is refused already verl would speak once more, in its own words.
+    if not refused:
+        yield from rehearsal.problems(config)
     if environment.is_on_cpu():
         yield from cpu.problems(config)
         if look_at_machine:

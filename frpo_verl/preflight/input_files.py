@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from frpo_verl.preflight import first_rows
 from frpo_verl.preflight.ray_names import is_judged_here
 
 DATA_COMMAND = "`frpo-verl data NAME --output DIR`"
@@ -18,16 +19,16 @@ def problems(config: Any) -> Iterator[str]:
 
     if OmegaConf.select(config, "data.custom_cls.path") is not None:
         return
-    rows = []
     for key in ("data.train_files", "data.val_files"):
-        for name in _listed(OmegaConf.select(config, key)):
-            problem, count = _file(config, key, name)
-            if problem is not None:
-                yield problem
-            if key == "data.train_files":
-                rows.append(count)
-    if rows and None not in rows:
-        yield from _batch(config, sum(rows))
+        files = [_file(config, key, name) for name in _listed(OmegaConf.select(config, key))]
+        yield from (problem for problem, _ in files if problem is not None)
+        rows = [count for _, count in files]
+        if not rows or None in rows:
+            continue
+        if not sum(rows):
+            yield f"{key}={OmegaConf.select(config, key)}: it has no rows; make it anew, for instance by {DATA_COMMAND}"
+        elif key == "data.train_files":
+            yield from _batch(config, sum(rows))
 
 
 def _file(config: Any, key: str, name: str) -> tuple[str | None, int | None]:
@@ -40,16 +41,27 @@ def _file(config: Any, key: str, name: str) -> tuple[str | None, int | None]:
     if not file.exists():
         missing = f"{key}={name}: there is no such file; correct the path, or make it, for instance by {DATA_COMMAND}"
         return missing if is_judged_here(config, name) else None, None
-    if not name.endswith(".parquet") or not file.is_file():
+    if name.endswith(".json") or not file.is_file():
         return None, None
+    if name.endswith(".jsonl"):
+        return _rows(config, key, name, file), None
     from pyarrow import ArrowException, parquet
 
     try:
         with parquet.ParquetFile(file) as opened:
-            return _columns(config, key, name, opened.schema_arrow), opened.metadata.num_rows
+            problem, count = _columns(config, key, name, opened.schema_arrow), opened.metadata.num_rows
     except (ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         return f"{key}={name}: not a valid parquet file ({reason}); regenerate it", None
+    return problem if problem or not count else _rows(config, key, name, file), count
+
+
+def _rows(config: Any, key: str, name: str, file: Path) -> str | None:
+    """Returns what verl's own dataset and reward manager say of the first rows."""
+    if _has_own_agent_loop(config) and not config.data.get("filter_overlong_prompts"):
+        return None
+    reason = first_rows.objection(config, file, is_rewarded=_rewards_read_rows(config))
+    return reason and f"{key}={name}: verl cannot use its rows ({reason}); make it by {DATA_COMMAND}"
 
 
 def _columns(config: Any, key: str, name: str, schema: Any) -> str | None:
@@ -66,11 +78,25 @@ def _columns(config: Any, key: str, name: str, schema: Any) -> str | None:
             parts = {part.name for part in schema.field("reward_model").type.fields}
             missing += [] if "ground_truth" in parts or not parts else ["reward_model.ground_truth"]
     if not missing:
-        return None
+        return _texts(config, key, name, schema)
     return (
         f"{key}={name}: it has no column {', '.join(missing)}, only {', '.join(schema.names)}; make it by "
         f"{DATA_COMMAND}, or name the column that holds it"
     )
+
+
+def _texts(config: Any, key: str, name: str, schema: Any) -> str | None:
+    """Returns which column is text, JSON for instance, where verl wants a structure."""
+    import pyarrow
+
+    wanted = {} if _has_own_agent_loop(config) else {config.data.get("prompt_key", "prompt"): "a list of messages"}
+    if _rewards_read_rows(config):
+        wanted["reward_model"] = "a struct with ground_truth"
+    for column, what in wanted.items():
+        kind = schema.field(column).type
+        if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+            return f"{key}={name}: its column {column} is text and verl wants {what}; make it by {DATA_COMMAND}"
+    return None
 
 
 def _rewards_read_rows(config: Any) -> bool:
@@ -86,11 +112,17 @@ def _rewards_read_rows(config: Any) -> bool:
         "reward_model.enable",
         "reward.reward_model.enable",
         "distillation.enabled",
-        # The user's own agent loop may bring the reward.
-        "actor_rollout_ref.rollout.agent.agent_loop_config_path",
-        "actor_rollout_ref.rollout.agent.agent_loop_manager_class",
     )
-    return manager in READ_BY_REWARDS and source == "register" and not any(map(value, elsewhere))
+    # The user's own agent loop may bring the reward.
+    comes_from_elsewhere = _has_own_agent_loop(config) or any(map(value, elsewhere))
+    return manager in READ_BY_REWARDS and source == "register" and not comes_from_elsewhere
+
+
+def _has_own_agent_loop(config: Any) -> bool:
+    from omegaconf import OmegaConf
+
+    agent = OmegaConf.select(config, "actor_rollout_ref.rollout.agent") or {}
+    return any(agent.get(key) for key in ("agent_loop_config_path", "agent_loop_manager_class"))
 
 
 def _batch(config: Any, rows: int) -> Iterator[str]:

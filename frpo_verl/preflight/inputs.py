@@ -1,9 +1,10 @@
 """Checks that what a run reads and runs on is there: data, model, reward function, packages, GPUs."""
 
+import ast
 import importlib.util
 import os
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,13 @@ from frpo_verl.preflight.ray_names import is_judged_here, is_local, ray_options
 
 RECIPE = "FRPO_VERL_RECIPE"
 """Environment variable by which a recipe asks for these checks on runs that do not use FRPO, its baselines."""
+
+CODE = {
+    "data.custom_cls.path": "data.custom_cls.name",
+    "trainer.v1.sampler.custom_sampler.path": "trainer.v1.sampler.custom_sampler.name",
+    "reward.reward_manager.module.path": "reward.reward_manager.name",
+}
+"""Keys with a file or module of the user's own code, besides the reward function's, and those with a name in it."""
 
 MATH_REWARD = "pkg://frpo_verl.rewards.math"
 
@@ -31,7 +39,7 @@ def problems(config: Any) -> Iterator[str]:
     yield from _model(config, "actor_rollout_ref.model")
     if verls_own.loaded(config).critic:
         yield from _model(config, "critic.model")
-    yield from _reward(config)
+    yield from _code(config)
     yield from _packages(config)
     yield from _gpus(config)
     yield from layout.problems(config)
@@ -104,39 +112,64 @@ def _packages(config: Any) -> Iterator[str]:
             yield f"{key}={OmegaConf.select(config, key)}: it needs {package}, which is not installed; {fix}"
 
 
-def _reward(config: Any) -> Iterator[str]:
+def _code(config: Any) -> Iterator[str]:
+    """Yields the user's own code that verl would not find, or not by that name."""
     from omegaconf import OmegaConf
 
     # verl's older key replaces the newer section.
-    for key in ("custom_reward_function.path", "reward.custom_reward_function.path"):
-        path = OmegaConf.select(config, key)
-        if path is not None:
-            break
-    if not path:
-        return
-    if path.startswith("pkg://"):
-        module = path.removeprefix("pkg://").replace("/", ".")
-        if is_judged_here(config, module) and not _can_be_found(module):
-            yield (
-                f"{key}={path}: there is no module {module}; correct it, or install it into the environment that has "
-                "verl"
-            )
-        return
-    file = path.removeprefix("file://")
-    if not os.path.exists(file) and is_judged_here(config, file):
-        yield f"{key}={path}: there is no such file; correct the path, or name a module by pkg://"
+    older = OmegaConf.select(config, "custom_reward_function.path") is not None
+    reward = "custom_reward_function" if older else "reward.custom_reward_function"
+    for key, of_name in {f"{reward}.path": f"{reward}.name", **CODE}.items():
+        path, name = OmegaConf.select(config, key), OmegaConf.select(config, of_name)
+        if not path:
+            continue
+        module = path.removeprefix("pkg://").replace("/", ".") if path.startswith("pkg://") else None
+        file = path.removeprefix("file://")
+        if not (_can_be_found(module) if module else os.path.exists(file)):
+            if is_judged_here(config, module or file):
+                yield f"{key}={path}: " + (
+                    f"there is no module {module}; correct it, or install it into the environment that has verl"
+                    if module
+                    else "there is no such file; correct the path, or name a module by pkg://"
+                )
+        elif name and not _may_define(source := _source(file, module), name):
+            yield f"{of_name}={name}: {source} defines nothing of that name; correct it"
+
+
+def _source(file: str, module: str | None) -> Path:
+    """Returns the file of the user's code, without importing it."""
+    if module is None:
+        return Path(file)
+    spec = _spec(module)
+    return Path(spec.origin if spec and spec.origin else ".")
+
+
+def _may_define(file: Path, name: str) -> bool:
+    """Returns False for Python whose text has no such name outside of comments, strings and attributes."""
+    if file.suffix != ".py" or not file.is_file():
+        return True
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    except (SyntaxError, ValueError):
+        return True
+    named = (getattr(node, field, None) for node in nodes for field in ("name", "asname", "id"))
+    return not {name, "*", "__getattr__", "globals"}.isdisjoint(filter(None, named))
 
 
 def _can_be_found(module: str) -> bool:
-    """Returns True where a module exists, without importing it or its packages."""
+    return _spec(module) is not None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Finds a module without importing it or its packages."""
     name, *rest = module.split(".")
     spec = importlib.util.find_spec(name)
     for part in rest:
         if spec is None or spec.submodule_search_locations is None:
-            return False
+            return None
         name = f"{name}.{part}"
         spec = PathFinder.find_spec(name, spec.submodule_search_locations)
-    return spec is not None
+    return spec
 
 
 def _gpus(config: Any) -> Iterator[str]:

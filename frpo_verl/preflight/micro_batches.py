@@ -25,7 +25,7 @@ def problems(config: Any) -> Iterator[str]:
     if not by_tokens:
         yield from _older(section, "actor", "ppo_micro_batch_size")
         yield from _older(section, "rollout", "log_prob_micro_batch_size")
-    if not of_ref and not _has_adapters(section.model) and _loads_reference(config):
+    if not of_ref and not has_adapters(section.model) and _loads_reference(config):
         yield from _older(section, "ref", "log_prob_micro_batch_size", always=by_tokens)
 
 
@@ -44,7 +44,7 @@ def _loads_reference(config: Any) -> bool:
     return verls_own.loaded(config).reference
 
 
-def _has_adapters(model: Any) -> bool:
+def has_adapters(model: Any) -> bool:
     """Returns True for LoRA, whose reference is the actor's own worker with the adapters off."""
     ranks = (model.get("lora") or {}).get("rank"), model.get("lora_rank")
     return any(ranks) or model.get("lora_adapter_path") is not None

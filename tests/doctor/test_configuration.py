@@ -4,7 +4,9 @@ import pytest
 from command_lines import FRPO, composed
 from omegaconf import OmegaConf
 
-from frpo_verl.doctor import configuration
+from frpo_verl import doctor
+from frpo_verl.doctor import configuration, nodes, symbols
+from frpo_verl.doctor.report import Section
 
 pytest.importorskip("verl")
 pytestmark = pytest.mark.usefixtures("verls_defaults_are_there")
@@ -96,3 +98,15 @@ def test_a_run_without_frpo_is_said_to_be_one():
 def test_a_configuration_of_something_else_is_named():
     (problem,) = configuration.examine(OmegaConf.create({"trainer": {}})).problems
     assert problem.startswith("no section algorithm, actor_rollout_ref: main_ppo cannot run this configuration")
+
+
+@pytest.mark.parametrize("key", ["+ray_kwargs.ray_init.num_gpus", "+ray_kwargs.ray_init.runtime_env.env_vars.A"])
+def test_what_cannot_be_resolved_of_ray_is_a_problem_and_ray_is_asked_without_it(key, monkeypatch):
+    asked = []
+    monkeypatch.setattr(symbols, "examine", lambda: Section("symbols", {}))
+    monkeypatch.setattr(nodes, "examine", lambda question, here: asked.append(question) or Section("nodes", {}))
+    line = ["python", "-m", "verl.trainer.main_ppo", *RUNS, f"{key}=${{no.such.key}}"]
+    report = doctor.examine(line, use_ray=True, ray_address=None, ray_seconds=1)
+    assert [question.runtime_env for question in asked] == [{}]
+    (problem,) = report.problems
+    assert problem.startswith("an interpolation cannot be resolved: ") and "no.such.key" in problem

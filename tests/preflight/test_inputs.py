@@ -168,7 +168,7 @@ def test_batches_that_verl_fills_otherwise(compose, override):
         "actor_rollout_ref.model.path=hdfs://far/model",
         "actor_rollout_ref.model.path=Qwen/Qwen3-1.7B",
         "reward.custom_reward_function.path=null",
-        "reward.custom_reward_function.path=pkg://json.decoder",
+        "reward.custom_reward_function.path=pkg://frpo_verl.quickstart.reward",
         "reward.custom_reward_function.path=pkg://verl/utils/reward_score/math_dapo",
         "ray_kwargs.ray_init.num_cpus=4",
     ],
@@ -178,8 +178,52 @@ def test_what_verl_may_find_is_left_alone(compose, override, monkeypatch):
     assert said(compose(override)) == []
 
 
-def test_a_data_set_class_of_ones_own_reads_what_it_likes(compose):
-    assert said(compose("data.custom_cls.path=mine.py", "data.custom_cls.name=Mine", "data.train_files=anything")) == []
+def test_a_data_set_class_of_ones_own_reads_what_it_likes(compose, tmp_path):
+    (tmp_path / "mine.py").write_text("class Mine: ...\n")
+    mine = f"data.custom_cls.path={tmp_path / 'mine.py'}", "data.custom_cls.name=Mine"
+    assert said(compose(*mine, "data.train_files=anything")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "sentence"),
+    [
+        (
+            "pkg://no_such.module",
+            "Mine",
+            ".path=pkg://no_such.module: there is no module no_such.module; correct it, or",
+        ),
+        (
+            "/nowhere/mine.py",
+            "Mine",
+            ".path=/nowhere/mine.py: there is no such file; correct the path, or name a module",
+        ),
+        ("pkg://json.decoder", "JSONDecoder", None),
+        ("pkg://json.decoder", "Mine", ".name=Mine: "),
+    ],
+)
+@pytest.mark.parametrize("section", ["data.custom_cls", "trainer.v1.sampler.custom_sampler"])
+def test_code_of_the_users_own_is_looked_for(compose, section, path, name, sentence):
+    found = said(compose(f"{section}.path={path}", f"{section}.name={name}"))
+    assert [problem.startswith(f"{section}{sentence}") for problem in found] == ([] if sentence is None else [True])
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        ("def compute_score(): ...", True),
+        ("from elsewhere import score as compute_score", True),
+        ("from elsewhere import compute_score", True),
+        ("from elsewhere import *", True),
+        ("if here:\n    compute_score = print", True),
+        ("def __getattr__(name): ...", True),
+        ("def (", True),
+        ("def score(): return 'compute_score'  # compute_score", False),
+        ("import elsewhere\nelsewhere.compute_score = 1", False),
+    ],
+)
+def test_a_name_is_missed_only_where_the_text_cannot_have_it(tmp_path, text, may):
+    (tmp_path / "mine.py").write_text(text)
+    assert inputs._may_define(tmp_path / "mine.py", "compute_score") is may
 
 
 def test_what_is_not_here_may_be_on_the_cluster(compose, files, monkeypatch):
