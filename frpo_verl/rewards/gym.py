@@ -11,6 +11,7 @@ from typing import Any
 UNFIT = {
     "coin_flip": "the digits before an answer's first wrong one count, so that 0 is paid for every 0.…",
     "game_of_life_halting": "any text counts as the right answer",
+    "propositional_logic": "(P ∨ Q) follows from the premises of five problems in six",
     "puzzle24": "1*2*3*4 counts as the answer to every problem",
 }
 """Tasks whose verifier pays for one answer to very many problems, and why."""

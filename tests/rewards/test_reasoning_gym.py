@@ -62,7 +62,7 @@ def test_a_row_of_another_source_is_said_in_one_sentence(missing):
         compute_score("gsm8k", r"\boxed{7}", "7", None)
 
 
-@pytest.mark.parametrize("task", ["coin_flip", "game_of_life_halting", "puzzle24"])
+@pytest.mark.parametrize("task", ["coin_flip", "game_of_life_halting", "propositional_logic", "puzzle24"])
 def test_rows_of_a_task_that_pays_for_nonsense_are_refused(task):
     with pytest.raises(ValueError, match=rf"reasoning-gym's {task} cannot be a reward, since .*; take its rows out"):
         score(r"\boxed{banana}", task, {"question": "", "answer": "False", "metadata": {}})

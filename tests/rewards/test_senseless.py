@@ -45,7 +45,19 @@ NONSENSE = [
         "1_0_0",
     ),
     *(json.dumps([float("nan")] * length) for length in range(1, 13)),
-    *('{"a": 1}', '{"a": {}}', '[1, "a"]', "[[1], [2, 3]]", "[null]", '"text"', "[[[0]]]", "1*2*3*4", "6*4*1*1", "A=1"),
+    *(
+        '{"a": 1}',
+        '{"a": {}}',
+        '[1, "a"]',
+        "[[1], [2, 3]]",
+        "[null]",
+        '"text"',
+        "[[[0]]]",
+        "1*2*3*4",
+        "6*4*1*1",
+        "A=1",
+        "(P ∨ Q)",
+    ),
     *("Yes and no", "True and False", "print(1)", "lambda: 1", "__import__('os')", "answer", "entry['answer']", "*"),
 ]
 
@@ -109,7 +121,12 @@ def test_without_a_right_answer_the_verifier_decides_and_with_an_empty_one_nobod
 
 @pytest.mark.parametrize(
     ("task", "answer", "least"),
-    [("game_of_life_halting", "banana", 12), ("puzzle24", "1*2*3*4", 12), ("coin_flip", "0", 8)],
+    [
+        ("game_of_life_halting", "banana", 12),
+        ("puzzle24", "1*2*3*4", 12),
+        ("coin_flip", "0", 8),
+        ("propositional_logic", "(P ∨ Q)", 8),
+    ],
 )
 def test_an_unfit_task_pays_for_the_same_answer_to_most_problems(task, answer, least):
     score = gym.load().get_score_answer_fn(task)
@@ -119,7 +136,7 @@ def test_an_unfit_task_pays_for_the_same_answer_to_most_problems(task, answer, l
 
 
 def test_unfit_tasks_exist():
-    assert gym.UNFIT.keys() == {"coin_flip", "game_of_life_halting", "puzzle24"}
+    assert gym.UNFIT.keys() == {"coin_flip", "game_of_life_halting", "propositional_logic", "puzzle24"}
     assert gym.UNFIT.keys() < gym.load().factory.DATASETS.keys()
 
 
