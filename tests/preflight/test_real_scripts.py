@@ -14,6 +14,7 @@ Unakar/Logic-RL at 9d2c4575, PeterGriffinJin/Search-R1 at a14dc3a4.
 
 import copy
 import functools
+import importlib.util
 import json
 import sys
 import types
@@ -504,9 +505,10 @@ def folder(tmp_path_factory) -> Path:
         "reward_model": {"style": "rule", "ground_truth": "2"},
     }
     parquet.write_table(pa.Table.from_pylist([row] * 2048), made / "rows.parquet")
-    for name in ("rows.py", "reward.py", "tools.yaml", "agent.yaml"):
-        any_name = "def __getattr__(name): ...\n" if name.endswith(".py") else ""
-        (made / name).write_text("def compute_score(**_):\n    return 0.0\n" if name == "reward.py" else any_name)
+    dataset = "from torch.utils.data import Dataset\n\n\nclass Rows(Dataset):\n    pass\n"
+    reward = "def compute_score(**_):\n    return 0.0\n"
+    for name, text in {"rows.py": dataset, "reward.py": reward, "tools.yaml": "", "agent.yaml": ""}.items():
+        (made / name).write_text(text)
     for name, (heads, vocabulary, experts) in MODELS.items():
         described = {
             "model_type": "qwen2",
@@ -526,14 +528,15 @@ def switched(folder, monkeypatch):
     for name in ("RAY_ADDRESS", "VERL_PLATFORM", inputs.RECIPE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(inputs, "_visible_gpus", lambda: 10**6)
-    monkeypatch.setattr(inputs, "_can_be_found", lambda module: True)
     monkeypatch.setattr(megatron_layout, "_is_there", lambda module: True)
-    # With LoRA, verl's validation imports vLLM, to round a rank up.
-    package = "verl.workers.rollout.vllm_rollout"
-    monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
-    utils = types.ModuleType(f"{package}.utils")
-    utils.get_vllm_max_lora_rank = lambda rank: rank
-    monkeypatch.setitem(sys.modules, f"{package}.utils", utils)
+    # What servers apart need.
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found("json" if name == "cupy" else name))
+    # By vLLM verl's validation rounds a rank of LoRA up.
+    for name in ("verl.workers.rollout.vllm_rollout", "verl.workers.rollout.vllm_rollout.utils"):
+        module = types.ModuleType(name)
+        module.get_vllm_max_lora_rank = lambda rank: rank
+        monkeypatch.setitem(sys.modules, name, module)
 
     def compose(script: Script, more: str = ""):
         rows, model = folder / "rows.parquet", folder / script.model
