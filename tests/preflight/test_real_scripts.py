@@ -349,6 +349,38 @@ SCRIPTS = (
         f"{SMALL} {FULLY} A.ppo_mini_batch_size=128 M.tensor_model_parallel_size=2 R.n=4 "
         "T.n_gpus_per_node=4 rollout.nnodes=1 rollout.n_gpus_per_node=4",
     ),
+    # `train_mini_batch` of verl's engine workers asserts that the ranks share a mini-batch: 32 · 16 over twelve.
+    Script(
+        "verl verl/experimental/fully_async_policy/shell/dapo_7b_math_fsdp2_4_12.sh",
+        "fully_async",
+        "7B",
+        f"{LONG} {FULLY} R.n=16 R.tensor_model_parallel_size=1 A.fsdp_config.fsdp_size=2 T.nnodes=2 "
+        "T.n_gpus_per_node=6 rollout.nnodes=2 rollout.n_gpus_per_node=2 reward.reward_manager.name=dapo",
+        "12 ranks cannot share",
+        "R.n=12",
+    ),
+    # `prepare_micro_batches` asserts that micro-batches of 8 fill the 4 responses of a rank.
+    Script(
+        "verl examples/rollout_correction/run_qwen2_5_7b_fsdp.sh",
+        "main_ppo",
+        "7B",
+        "algorithm.adv_estimator=rloo D.train_batch_size=128 A.ppo_mini_batch_size=32 A.ppo_micro_batch_size_per_gpu=8 "
+        "R.n=1 R.log_prob_micro_batch_size_per_gpu=8 R.calculate_log_probs=True "
+        "algorithm.rollout_correction.bypass_mode=True algorithm.rollout_correction.loss_type=reinforce "
+        "algorithm.rollout_correction.rollout_is=sequence",
+        "a rank has 4 responses of a mini-batch",
+        "A.ppo_micro_batch_size_per_gpu=4",
+    ),
+    # RolloutConfig.__post_init__ raises.
+    Script(
+        "recipe entropy/7b_clip_cov.sh",
+        "main_ppo",
+        "7B",
+        f"{LONG} D.train_batch_size=256 R.n=8 R.mode=sync A.policy_loss.loss_mode=clip_cov A.clip_ratio_low=1 "
+        "A.clip_ratio_high=1 algorithm.filter_groups.enable=True algorithm.filter_groups.metric=acc T.nnodes=4",
+        "Rollout mode 'sync' has been removed",
+        "R.mode=async",
+    ),
     Script(
         "recipe dapo/run_dapo_qwen2.5_32b.sh",
         "main_ppo",
