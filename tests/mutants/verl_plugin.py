@@ -18,7 +18,7 @@ FIRST = {
     ),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py", "verl_plugin/test_update.py"),
     "verl_plugin/outcome.py": ("verl_plugin/test_outcome.py", "verl_plugin/test_estimator.py"),
-    "verl_plugin/term.py": ("verl_plugin/test_estimator.py", "verl_plugin/test_sampled.py"),
+    "verl_plugin/term.py": ("verl_plugin/test_every_estimator.py", "verl_plugin/test_estimator.py"),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 

@@ -167,6 +167,29 @@ def test_frpo_is_grpo_with_the_mode_in_rollouts_of_several_outputs_too():
     assert torch.allclose((v1("grpo") - v1("frpo"))[valid], BETA * term(data)[valid], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("estimator", ["grpo", "rloo"])
+def test_v1s_centring_leaves_out_all_outputs_of_the_rollout(estimator):
+    data = batch()
+    keys = ["a_0_0", "a_0_1", "a_1_0", "b_0_0", "b_1_0", "b_1_1"]
+    data.non_tensor_batch["uid"] = np.array([key[0] for key in keys], dtype=object)
+    if "reward_baselines" in data.batch:
+        data.batch.pop("reward_baselines")
+    plain, found = (
+        v1_utils()
+        .compute_advantage_for_multi_trajectories(
+            deepcopy(data), batch_keys=keys, adv_estimator=estimator, config=algorithm(estimator, **changes)
+        )
+        .batch["advantages"]
+        for changes in ({}, {"kl_mode": "future", "frpo": {"centring": "group"}})
+    )
+    valid, reg = data.batch["response_mask"].bool(), term(data)
+    for row, key in enumerate(keys):
+        others = [n for n, other in enumerate(keys) if other[0] == key[0] and other[:3] != key[:3]]
+        mean = torch.cat([reg[n][valid[n]] for n in others]).mean()
+        expected = plain[row] - BETA * (reg[row] - mean)
+        assert torch.allclose(found[row][valid[row]], expected[valid[row]], rtol=0, atol=1e-6)
+
+
 def test_v1_takes_the_term_once_for_estimators_that_it_passes_on():
     data = batch()
     keys = [f"{uid}_{row}_0" for row, uid in enumerate(data.non_tensor_batch["uid"])]
