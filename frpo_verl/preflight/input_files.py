@@ -103,19 +103,12 @@ def _rewards_read_rows(config: Any) -> bool:
     """Returns True where one of verl's reward managers reads every row."""
     from omegaconf import OmegaConf
 
-    def value(key: str) -> Any:
-        return OmegaConf.select(config, key)
-
-    manager = value("reward_model.reward_manager") or value("reward.reward_manager.name")
-    source = value("reward_model.reward_loop_source") or value("reward.reward_manager.source")
-    elsewhere = (
-        "reward_model.enable",
-        "reward.reward_model.enable",
-        "distillation.enabled",
-    )
+    manager = OmegaConf.select(config, "reward.reward_manager") or {}
+    if manager.get("name") not in READ_BY_REWARDS or manager.get("source") != "register":
+        return False
+    elsewhere = ("reward.reward_model.enable", "distillation.enabled")
     # The user's own agent loop may bring the reward.
-    comes_from_elsewhere = _has_own_agent_loop(config) or any(map(value, elsewhere))
-    return manager in READ_BY_REWARDS and source == "register" and not comes_from_elsewhere
+    return not (_has_own_agent_loop(config) or any(OmegaConf.select(config, key) for key in elsewhere))
 
 
 def _has_own_agent_loop(config: Any) -> bool:

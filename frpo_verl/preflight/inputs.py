@@ -15,11 +15,12 @@ RECIPE = "FRPO_VERL_RECIPE"
 """Environment variable by which a recipe asks for these checks on runs that do not use FRPO, its baselines."""
 
 CODE = {
+    "reward.custom_reward_function.path": "reward.custom_reward_function.name",
     "data.custom_cls.path": "data.custom_cls.name",
     "trainer.v1.sampler.custom_sampler.path": "trainer.v1.sampler.custom_sampler.name",
     "reward.reward_manager.module.path": "reward.reward_manager.name",
 }
-"""Keys with a file or module of the user's own code, besides the reward function's, and those with a name in it."""
+"""Keys with a file or module of the user's own code, and those with a name in it."""
 
 MATH_REWARD = "pkg://frpo_verl.rewards.math"
 
@@ -116,10 +117,7 @@ def _code(config: Any) -> Iterator[str]:
     """Yields the user's own code that verl would not find, or not by that name."""
     from omegaconf import OmegaConf
 
-    # verl's older key replaces the newer section.
-    older = OmegaConf.select(config, "custom_reward_function.path") is not None
-    reward = "custom_reward_function" if older else "reward.custom_reward_function"
-    for key, of_name in {f"{reward}.path": f"{reward}.name", **CODE}.items():
+    for key, of_name in CODE.items():
         path, name = OmegaConf.select(config, key), OmegaConf.select(config, of_name)
         if not path:
             continue

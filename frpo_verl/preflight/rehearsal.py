@@ -49,7 +49,7 @@ def _questions(config: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     if not OmegaConf.is_missing(section.rollout, "name"):
         yield ROLLOUT, lambda: _dataclass(section.rollout)
     yield "actor_rollout_ref.model", lambda: _model(section.model)
-    if verls_own.loaded(config).reference and not micro_batches.has_adapters(section.model):
+    if _has_reference(config):
         yield REF, lambda: _dataclass(_reference(section))
     if OmegaConf.select(config, "distillation.enabled"):
         yield "distillation", lambda: _dataclass(config.distillation)
@@ -60,6 +60,11 @@ def _questions(config: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield from _batches(config)
     if estimators.is_v1(config):
         yield f"trainer.v1.trainer_mode={config.trainer.v1.trainer_mode}", lambda: _trainer(config)
+
+
+def _has_reference(config: Any) -> bool:
+    """Returns True where the reference is a worker of its own."""
+    return verls_own.loaded(config).reference and not micro_batches.has_adapters(config.actor_rollout_ref.model)
 
 
 def _found(path: str) -> None:
@@ -132,7 +137,7 @@ def _names(config: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def _batches(config: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yields how a role's ranks share a mini-batch, and cut their part where they do not cut by tokens."""
+    """Yields how a role's ranks share what one call gives them, and cut their part where they do not cut by tokens."""
     n = config.actor_rollout_ref.rollout.n
     roles = {
         ACTOR: config.actor_rollout_ref.actor,
@@ -140,26 +145,44 @@ def _batches(config: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     }
     for key, role in roles.items():
         if role is not None:
-            responses, ranks = role.ppo_mini_batch_size * n, layout.data_parallel(config, role)
             size = None if role.use_dynamic_bsz else role.ppo_micro_batch_size_per_gpu
             named = f"{key}.ppo_mini_batch_size={role.ppo_mini_batch_size}"
             named += "" if size is None else f", ppo_micro_batch_size_per_gpu={size}"
-            yield f"{named}, {ROLLOUT}.n={n}", partial(_cut, responses, ranks, size)
+            ranks = layout.data_parallel(config, role)
+            yield f"{named}, {ROLLOUT}.n={n}", partial(_cut, "mini-batch", role.ppo_mini_batch_size * n, ranks, size)
+    for key, role, size in _passes(config):
+        batch, ranks = config.data.train_batch_size, layout.data_parallel(config, role)
+        named = f"{key}.log_prob_micro_batch_size_per_gpu={size}, data.train_batch_size={batch}, {ROLLOUT}.n={n}"
+        yield named, partial(_cut, "batch", batch * n, ranks, size)
 
 
-def _cut(responses: int, ranks: int, size: int | None) -> None:
+def _passes(config: Any) -> Iterator[tuple[str, Any, int]]:
+    """Yields the passes for log-probs that take a whole batch of known size, by sequences: key, role, micro-batch."""
+    from omegaconf import OmegaConf
+
+    section = config.actor_rollout_ref
+    unknown = ("algorithm.filter_groups.enable", f"{ROLLOUT}.agent.agent_loop_config_path")
+    if layout.pool_gpus(config) or any(OmegaConf.select(config, key) for key in unknown):
+        return
+    if not section.actor.use_dynamic_bsz and not OmegaConf.select(config, "algorithm.rollout_correction.bypass_mode"):
+        yield ROLLOUT, section.actor, section.rollout.log_prob_micro_batch_size_per_gpu
+    if _has_reference(config) and not section.ref.log_prob_use_dynamic_bsz:
+        yield REF, section.ref, section.ref.log_prob_micro_batch_size_per_gpu
+
+
+def _cut(what: str, responses: int, ranks: int, size: int | None) -> None:
     from tensordict import NonTensorData, TensorDict
     from verl.workers.engine.utils import prepare_micro_batches
 
     if responses % ranks:
-        raise ValueError(f"{ranks} ranks cannot share a mini-batch of {responses} responses")
+        raise ValueError(f"{ranks} ranks cannot share a {what} of {responses} responses")
     if size is None:
         return
     given = {"use_dynamic_bsz": NonTensorData(False), "micro_batch_size_per_gpu": NonTensorData(size)}
     try:
         prepare_micro_batches(TensorDict(given, batch_size=[responses // ranks]))
     except AssertionError as error:
-        raise ValueError(f"a rank has {responses // ranks} responses of a mini-batch: {error}") from None
+        raise ValueError(f"a rank has {responses // ranks} responses of a {what}: {error}") from None
 
 
 def _trainer(config: Any) -> None:

@@ -31,7 +31,9 @@ MUTANTS = (
     Mutant("preflight/model_folder.py", "isinstance(value, int)", "value"),
     # what verl is asked
     Mutant("preflight/rehearsal.py", "ppo_mini_batch_size * n,", "ppo_mini_batch_size,"),
-    Mutant("preflight/rehearsal.py", "reference and not micro_batches.has_adapters(section.model)", "reference"),
+    Mutant("preflight/rehearsal.py", " and not micro_batches.has_adapters(config.actor_rollout_ref.model)", ""),
+    Mutant("preflight/rehearsal.py", 'partial(_cut, "batch", batch * n,', 'partial(_cut, "batch", batch,'),
+    Mutant("preflight/rehearsal.py", "if layout.pool_gpus(config) or any(", "if any("),
     Mutant("preflight/rehearsal.py", "config=copy.deepcopy(config)", "config=config"),
     Mutant("preflight/rehearsal.py", " and not config.reward.custom_reward_function.path", ""),
     Mutant(

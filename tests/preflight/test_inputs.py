@@ -319,11 +319,6 @@ def test_a_reward_function_that_is_not_there(compose, path, sentence):
     ]
 
 
-def test_the_older_key_of_the_reward_goes_first(compose):
-    (problem,) = said(compose("custom_reward_function.path=/nowhere/older.py"))
-    assert problem.startswith("custom_reward_function.path=/nowhere/older.py: there is no such file")
-
-
 def test_looking_for_a_module_does_not_import_it(tmp_path, monkeypatch):
     package = tmp_path / "raising_package"
     package.mkdir()

@@ -131,7 +131,35 @@ def test_a_mini_batch_is_cut_evenly(gpus, size, runs):
         *batches, f"trainer.n_gpus_per_node={gpus}", f"actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu={size}"
     )
     named = "actor_rollout_ref.actor.ppo_mini_batch_size=4, "
-    assert [problem.startswith(named) for problem in found] == ([] if runs else [True])
+    assert sum(problem.startswith(named) for problem in found) == (not runs)
+
+
+# A batch of 8 prompts and 5 responses each: 40 on one GPU, 20 on each of two.
+@pytest.mark.parametrize(("gpus", "size", "runs"), [(1, 40, True), (1, 16, False), (2, 20, True), (2, 40, False)])
+@pytest.mark.parametrize("role", ["rollout", "ref"])
+def test_a_pass_for_log_probs_is_cut_evenly(gpus, size, runs, role):
+    key = f"actor_rollout_ref.{role}.log_prob_micro_batch_size_per_gpu"
+    batches = "data.train_batch_size=8", "actor_rollout_ref.actor.ppo_mini_batch_size=8"
+    found = said(*batches, f"trainer.n_gpus_per_node={gpus}", f"{key}={size}")
+    assert [problem.startswith(f"{key}={size}, data.train_batch_size=8, ") for problem in found] == [True] * (not runs)
+
+
+@pytest.mark.parametrize(
+    ("role", "override"),
+    [
+        ("rollout", "algorithm.rollout_correction.bypass_mode=True"),
+        ("rollout", "algorithm.filter_groups.enable=True"),
+        ("rollout", "actor_rollout_ref.rollout.agent.agent_loop_config_path=/dev/null"),
+        ("ref", "algorithm.kl_ctrl.kl_coef=0"),
+        ("ref", "actor_rollout_ref.model.lora_rank=8"),
+        ("ref", "actor_rollout_ref.ref.log_prob_use_dynamic_bsz=True"),
+    ],
+)
+def test_a_pass_that_does_not_run_or_has_a_size_of_its_own_is_left_alone(role, override):
+    key = f"actor_rollout_ref.{role}.log_prob_micro_batch_size_per_gpu"
+    assert len(said(f"{key}=7")) == 1
+    extra = ["algorithm.filter_groups.metric=acc"] if "filter" in override else []
+    assert said(f"{key}=7", override, *extra) == []
 
 
 def test_split_sequences_leave_fewer_ranks_for_a_mini_batch():
