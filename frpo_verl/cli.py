@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from frpo_verl.data import command as data
 from frpo_verl.doctor import command as doctor
-from frpo_verl.evaluation import curves, report
+from frpo_verl.evaluation import plot, report
 from frpo_verl.offline import command as offline
 from frpo_verl.plan import command as plan
 from frpo_verl.quickstart import command as quickstart
@@ -21,8 +21,8 @@ COMMANDS = {
     "data": data,
     "offline-data": offline,
     "quickstart": quickstart,
+    "plot": plot,
     "report": report,
-    "curves": curves,
 }
 """Imports nothing heavy: a command imports what it needs when it runs."""
 

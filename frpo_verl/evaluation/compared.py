@@ -1,70 +1,126 @@
 """Compares methods by what their runs measured, at the steps that all seeds of a method have."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import fmean
 from typing import NamedTuple
 
-from frpo_verl.evaluation.learned import held_out
-from frpo_verl.evaluation.run_log import finished_dumps, read_metrics, read_validation
-from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
+from frpo_verl.evaluation import held_out
+from frpo_verl.evaluation.metrics import NAMED
+from frpo_verl.evaluation.runs import Run
+from frpo_verl.evaluation.series import LOGGED, PROFILE, Panel, Series, series
 
-HELD_OUT = "held-out pass@1"
-LOGGED = {
-    "reward (training)": REWARD,
-    "entropy, nats/token": ENTROPY,
-    "divergence to the reference, nats/token": DIVERGENCE,
-}
-"""The quantities of the metrics; before them stands `HELD_OUT`, of the validation dumps."""
+LAST = 5
+"""Steps at the end of a run that are averaged: one step's batch is small."""
 
 Values = dict[int, list[float]]
 """The value of each seed, by step."""
 
 
 class Quantity(NamedTuple):
-    """One quantity of all methods; a method that did not measure it has no steps."""
+    """One quantity of all methods; a method that did not measure it has no steps.
 
-    title: str
+    `sources` has the metric's names, and `lacking` the runs without it, of methods and of single seeds.
+    """
+
+    panel: Panel
     methods: dict[str, Values]
+    sources: tuple[str, ...]
+    lacking: tuple[str, ...]
 
 
 class Comparison(NamedTuple):
-    """Methods side by side: how many seeds each has, and the quantities that any of them measured."""
+    """Methods side by side: their runs, the quantities that any of them measured, the titles of those that none did."""
 
-    seeds: dict[str, int]
+    runs: dict[str, list[Run]]
     quantities: tuple[Quantity, ...]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def compare(methods: Mapping[str, Sequence[Path]], correct_at: float = 1.0, score_key: str = "score") -> Comparison:
-    """Reads all runs.
+def compare(runs: Mapping[str, Sequence[Run]], correct_at: float = 1.0) -> Comparison:
+    """Finds every quantity in the runs of each method, its seeds.
 
     Args:
-        methods: the folders of each method's runs, one for each seed.
+        runs: the runs of each method.
         correct_at: a held-out sample is correct when its score is at least this.
-        score_key: the field of the validation dumps to read as the score.
 
     Returns:
-        The methods in their order. Where no run measured anything, all quantities are there, without steps.
-
-    Raises:
-        RunLogError: a file of a run cannot be read.
+        The methods in their order, and a note on all that is not in the pictures.
     """
-
-    def of_run(run: Path) -> dict[str, dict[int, float]]:
-        steps, dumps = read_metrics(run / "metrics.jsonl"), run / "validation"
-        found = {name: series(steps, metrics).points for name, metrics in LOGGED.items()}
-        solved = held_out(1, read_validation(dumps, score_key) if finished_dumps(dumps) else {}, correct_at)
-        return found | {HELD_OUT: {point.step: point.value for point in solved.points}}
-
-    read = {name: [of_run(run) for run in runs] for name, runs in methods.items()}
-    every = tuple(
-        Quantity(title, {name: of_seeds([run[title] for run in runs]) for name, runs in read.items()})
-        for title in (HELD_OUT, *LOGGED)
-    )
+    methods = {name: list(seeds) for name, seeds in runs.items()}
+    every = [_quantity(panel, methods, find) for panel, find in _panels(methods, correct_at)]
     measured = tuple(quantity for quantity in every if any(quantity.methods.values()))
-    return Comparison({name: len(runs) for name, runs in methods.items()}, measured or every)
+    missing = tuple(quantity.panel.title for quantity in every if not any(quantity.methods.values()))
+    shown = {source for quantity in measured for source in quantity.sources}
+    return Comparison(methods, measured, missing, (*_read(methods, shown), *_unequal(methods)))
 
 
 def of_seeds(seeds: Sequence[Mapping[int, float]]) -> Values:
-    """Returns the values of all seeds by step, at the steps that all of them have."""
-    shared = sorted(set.intersection(*map(set, seeds)))
-    return {step: [seed[step] for seed in seeds] for step in shared}
+    """Returns the values by step of the seeds that have any, at the steps that all of these have."""
+    measured = [seed for seed in seeds if seed]
+    shared = sorted(set.intersection(*map(set, measured))) if measured else []
+    return {step: [seed[step] for seed in measured] for step in shared}
+
+
+def _panels(methods: Mapping[str, Sequence[Run]], correct_at: float) -> list[tuple[Panel, Callable[[Run], Series]]]:
+    most = min((k for seeds in methods.values() for run in seeds if (k := held_out.most_samples(run))), default=0)
+    found: list[tuple[Panel, Callable[[Run], Series]]] = []
+    for k in dict.fromkeys((1, max(most, 1))):
+        says = "Chance that one of" if k > 1 else "Mean share of correct samples: mean@k, which is pass@1."
+        says = f"{says} {k} samples of a held-out problem is correct." if k > 1 else says
+        panel = Panel(f"pass@{k}, held out", "probability", says)
+        found.append((panel, partial(held_out.pass_at_k, k=k, correct_at=correct_at)))
+    found += [(panel, lambda run, names=panel.metrics: series(run.log.steps, names)) for panel in LOGGED]
+    profile = f"Mean of the divergence still to come at each tenth of the responses, last {LAST} steps, before β."
+    found.append((Panel("future term along the response", "nats", profile, axis="tenth of the response"), _profile))
+    if most > 1:
+        says = "pass@k against k at the last validation, from the samples."
+        panel = Panel("pass@k by k, held out", "probability", says, axis="k")
+        found.append((panel, lambda run: Series("validation dumps", held_out.by_k(run.dumps, most, correct_at))))
+    return found
+
+
+def _profile(run: Run) -> Series:
+    logged = [step.metrics for step in run.log.steps if PROFILE[0] in step.metrics][-LAST:]
+    tenths = {n: [step[name] for step in logged if name in step] for n, name in enumerate(PROFILE, start=1)}
+    return Series("frpo/future_term/profile/tenth_…", {n: fmean(values) for n, values in tenths.items() if values})
+
+
+def _quantity(panel: Panel, methods: Mapping[str, Sequence[Run]], find: Callable[[Run], Series]) -> Quantity:
+    found = {name: [find(run) for run in runs] for name, runs in methods.items()}
+    sources = dict.fromkeys(seed.metric for seeds in found.values() for seed in seeds if seed.points)
+    values = {name: of_seeds([seed.points for seed in seeds]) for name, seeds in found.items()}
+    lacking = []
+    for name, runs in methods.items():
+        without = [str(run.path) for run, seed in zip(runs, found[name], strict=True) if not seed.points]
+        lacking += [name] if len(without) == len(runs) else [f"{path} ({name})" for path in without]
+    return Quantity(panel, values, tuple(sources), tuple(lacking))
+
+
+def _read(methods: Mapping[str, Sequence[Run]], shown: set[str]) -> list[str]:
+    """Returns what was left out of the runs' files, and where a metric was not finite, those in pictures one by one."""
+    notes = []
+    for run in (run for runs in methods.values() for run in runs):
+        notes += run.notes
+        hidden = 0
+        for name, where in run.log.not_finite.items():
+            if name not in shown and name not in PROFILE:
+                hidden += 1
+                continue
+            more = f" and {len(where) - NAMED} places more" if len(where) > NAMED else ""
+            notes.append(f"{'; '.join(where[:NAMED])}{more}: {name} is not a finite number, which leaves a gap")
+        if hidden:
+            notes.append(f"{run.log.source}: {hidden} metrics that no picture shows are not finite numbers somewhere")
+    return notes
+
+
+def _unequal(methods: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Returns a sentence for each method whose seeds are not equally long."""
+    notes = []
+    for name, runs in methods.items():
+        ends = [run.log.steps[-1].step for run in runs]
+        if len(set(ends)) > 1:
+            said = ", ".join(f"{run.path} at {end}" for run, end in zip(runs, ends, strict=True))
+            notes.append(f"{name}: its runs end at different steps ({said}); mean and band stop where one of them does")
+    return notes

@@ -1,14 +1,14 @@
 """Computes what one run learned, before and after, from the files that verl wrote."""
 
 import math
-import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from frpo_verl.evaluation.command_line import Command
 from frpo_verl.evaluation.pass_at_k import pass_at_k_per_problem
-from frpo_verl.evaluation.run_log import RunLogError, Step, finished_dumps, read_metrics, read_validation
+from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.runs import Run
 from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
 
 
@@ -40,16 +40,6 @@ class Quantity(NamedTuple):
         return self.points[-1] if self.points and self.points[-1].step > self.starts_at else None
 
 
-class Command(NamedTuple):
-    """The command line of a run and what it says; see `parse_command`."""
-
-    text: str
-    model: str
-    task: str
-    estimator: str
-    seed: str
-
-
 class Learned(NamedTuple):
     """The five quantities of a run, and the command that it ran."""
 
@@ -72,96 +62,26 @@ class Learned(NamedTuple):
         return f"{self.command.model} on {self.command.task}, estimator {self.command.estimator}"
 
 
-def read_run(run_dir: Path, correct_at: float = 1.0, score_key: str = "score") -> Learned:
-    """Reads a run's directory: metrics.jsonl, command.txt and, if the run validated, validation/{step}.jsonl.
-
-    Args:
-        run_dir: the directory.
-        correct_at: a held-out sample is correct when its score is at least this.
-        score_key: the field of the validation dumps to read as the score.
-
-    Returns:
-        What the run learned.
-
-    Raises:
-        RunLogError: the directory does not hold a run, or one of its files cannot be read.
-    """
-    command, metrics, validation = (run_dir / name for name in ("command.txt", "metrics.jsonl", "validation"))
-    missing = [path.name for path in (metrics, command) if not path.is_file()]
-    if missing:
-        raise RunLogError(f"{run_dir} does not hold a run: {' and '.join(missing)} missing.")
-    # The first validation may still be running.
-    dumps = read_validation(validation, score_key) if finished_dumps(validation) else {}
-    return learned(read_metrics(metrics), dumps, parse_command(command.read_text(encoding="utf-8")), correct_at)
-
-
-def learned(
-    steps: Sequence[Step],
-    dumps: Mapping[int, Mapping[str, Sequence[float]]],
-    command: Command,
-    correct_at: float = 1.0,
-) -> Learned:
+def learned(run: Run, correct_at: float = 1.0) -> Learned:
     """Collects what a run learned.
 
     Args:
-        steps: the run's metrics, from `run_log.read_metrics`.
-        dumps: scores by problem by validated step, from `run_log.read_validation`; may be empty.
-        command: the run's command line.
-        correct_at: a sample is correct when its score is at least this.
+        run: the run, from `runs.read_run`.
+        correct_at: a held-out sample is correct when its score is at least this.
 
     Returns:
         The five quantities over the run.
     """
+    steps = run.log.steps
     return Learned(
-        command=command,
+        command=run.command,
         correct_at=correct_at,
         reward=_logged("reward (training)", "score", REWARD, steps),
-        pass_at_1=held_out(1, dumps, correct_at),
-        pass_at_8=held_out(8, dumps, correct_at),
+        pass_at_1=held_out(1, run.dumps, correct_at),
+        pass_at_8=held_out(8, run.dumps, correct_at),
         divergence=_logged("divergence to reference", "nats/token", DIVERGENCE, steps),
         entropy=_logged("entropy", "nats/token", ENTROPY, steps),
     )
-
-
-def parse_command(text: str) -> Command:
-    """Finds model, task, estimator and seed in a command line of verl's trainer.
-
-    What the command line does not set is described as the default of verl or of the named config. Raises `RunLogError`
-    where its quotes do not match.
-    """
-    try:
-        words = shlex.split(text.replace("\\\n", " "))
-    except ValueError as error:
-        raise RunLogError(f"the recorded command is not a shell command line ({error}): {text!r}.") from error
-    # Hydra's + and ++ add or force a key, its own quotes hold a path together, and -cn, --config-name take the name
-    # with = or as the next word.
-    keys = {key: value.strip("'") for key, value in (word.lstrip("+").split("=", 1) for word in words if "=" in word)}
-    config = next((name for flag, name in zip(words, words[1:], strict=False) if flag in ("--config-name", "-cn")), "")
-    config = keys.get("--config-name", keys.get("-cn", config))
-    default = f"{config}'s default" if config else "verl's default"
-    estimator = keys.get("algorithm.adv_estimator", default if config else "gae")
-    if keys.get("algorithm.kl_mode") == "future":
-        estimator += " + future KL"
-    if "frpo_verl.trainers.fpa" in words:
-        estimator = f"{keys.get('fpa.loss', 'outcome')}, lambda {keys.get('fpa.lam', '1')}"
-    seeds = [f"{key}={value}" for key, value in keys.items() if key.split(".")[-1] in ("seed", "data_loader_seed")]
-    return Command(
-        text=" ".join(text.replace("\\\n", " ").split()),
-        model=PurePosixPath(keys.get("actor_rollout_ref.model.path", keys.get("model.path", default))).name,
-        task=_task(keys.get("data.val_files", keys.get("data.train_files", default))),
-        estimator=estimator,
-        seed=", ".join(seeds) or f"{default} (the command sets none)",
-    )
-
-
-def _task(files: str) -> str:
-    # The last part of .../gsm8k/test.parquet names the split, the one before it the task.
-    names = []
-    for file in files.strip("[]").split(","):
-        path = PurePosixPath(file.strip(" '\""))
-        is_split = path.stem in ("train", "test", "val", "validation") and path.parent.name
-        names.append(path.parent.name if is_split else path.stem)
-    return ", ".join(dict.fromkeys(names))
 
 
 def _logged(name: str, unit: str, metrics: Sequence[str], steps: Sequence[Step]) -> Quantity:

@@ -1,53 +1,50 @@
-"""`frpo-verl report`: what one run learned, before and after, as a table and a figure."""
+"""`frpo-verl report`: runs on one page of HTML; of a single run also its table, before and after training."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from frpo_verl.evaluation import figures, tables
-from frpo_verl.evaluation.learned import read_run
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation import arguments, figures, page, tables
+from frpo_verl.evaluation.compared import compare
+from frpo_verl.evaluation.learned import learned
+from frpo_verl.evaluation.runs import Run
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command to `commands`."""
     parser = commands.add_parser(
         "report",
-        help="show what one run learned, as a table and a figure",
-        description="Prints what a run learned, before and after, and draws it to RUN_DIR/learned.png.",
+        help="show what runs learned, on one page of HTML",
+        description="Writes runs to one page of HTML that loads nothing: pictures, their numbers, commands, versions. "
+        "Of a single run it also prints what it learned, before and after.",
     )
+    arguments.add(parser)
     parser.add_argument(
-        "run_dir",
-        metavar="RUN_DIR",
-        type=Path,
-        help="holds metrics.jsonl (verl's file logger), command.txt (the exact command line) and, if the run "
-        "validated, validation/STEP.jsonl (trainer.validation_data_dir)",
-    )
-    add_score(parser)
-
-
-def add_score(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say which held-out samples are correct."""
-    parser.add_argument(
-        "--correct-at", type=float, default=1.0, help="a held-out sample is correct from this score on (default: 1)"
-    )
-    parser.add_argument(
-        "--score-key", default="score", help="the field of the validation dumps to read (default: score; often: acc)"
+        "-o", "--output", type=Path, help="the page (default: report.html, of a single run in its folder)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table and writes the figure; returns 1 where the run cannot be read or drawn."""
+    """Writes the page and prints the table of a single run; returns 1 where a run cannot be read or drawn."""
+    runs, unread = arguments.read(options.runs, options.score_key)
+    if not runs:
+        return 1
     try:
-        show(options.run_dir, options.correct_at, options.score_key)
-    except (RunLogError, figures.CannotDraw) as error:
+        print(f"\npage: {of_runs(runs, options.output, options.correct_at)}")
+    except (figures.CannotDraw, OSError) as error:
         print(f"frpo-verl: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 1 if unread else 0
 
 
-def show(run_dir: Path, correct_at: float = 1.0, score_key: str = "score") -> None:
-    """Prints the table of a run and writes its figure to `learned.png`; raises as `read_run` and `figures` do."""
-    learned = read_run(run_dir, correct_at, score_key)
-    print(tables.of_run(learned))
-    figures.of_run(learned, run_dir / "learned.png")
+def of_runs(runs: dict[str, list[Run]], output: Path | None = None, correct_at: float = 1.0) -> Path:
+    """Prints the table of a single run, or of the methods, and writes the page; returns its path."""
+    compared = compare(runs, correct_at)
+    every = [run for seeds in runs.values() for run in seeds]
+    print(tables.of_run(learned(every[0], correct_at)) if len(every) == 1 else tables.of_methods(compared))
+    for note in compared.notes:
+        print(f"frpo-verl: {note}", file=sys.stderr)
+    folder = every[0].path if every[0].path.is_dir() else every[0].path.parent
+    output = output or (folder if len(every) == 1 else Path()) / "report.html"
+    page.write(compared, output, correct_at)
+    return output

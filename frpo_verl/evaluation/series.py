@@ -1,4 +1,4 @@
-"""Finds a quantity in verl's metrics of a run, and the range of several seeds at each step."""
+"""Names the quantities that pictures and tables show, and finds them in a run's metrics."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -15,9 +15,39 @@ DIVERGENCE = (
     "frpo/divergence_to_ref/token_mean",
     "actor/future_kl_penalty",
     "actor/kl_loss",
+    "actor/reward_kl_penalty",
     "fpa/divergence_to_ref/token_mean",
 )
+LENGTH = ("response_length/mean",)
+BETA = ("frpo/beta", "actor/future_kl_penalty_coeff", "actor/kl_coef", "actor/reward_kl_penalty_coeff")
+SHARE = ("frpo/future_term/variance_share",)
 """Names of one quantity, the best first: of these, the first that a run has logged counts."""
+
+PROFILE = tuple(f"frpo/future_term/profile/tenth_{n:02d}" for n in range(1, 11))
+"""The future term over a response, from its first tenth to its last."""
+
+STEP = "training step"
+
+
+class Panel(NamedTuple):
+    """What is drawn over what, and what to say of it; `metrics` are empty where it is computed of the samples."""
+
+    title: str
+    unit: str
+    says: str
+    metrics: tuple[str, ...] = ()
+    axis: str = STEP
+
+
+LOGGED = (
+    Panel("reward, training", "score", "Mean score of the training batch.", REWARD),
+    Panel("drift from the reference", "nats/token", "Divergence of the policy to the reference, per token.", DIVERGENCE),
+    Panel("entropy", "nats/token", "Entropy of the policy, per token.", ENTROPY),
+    Panel("response length", "tokens", "Mean length of the sampled responses.", LENGTH),
+    Panel("β", "coefficient", "Coefficient of the divergence, wherever the method has it.", BETA),
+    Panel("future term's share", "of the variance", "Part of the advantage's variance that the future term makes.", SHARE),
+)
+"""The quantities that a run logs once a step."""
 
 
 class Series(NamedTuple):

@@ -1,22 +1,17 @@
 """Writes what runs learned as text: one run before and after, or the end of several methods side by side."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from frpo_verl.evaluation.compared import Comparison
+from frpo_verl.evaluation.compared import LAST, Comparison, Quantity
 from frpo_verl.evaluation.learned import Learned, Point
-
-LAST = 5
-"""Steps at the end of a run that are averaged: one step's batch is small."""
+from frpo_verl.evaluation.series import STEP
 
 
 def of_run(run: Learned) -> str:
     """Returns the quantities of a run before and after training as aligned plain text; '-' where one is missing."""
-    rows = [("", "before", "step", "after", "step", "change", "unit", "source")]
-    for quantity in run.quantities:
-        before, after = quantity.before, quantity.after
-        change = number(after.value - before.value, sign="+") if before and after else "-"
-        rows.append((quantity.name, *_cells(before), *_cells(after), change, quantity.unit, quantity.source))
+    rows = rows_of_run(run)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligns = "<>>>>><<"
     lines = [
@@ -26,19 +21,44 @@ def of_run(run: Learned) -> str:
     return "\n".join([run.title, "", *lines, "", *small_print(run)])
 
 
+def rows_of_run(run: Learned) -> list[list[str]]:
+    """Returns the cells of that table, its head first."""
+    rows = [["", "before", "step", "after", "step", "change", "unit", "source"]]
+    for quantity in run.quantities:
+        before, after = quantity.before, quantity.after
+        change = number(after.value - before.value, sign="+") if before and after else "-"
+        rows.append([quantity.name, *_cells(before), *_cells(after), change, quantity.unit, quantity.source])
+    return rows
+
+
 def of_methods(compared: Comparison) -> str:
     """Returns a Markdown table of the last `LAST` steps of each method: mean and range over its seeds.
 
     What was measured before training too, as validation is, stands before an arrow.
     """
-    lines = [
-        f"| method | seeds | {' | '.join(quantity.title for quantity in compared.quantities)} |",
-        f"| --- | --- |{' --- |' * len(compared.quantities)}",
-    ]
-    for name, seeds in compared.seeds.items():
-        cells = [_before_and_end(quantity.methods[name]) for quantity in compared.quantities]
-        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    head, *rows = rows_of_methods(compared)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def rows_of_methods(compared: Comparison) -> list[list[str]]:
+    """Returns the cells of that table, its head first."""
+    shown = [quantity for quantity in compared.quantities if quantity.panel.axis == STEP]
+    rows = [["method", "seeds", *(f"{quantity.panel.title}, {quantity.panel.unit}" for quantity in shown)]]
+    for name, runs in compared.runs.items():
+        rows.append([name, str(len(runs)), *(_before_and_end(quantity.methods[name]) for quantity in shown)])
+    return rows
+
+
+def rows_of_quantity(quantity: Quantity, most: int) -> list[list[str]]:
+    """Returns the numbers of a picture, at most about `most` of its steps, the last among them; its head first."""
+    steps = sorted({step for values in quantity.methods.values() for step in values})
+    stride = max(1, math.ceil(len(steps) / most))
+    kept = steps[(len(steps) - 1) % stride :: stride]
+    rows = [[quantity.panel.axis, *quantity.methods]]
+    for step in kept:
+        found = [values.get(step) for values in quantity.methods.values()]
+        rows.append([str(step), *("-" if seeds is None else _of_seeds(seeds) for seeds in found)])
+    return rows
 
 
 def small_print(run: Learned) -> list[str]:
@@ -72,8 +92,10 @@ def _before_and_end(values: Mapping[int, Sequence[float]]) -> str:
     return " → ".join(_mean_and_range([values[step] for step in part]) for part in (before, end) if part)
 
 
+def _of_seeds(seeds: Sequence[float]) -> str:
+    mean, least, most = (number(value) for value in (fmean(seeds), min(seeds), max(seeds)))
+    return mean if len(seeds) == 1 else f"{mean} ({least} to {most})"
+
+
 def _mean_and_range(steps: Sequence[Sequence[float]]) -> str:
-    seeds = [fmean(seed) for seed in zip(*steps, strict=True)]
-    # + 0.0 turns -0.0 into 0.0
-    mean, least, most = (f"{round(value, 3) + 0.0:.3f}" for value in (fmean(seeds), min(seeds), max(seeds)))
-    return f"{mean} ({least} to {most})"
+    return _of_seeds([fmean(seed) for seed in zip(*steps, strict=True)])

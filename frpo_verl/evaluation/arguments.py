@@ -1,0 +1,61 @@
+"""Reads the runs that a command line names: `frpo-verl plot` and `frpo-verl report` take them alike."""
+
+import argparse
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.runs import Run, read_run
+
+RUNS = """\
+A RUN is a run's folder, or a log of it: verl's file logger (metrics.jsonl), what was printed (trainer.log), an event file
+of TensorBoard, a .wandb file of an offline run. NAME=RUN names it; runs of one name are seeds of one method. A quoted
+pattern stands for several: 'frpo=runs/frpo-*'.
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the runs, and the options that say which held-out samples are correct."""
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="see below")
+    parser.epilog, parser.formatter_class = RUNS, argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--correct-at", type=float, default=1.0, help="a held-out sample is correct from this score on (default: 1)"
+    )
+    parser.add_argument(
+        "--score-key", default="score", help="the field of the validation dumps to read (default: score; often: acc)"
+    )
+
+
+def read(words: Sequence[str], score_key: str) -> tuple[dict[str, list[Run]], int]:
+    """Returns the runs of each name, and how many could not be read, each of which is a sentence on stderr."""
+    runs: dict[str, list[Run]] = {}
+    unread = 0
+    for name, path in named(words):
+        try:
+            runs.setdefault(name, []).append(read_run(path, score_key))
+        except (RunLogError, OSError) as error:
+            unread += 1
+            print(f"frpo-verl: {error}", file=sys.stderr)
+    return {name: found for name, found in runs.items() if found}, unread
+
+
+def named(words: Sequence[str]) -> list[tuple[str, Path]]:
+    """Returns each run with its name; without one, that of its folder, or its path where two folders share a name."""
+    found: list[tuple[str, Path]] = []
+    for word in words:
+        # a path may hold a =
+        name, equals, pattern = ("", "", word) if Path(word).exists() else word.partition("=")
+        name, pattern = (name, pattern) if equals else ("", word)
+        paths = [Path(pattern)] if Path(pattern).exists() else [Path(path) for path in sorted(glob.glob(pattern))]
+        found += [(name, path) for path in paths or [Path(pattern)]]
+    folders = [_folder(path) for name, path in found if not name]
+    return [
+        (name or (_folder(path) if folders.count(_folder(path)) == 1 else str(path)), path) for name, path in found
+    ]
+
+
+def _folder(path: Path) -> str:
+    path = path.resolve()
+    return path.parent.name if path.name in ("metrics.jsonl", "trainer.log") else path.name

@@ -1,0 +1,105 @@
+"""Writes runs as one page: pictures, their numbers, what was left out, commands and versions; it loads nothing."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import frpo_verl
+from frpo_verl.evaluation import figures, svg, tables
+from frpo_verl.evaluation.compared import Comparison, Quantity
+from frpo_verl.evaluation.learned import Learned, learned
+from frpo_verl.evaluation.metrics import NAMED
+
+MOST_ROWS = 25
+"""Steps in the table of a picture."""
+
+SERIES = (
+    ("#0072b2", "#5fb4ea"),
+    ("#c44e00", "#ff9a55"),
+    ("#007a5a", "#3fcf9f"),
+    ("#a63d84", "#f191cf"),
+    ("#866600", "#e6be4a"),
+    ("#55595e", "#b9bfc6"),
+)
+"""The colours of `figures.PALETTE` on a light and on a dark page."""
+
+PACKAGES = ("verl", "vllm", "torch", "ray", "matplotlib")
+
+
+def write(compared: Comparison, path: Path, correct_at: float = 1.0) -> None:
+    """Writes the page; raises CannotDraw where a package for it is missing."""
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise figures.CannotDraw(f"a page needs {error.name}: pip install jinja2") from None
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    house = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = house.get_template("page.html").render(_content(compared, correct_at))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _content(compared: Comparison, correct_at: float) -> dict[str, Any]:
+    runs = [(name, run) for name, seeds in compared.runs.items() for run in seeds]
+    one = learned(runs[0][1], correct_at) if len(runs) == 1 else None
+    styles = [figures.style(index) for index in range(len(compared.runs))]
+    return {
+        "title": _title(one, compared),
+        "light": {f"s{n}": light for n, (light, _) in enumerate(SERIES)},
+        "dark": {f"s{n}": dark for n, (_, dark) in enumerate(SERIES)},
+        "methods": [
+            {"name": name, "colour": f"s{n % len(SERIES)}", "dash": _DASHES[dash]}
+            for n, (name, (_, dash)) in enumerate(zip(figures.legend(compared), styles, strict=True))
+        ],
+        "summary": tables.rows_of_methods(compared) if one is None else tables.rows_of_run(one),
+        "last": tables.LAST,
+        "correct_at": f"{correct_at:g}",
+        "one": one is not None,
+        "figures": [_figure(quantity, n, one is not None) for n, quantity in enumerate(compared.quantities)],
+        "missing": ", ".join(compared.missing),
+        "notes": compared.notes,
+        "runs": [{"name": name, "run": run, "command": run.command} for name, run in runs],
+        "versions": _versions(),
+    }
+
+
+_DASHES = {"-": "none", "--": "6.7 2.9", ":": "1.8 3", "-.": "11.5 2.9 1.8 2.9"}
+"""matplotlib's dashes of a line of 1.8, for the legend."""
+
+
+def _title(one: Learned | None, compared: Comparison) -> str:
+    if one is None:
+        return f"{sum(map(len, compared.runs.values()))} runs of {len(compared.runs)} methods"
+    (name,) = compared.runs
+    return one.title if one.command.text else name
+
+
+def _figure(quantity: Quantity, index: int, is_one: bool) -> dict[str, Any]:
+    panel, key = quantity.panel, f"f{index}"
+    colours = {colour: f"var(--s{n})" for n, colour in enumerate(figures.PALETTE)}
+    colours |= {figures.INK: "var(--muted)", figures.GRID: "var(--grid)"}
+    rows = tables.rows_of_quantity(quantity, MOST_ROWS)
+    ends = "; ".join(f"{name} ends at {rows[-1][column]}" for column, name in enumerate(rows[0][1:4], start=1))
+    more = f", and {len(rows[0]) - 4} more" if len(rows[0]) > 4 else ""
+    label = f"{panel.title}, {panel.unit}, over {panel.axis}: {ends}{more}"
+    lacking = [] if is_one else list(quantity.lacking)
+    return {
+        "title": panel.title,
+        "says": panel.says,
+        "source": ", ".join(quantity.sources[:NAMED]) + (" …" if len(quantity.sources) > NAMED else ""),
+        "lacking": ", ".join(lacking[:NAMED]) + (f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""),
+        "svg": svg.for_page(figures.svg(quantity, key), colours, label, key),
+        "rows": rows,
+        "seeds": any(len(seeds) > 1 for values in quantity.methods.values() for seeds in values.values()),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"frpo-verl": frpo_verl.__version__, "Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
