@@ -132,7 +132,7 @@ study() {
         done
     done
     say "all runs are done"
-    python -P -m frpo_verl curves "${FOLDER}/learned.png" "${compared[@]}" | tee "${FOLDER}/learned.md"
+    python -P -m frpo_verl report -o "${FOLDER}/report.html" "${compared[@]}" | tee "${FOLDER}/learned.md"
 }
 
 study "$@"

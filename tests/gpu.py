@@ -282,7 +282,7 @@ def worker(engine: str) -> Callable[[str, Path], None]:
 
 def trainer(device: str, folder: Path) -> None:
     """Three steps of verl's `main_ppo` on the tiny model: FSDP2, vLLM, weight sync."""
-    from frpo_verl.evaluation.run_log import read_metrics
+    from frpo_verl.evaluation.sources import read_log
     from frpo_verl.quickstart import reward, task, tiny
 
     model = tiny.build(folder / "tiny")
@@ -293,7 +293,7 @@ def trainer(device: str, folder: Path) -> None:
     with (folder / "log").open("w") as log:
         status = subprocess.run(command, stdout=log, stderr=log, env=environment, cwd=folder).returncode
     assert status == 0, (folder / "log").read_text(errors="replace")
-    steps = [step.metrics for step in read_metrics(folder / "metrics.jsonl")]
+    steps = [step.metrics for step in read_log(folder / "metrics.jsonl").steps]
     shown = ("frpo/", "actor/frpo/", "actor/grad_norm", "critic/score/mean", "timing_s/", "training/rollout_probs_diff")
     for step in steps:
         print(json.dumps({name: value for name, value in step.items() if name.startswith(shown)}))

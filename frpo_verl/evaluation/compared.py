@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from frpo_verl.evaluation import held_out
-from frpo_verl.evaluation.metrics import NAMED
+from frpo_verl.evaluation.metrics import first
 from frpo_verl.evaluation.runs import Run
 from frpo_verl.evaluation.series import LOGGED, PROFILE, Panel, Series, series
 
@@ -103,15 +103,14 @@ def _read(methods: Mapping[str, Sequence[Run]], shown: set[str]) -> list[str]:
     notes = []
     for run in (run for runs in methods.values() for run in runs):
         notes += run.notes
-        hidden = 0
+        hidden = []
         for name, where in run.log.not_finite.items():
             if name not in shown and name not in PROFILE:
-                hidden += 1
+                hidden.append(name)
                 continue
-            more = f" and {len(where) - NAMED} places more" if len(where) > NAMED else ""
-            notes.append(f"{'; '.join(where[:NAMED])}{more}: {name} is not a finite number, which leaves a gap")
+            notes.append(f"{first(where, '; ')}: {name} is not a finite number, which leaves a gap")
         if hidden:
-            notes.append(f"{run.log.source}: {hidden} metrics that no picture shows are not finite numbers somewhere")
+            notes.append(f"{run.log.source}: not always finite numbers, and in no picture: {first(hidden)}")
     return notes
 
 

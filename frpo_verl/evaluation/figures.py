@@ -46,7 +46,10 @@ def picture(compared: Comparison, path: Path) -> None:
         from matplotlib.lines import Line2D
 
         marks = [Line2D([], [], color=colour, linestyle=dash) for colour, dash in map(style, range(len(compared.runs)))]
-        drawing.legend(marks, legend(compared), loc="outside lower center", ncols=columns * 2, frameon=False)
+        drawn = drawing.legend(marks, legend(compared), loc="outside lower center", ncols=columns * 2, frameon=False)
+        for text in drawn.get_texts():
+            # a name may hold $, which would otherwise start mathematics
+            text.set_parse_math(False)
     try:
         drawing.savefig(path, dpi=128)
     except ValueError as error:
@@ -88,7 +91,7 @@ def draw(axes: "Axes", quantity: Quantity) -> None:
     if panel.unit == "probability":
         axes.set_ylim(bottom=0)
     if panel.axis != STEP:
-        axes.set_xticks(_ticks(quantity.methods.values()))
+        axes.set_xticks(sorted({x for values in quantity.methods.values() for x in values}))
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -97,10 +100,6 @@ def _figure(width: float, height: float) -> "Figure":
     except ModuleNotFoundError as error:
         raise CannotDraw(f"a picture needs {error.name}: pip install matplotlib") from None
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _ticks(methods: Sequence[Values]) -> list[int]:
-    return sorted({x for values in methods for x in values})
 
 
 def _draw_band(axes: "Axes", values: Values, index: int, alpha: float) -> None:

@@ -63,11 +63,15 @@ def joined(source: Path, found: Iterable[Record | str]) -> Log:
 
 def places(numbers: Sequence[int], unit: str = "line") -> str:
     """Returns `line 3`, or `lines 3, 5 and 8`, or `lines 3, 5, 8 and 40 more`."""
-    if len(numbers) == 1:
-        return f"{unit} {numbers[0]}"
-    named, more = [str(number) for number in numbers[:NAMED]], len(numbers) - NAMED
+    plural = "s" if len(numbers) > 1 else ""
+    return f"{unit}{plural} {first([str(number) for number in numbers])}"
+
+
+def first(names: Sequence[str], separator: str = ", ") -> str:
+    """Returns `a`, or `a, b and c`, or `a, b, c and 40 more`."""
+    named, more = list(names[:NAMED]), len(names) - NAMED
     last = f"{more} more" if more > 0 else named.pop()
-    return f"{unit}s {', '.join(named)} and {last}"
+    return f"{separator.join(named)} and {last}" if named else last
 
 
 def left_out(path: Path, unfit: Mapping[str, Sequence[int]], unit: str = "line") -> list[str]:

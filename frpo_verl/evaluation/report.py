@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from frpo_verl.evaluation import arguments, figures, page, tables
+from frpo_verl.evaluation import arguments, figures, html_page, tables
 from frpo_verl.evaluation.compared import compare
 from frpo_verl.evaluation.learned import learned
 from frpo_verl.evaluation.runs import Run
@@ -46,5 +46,5 @@ def of_runs(runs: dict[str, list[Run]], output: Path | None = None, correct_at: 
         print(f"frpo-verl: {note}", file=sys.stderr)
     folder = every[0].path if every[0].path.is_dir() else every[0].path.parent
     output = output or (folder if len(every) == 1 else Path()) / "report.html"
-    page.write(compared, output, correct_at)
+    html_page.write(compared, output, correct_at)
     return output

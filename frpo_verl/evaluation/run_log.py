@@ -1,11 +1,10 @@
-"""Reads what verl writes while it trains: the file logger's metrics and the validation dumps.
+"""Reads verl's validation dumps, and has what every reader of a run's files shares.
 
-Both are JSON lines. A run in progress may have written half of its last line; that half is ignored. Lines are split at
+A dump is JSON lines. A run in progress may have written half of its last line; that half is ignored. Lines are split at
 b"\\n" only, because verl leaves the other separators of Unicode unescaped inside texts.
 """
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,28 +19,7 @@ class Step(NamedTuple):
     """One training step as verl logged it; step 0 is the validation before training."""
 
     step: int
-    metrics: dict[str, float]  # NaN where verl logged a number that is not finite
-
-
-def read_metrics(path: Path) -> list[Step]:
-    """Reads the file of verl's file logger (`trainer.logger=[console,file]`, `VERL_FILE_LOGGER_PATH`).
-
-    A line is `{"step": int, "data": {name: number}}` (`FileLogger` in verl/utils/tracking.py). Lines of the same step
-    are merged, a later value wins; anything that is not a number is left out.
-
-    Args:
-        path: the JSON-lines file.
-
-    Returns:
-        The steps in ascending order.
-
-    Raises:
-        RunLogError: the file is missing, holds no whole line, or holds a line of another form.
-    """
-    by_step: dict[int, dict[str, float]] = {}
-    for row in _json_lines(path, ("step", "data"), "trainer.logger=[console,file] and VERL_FILE_LOGGER_PATH"):
-        by_step.setdefault(row["step"], {}).update(_numbers(row["data"]))
-    return [Step(step, by_step[step]) for step in sorted(by_step)]
+    metrics: dict[str, float]  # not finite where verl logged such a number
 
 
 def read_dump(path: Path, score_key: str = "score") -> dict[str, list[float]]:
@@ -74,32 +52,12 @@ def read_dump(path: Path, score_key: str = "score") -> dict[str, list[float]]:
     return scores
 
 
-def read_validation(directory: Path, score_key: str = "score") -> dict[int, dict[str, list[float]]]:
-    """Reads every validation dump of a run (`trainer.validation_data_dir`).
+def finished_dumps(directory: Path) -> dict[int, Path]:
+    """Returns the whole validation dumps by step in ascending order; none where there is no such directory.
 
     A dump that does not end with a whole line is still being written and is left out: some of the problems cannot be
     compared with all of them.
-
-    Args:
-        directory: holds `{step}.jsonl` of every validated step; other names are ignored.
-        score_key: as in `read_dump`.
-
-    Returns:
-        The scores by input text, by step in ascending order.
-
-    Raises:
-        RunLogError: the directory is missing, or holds no finished dump.
     """
-    if not directory.is_dir():
-        raise RunLogError(f"{directory} is not a directory: set trainer.validation_data_dir to make verl write it.")
-    dumps = finished_dumps(directory)
-    if not dumps:
-        raise RunLogError(f"{directory} holds no finished validation dump: wait for the first validation.")
-    return {step: read_dump(path, score_key) for step, path in dumps.items()}
-
-
-def finished_dumps(directory: Path) -> dict[int, Path]:
-    """Returns the whole validation dumps by step in ascending order; none where there is no such directory."""
     paths = {int(path.stem): path for path in directory.glob("*.jsonl") if path.stem.isdecimal()}
     return {step: paths[step] for step in sorted(paths) if _is_finished(paths[step])}
 
@@ -129,12 +87,6 @@ def _is_finished(path: Path) -> bool:
     with path.open("rb") as dump:
         dump.seek(max(dump.seek(0, os.SEEK_END) - 1, 0))
         return dump.read() == b"\n"
-
-
-def _numbers(data: dict[str, Any]) -> dict[str, float]:
-    # orjson, which verl's file logger uses, writes NaN and infinity as null: dropping them would hide a divergence.
-    numbers = {name: math.nan if value is None else value for name, value in data.items()}
-    return {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
 
 
 def _rollout(uid: object, number: int) -> object:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frpo_verl.evaluation import report
+from frpo_verl.evaluation.runs import read_run
 from frpo_verl.quickstart import reward, smollm2, task, tiny
 from frpo_verl.quickstart.progress import Clock, follow
 from frpo_verl.quickstart.run import RunError, reasons, running
@@ -133,6 +134,6 @@ def _show(directory: Path, first_step: float, clock: Clock) -> int:
     if failed:
         clock.say(f"warning: rollouts of {failed} prompts failed and are missing below; {reasons(log, most=1)[0]}")
     clock.say(f"done; {first_step:.0f} s from the trainer's start to the end of step 1\n")
-    report.show(directory)
-    print(f"\nfigure: {directory / 'learned.png'}\neverything else of this run: {directory}")
+    page = report.of_runs({directory.name: [read_run(directory)]})
+    print(f"\npage: {page}\neverything else of this run: {directory}")
     return 0

@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import RunLogError, Step, read_metrics
+from frpo_verl.evaluation.run_log import RunLogError, Step
 from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
+from frpo_verl.evaluation.sources import read_log
 from frpo_verl.quickstart.run import Run
 
 POLL_SECONDS = 0.5
@@ -85,7 +86,7 @@ def follow(run: Run, steps: int, clock: Clock) -> float | None:
 
 def _steps_so_far(path: Path) -> list[Step]:
     try:
-        return read_metrics(path)
+        return read_log(path).steps
     except RunLogError:
         # Not there yet, or nothing whole in it.
         return []

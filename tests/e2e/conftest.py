@@ -11,7 +11,7 @@ import psutil
 import pytest
 import slurm
 
-from frpo_verl.evaluation.run_log import read_metrics
+from frpo_verl.evaluation.sources import read_log
 from frpo_verl.quickstart.run import Run, processes_of, running
 
 pytest.register_assert_rewrite("assertions")
@@ -57,7 +57,7 @@ class Started(NamedTuple):
     def steps(self) -> list[dict[str, float]]:
         """Returns the metrics of the steps so far."""
         metrics = self.run.directory / "metrics.jsonl"
-        return [step.metrics for step in read_metrics(metrics)] if metrics.exists() and metrics.stat().st_size else []
+        return [step.metrics for step in read_log(metrics).steps] if metrics.exists() and metrics.stat().st_size else []
 
     def saved(self) -> int:
         """Returns the step of the newest checkpoint that counts."""

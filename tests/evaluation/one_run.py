@@ -1,11 +1,14 @@
-"""One run whose figures can be worked out by hand."""
+"""A run whose figures can be worked out by hand."""
 
 import json
 import struct
 from pathlib import Path
 
-from frpo_verl.evaluation.learned import Learned, learned, parse_command
+from frpo_verl.evaluation.command_line import parse_command
+from frpo_verl.evaluation.learned import Learned, learned
+from frpo_verl.evaluation.metrics import Log
 from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.runs import Run
 
 COMMAND = (
     "python -m verl.trainer.main_ppo algorithm.adv_estimator=frpo data.seed=7 "
@@ -40,14 +43,31 @@ seed: data.seed=7; one run
 command: {COMMAND}"""
 
 
+def read_of(steps=STEPS, dumps=DUMPS, command=COMMAND, name="runs/a", **about) -> Run:
+    """Returns a run as it is read; `about` are the log's notes and what was not finite."""
+    log = Log(Path(name, "metrics.jsonl"), steps, about.pop("notes", []), about.pop("not_finite", {}))
+    return Run(Path(name), log, dumps, parse_command(command), log.notes)
+
+
 def run_of(steps=STEPS, dumps=DUMPS, command=COMMAND, correct_at=1.0) -> Learned:
-    return learned(steps, dumps, parse_command(command), correct_at)
+    return learned(read_of(steps, dumps, command), correct_at)
 
 
 def write_metrics(folder: Path, steps: list[Step]) -> Path:
     folder.mkdir(exist_ok=True)
     lines = [json.dumps({"step": step.step, "data": step.metrics}) + "\n" for step in steps]
     (folder / "metrics.jsonl").write_text("".join(lines))
+    return folder
+
+
+def write_run(folder: Path, steps=STEPS, dumps=DUMPS, key="score", command=COMMAND) -> Path:
+    write_metrics(folder, steps)
+    if command:
+        (folder / "command.txt").write_text(command + "\n")
+    for step, problems in dumps.items():
+        (folder / "validation").mkdir(exist_ok=True)
+        rows = [{"input": text, "score": -1.0} | {key: score} for text, of in problems.items() for score in of]
+        (folder / "validation" / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 

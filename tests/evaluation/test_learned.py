@@ -1,12 +1,12 @@
-"""What a run learned: its figures by hand, what is missing, its command line."""
+"""What a run learned: its figures by hand, what is missing."""
 
 import math
 
 import pytest
-from evaluation.one_run import COMMAND, DUMPS, STEPS, run_of, write_metrics
+from evaluation.one_run import DUMPS, STEPS, run_of
 
-from frpo_verl.evaluation.learned import Point, parse_command, read_run
-from frpo_verl.evaluation.run_log import RunLogError, Step
+from frpo_verl.evaluation.learned import Point
+from frpo_verl.evaluation.run_log import Step
 
 
 def test_the_first_and_last_points_are_before_and_after():
@@ -75,74 +75,3 @@ def test_a_sample_is_correct_from_the_given_score_on():
     dumps = {0: {"p": [1.0, 0.5, 0.1, math.nan]}}
     assert run_of(dumps=dumps, correct_at=0.5).pass_at_1.before.value == 0.5
     assert run_of(dumps=dumps).pass_at_1.before.value == 0.25
-
-
-@pytest.mark.parametrize(
-    ("words", "model", "task", "estimator", "seed"),
-    [
-        ("", "verl's default", "verl's default", "gae", "verl's default (the command sets none)"),
-        (
-            "--config-name frpo_trainer",
-            "frpo_trainer's default",
-            "frpo_trainer's default",
-            "frpo_trainer's default",
-            "frpo_trainer's default (the command sets none)",
-        ),
-        (
-            "--config-name=frpo_trainer algorithm.adv_estimator=rloo +algorithm.kl_mode=future data.seed=1",
-            "frpo_trainer's default",
-            "frpo_trainer's default",
-            "rloo + future KL",
-            "data.seed=1",
-        ),
-        (
-            "actor_rollout_ref.model.path=models/tiny \\\n "
-            "data.val_files=\"['a/math500.parquet','gsm8k/test.parquet']\" "
-            "++actor_rollout_ref.actor.data_loader_seed=3 data.seed=1",
-            "tiny",
-            "math500, gsm8k",
-            "gae",
-            "actor_rollout_ref.actor.data_loader_seed=3, data.seed=1",
-        ),
-        ("data.train_files=test.parquet", "verl's default", "test", "gae", "verl's default (the command sets none)"),
-    ],
-)
-def test_the_command_says_model_task_estimator_and_seed(words, model, task, estimator, seed):
-    command = parse_command(f"python -m verl.trainer.main_ppo {words}")
-    assert command[1:] == (model, task, estimator, seed)
-
-
-@pytest.mark.parametrize(
-    ("words", "method"), [("", "outcome, lambda 1"), ("fpa.loss=dpo fpa.lam=0.5", "dpo, lambda 0.5")]
-)
-def test_the_command_of_an_offline_run_says_its_loss(words, method):
-    command = parse_command(f"python -m frpo_verl.trainers.fpa model.path=models/tiny data.seed=3 {words}")
-    assert command[1:] == ("tiny", "verl's default", method, "data.seed=3")
-
-
-def test_a_continued_command_is_shown_on_one_line():
-    assert parse_command("python \\\n  -m verl \\\n  a=1\n").text == "python -m verl a=1"
-
-
-def test_a_command_with_open_quotes_is_refused():
-    with pytest.raises(RunLogError, match="not a shell command line"):
-        parse_command("python 'open")
-
-
-@pytest.mark.parametrize("dump", [None, "empty", '{"input": "1+1", "score": 1.0}\n{"input": "1+'])
-def test_a_run_without_a_whole_validation_is_still_a_run(tmp_path, dump):
-    write_metrics(tmp_path, STEPS)
-    if dump is not None:
-        (tmp_path / "validation").mkdir()
-    if dump not in (None, "empty"):
-        (tmp_path / "validation" / "0.jsonl").write_text(dump)
-    (tmp_path / "command.txt").write_text(COMMAND)
-    run = read_run(tmp_path)
-    assert run.pass_at_1.before is None
-    assert run.reward.after == Point(2, 0.5)
-
-
-def test_a_directory_without_a_run_is_refused_with_what_is_missing(tmp_path):
-    with pytest.raises(RunLogError) as refused:
-        read_run(tmp_path)
-    assert str(refused.value) == f"{tmp_path} does not hold a run: metrics.jsonl and command.txt missing."

@@ -1,20 +1,17 @@
-"""Reading verl's metrics and validation dumps: as verl writes them, half-written, missing, empty and corrupt."""
+"""Reading verl's validation dumps: as verl writes them, half-written, missing, empty and corrupt."""
 
 import json
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frpo_verl.evaluation.run_log import RunLogError, Step, read_dump, read_metrics, read_validation
-
-METRICS = b'{"step":0,"data":{"val-core/acc":0.25}}\n{"step":1,"data":{"actor/entropy":1.5,"training/epoch":0}}\n'
+from frpo_verl.evaluation.run_log import RunLogError, finished_dumps, read_dump
 
 
 @pytest.fixture
 def write(tmp_path):
-    def write_bytes(content, name="metrics.jsonl"):
+    def write_bytes(content, name):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
@@ -25,58 +22,6 @@ def write(tmp_path):
 
 def dump(*rows):
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-
-
-def test_every_line_of_the_metrics_is_one_step(write):
-    assert read_metrics(write(METRICS)) == [
-        Step(0, {"val-core/acc": 0.25}),
-        Step(1, {"actor/entropy": 1.5, "training/epoch": 0.0}),
-    ]
-
-
-@pytest.mark.parametrize("cut", range(1, 71))
-def test_a_half_written_last_line_is_ignored_wherever_it_breaks(write, cut):
-    last = '{"step":2,"data":{"名/é":1.0,"critic/score/mean":0.5,"actor/lr":1e-6}}\n'.encode()
-    assert len(last) == 73  # so that every cut below leaves the closing brace out
-    assert [step.step for step in read_metrics(write(METRICS + last[:cut]))] == [0, 1]
-
-
-def test_a_whole_last_line_counts_without_its_newline(write):
-    assert [step.step for step in read_metrics(write(METRICS.rstrip(b"\n")))] == [0, 1]
-
-
-def test_lines_of_the_same_step_are_merged_and_the_later_value_wins(write):
-    lines = b'{"step":2,"data":{"a":1,"b":1}}\n{"step":1,"data":{"a":5}}\n{"step":2,"data":{"b":2}}\n'
-    assert read_metrics(write(lines)) == [Step(1, {"a": 5.0}), Step(2, {"a": 1.0, "b": 2.0})]
-
-
-def test_a_null_is_a_nan_and_what_is_not_a_number_is_left_out(write):
-    (step,) = read_metrics(write(b'{"step":1,"data":{"loss":null,"note":"text","list":[1],"flag":true}}\n'))
-    assert set(step.metrics) == {"loss", "flag"}
-    assert math.isnan(step.metrics["loss"])
-    assert step.metrics["flag"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is empty"),
-        (b'{"step":1,"da', "is empty"),
-        (b'{"step":1,"da\n' + METRICS, "line 1 is not JSON"),
-        (b'{"step":1,"data":{}\n', "line 1 is not JSON"),
-        (METRICS + b'{"epoch":1}\n', "line 3 is not a JSON object with 'step' and 'data'"),
-        (b"[1]\n", "line 1 is not a JSON object"),
-    ],
-)
-def test_metrics_that_cannot_be_read_are_named_in_one_sentence(write, content, message):
-    with pytest.raises(RunLogError, match=message) as error:
-        read_metrics(write(content))
-    assert "\n" not in str(error.value)
-
-
-def test_missing_metrics_say_which_setting_writes_them(tmp_path):
-    with pytest.raises(RunLogError, match=r"metrics.jsonl does not exist: set trainer.logger=\[console,file\]"):
-        read_metrics(tmp_path / "metrics.jsonl")
 
 
 def test_scores_are_grouped_by_the_input_text(write):
@@ -142,7 +87,7 @@ def test_dumps_are_ordered_by_step_and_other_files_ignored(write, tmp_path):
         write(dump({"input": "p", "score": float(step)}), f"{step}.jsonl")
     write(b"notes", "notes.jsonl")
     write(b"notes", "5.txt")
-    dumps = read_validation(tmp_path)
+    dumps = {step: read_dump(path) for step, path in finished_dumps(tmp_path).items()}
     assert list(dumps.items()) == [(0, {"p": [0.0]}), (20, {"p": [20.0]}), (100, {"p": [100.0]})]
 
 
@@ -150,30 +95,7 @@ def test_dumps_are_ordered_by_step_and_other_files_ignored(write, tmp_path):
 def test_a_dump_that_is_still_being_written_is_left_out(write, tmp_path, unfinished):
     write(dump({"input": "p", "score": 1.0}), "0.jsonl")
     write(unfinished, "20.jsonl")
-    assert list(read_validation(tmp_path)) == [0]
-
-
-def test_a_directory_without_a_finished_dump_is_named(write, tmp_path):
-    with pytest.raises(RunLogError, match="no finished validation dump"):
-        read_validation(tmp_path)
-    with pytest.raises(RunLogError, match="is not a directory"):
-        read_validation(tmp_path / "absent")
-
-
-@pytest.mark.verl
-def test_what_verl_s_file_logger_writes_is_what_is_read(tmp_path, monkeypatch):
-    tracking = pytest.importorskip("verl.utils.tracking")
-    import numpy as np
-
-    monkeypatch.setenv("VERL_FILE_LOGGER_PATH", str(tmp_path / "metrics.jsonl"))
-    logger = tracking.FileLogger("project", "experiment")
-    logger.log({"critic/score/mean": np.float32(0.5), "actor/pg_loss": float("nan"), "training/epoch": 0}, step=1)
-    before_the_end = read_metrics(tmp_path / "metrics.jsonl")
-    logger.finish()
-    (step,) = read_metrics(tmp_path / "metrics.jsonl")
-    assert before_the_end[0].step == step.step == 1
-    assert step.metrics["critic/score/mean"] == 0.5
-    assert math.isnan(step.metrics["actor/pg_loss"])
+    assert finished_dumps(tmp_path) == {0: tmp_path / "0.jsonl"}
 
 
 @pytest.mark.verl
@@ -183,4 +105,4 @@ def test_what_verl_s_trainer_dumps_is_what_is_read(tmp_path):
     trainer_base.PPOTrainer._write_generations(
         ["1+1", "1+1", "é\u2028"], ["2", "3", "4"], ["2", "2", "5"], [1.0, 0.0, 0.0], infos, str(tmp_path), 20
     )
-    assert read_validation(tmp_path) == {20: {"1+1": [1.0, 0.0], "é\u2028": [0.0]}}
+    assert read_dump(tmp_path / "20.jsonl") == {"1+1": [1.0, 0.0], "é\u2028": [0.0]}

@@ -1,13 +1,14 @@
-"""Both tables, to the letter."""
+"""The tables, to the letter."""
 
 import math
 
 import pytest
-from evaluation.one_run import DUMPS, STEPS, TABLE, run_of
+from evaluation.one_run import DUMPS, STEPS, TABLE, read_of, run_of
 
 from frpo_verl.evaluation.compared import Comparison, Quantity
 from frpo_verl.evaluation.run_log import Step
-from frpo_verl.evaluation.tables import number, of_methods, of_run
+from frpo_verl.evaluation.series import Panel
+from frpo_verl.evaluation.tables import number, of_methods, of_run, rows_of_methods, rows_of_quantity
 
 
 def test_the_table_of_a_run_has_every_figure_before_and_after():
@@ -46,20 +47,31 @@ def test_a_number_has_three_decimals_unless_they_would_show_nothing(value, text)
     assert number(value) == text.removeprefix("+")
 
 
+REWARD = Panel("reward", "score", "says")
+
+
+def of_reward(**methods):
+    runs = {name: [read_of()] * len(next(iter(values.values()), [0])) for name, values in methods.items()}
+    return Comparison(runs, (Quantity(REWARD, methods, (), ()),), (), ())
+
+
 def test_methods_are_compared_by_the_mean_and_range_over_their_seeds():
-    reward = {"frpo": {1: [0.25, 0.75], 2: [0.5, 1.0]}, "other": {}}
-    table = of_methods(Comparison({"frpo": 2, "other": 1}, (Quantity("reward", reward),)))
+    table = of_methods(of_reward(frpo={1: [0.25, 0.75], 2: [0.5, 1.0]}, other={}))
     assert table.splitlines() == [
-        "| method | seeds | reward |",
+        "| method | seeds | reward, score |",
         "| --- | --- | --- |",
         "| frpo | 2 | 0.625 (0.375 to 0.875) |",
         "| other | 1 | not logged |",
     ]
 
 
+def test_the_table_of_methods_has_what_is_over_steps_alone():
+    profile = Quantity(Panel("p", "nats", "says", axis="k"), {"x": {1: [1.0]}}, (), ())
+    assert of_methods(Comparison({"x": [read_of()]}, (profile,), (), ())).splitlines()[0] == "| method | seeds |"
+
+
 def cell(values):
-    (row,) = of_methods(Comparison({"x": 2}, (Quantity("reward", {"x": values}),))).splitlines()[2:]
-    return row.removeprefix("| x | 2 | ").removesuffix(" |")
+    return rows_of_methods(of_reward(x=values))[1][2]
 
 
 def test_the_last_five_steps_of_each_seed_are_averaged():
@@ -72,4 +84,25 @@ def test_the_last_five_steps_of_each_seed_are_averaged():
 def test_what_was_measured_before_training_stands_before_an_arrow_and_is_not_averaged():
     assert cell({0: [0.1, 0.3], 2: [0.5, 0.9]}) == "0.200 (0.100 to 0.300) → 0.700 (0.500 to 0.900)"
     assert cell({0: [0.1, 0.3]}) == "0.200 (0.100 to 0.300)"
-    assert cell({0: [-0.0001, 0.0]}) == "0.000 (0.000 to 0.000)"
+
+
+def test_a_single_seed_has_no_range():
+    assert cell({0: [0.1], 2: [0.004]}) == "0.100 → 4.00e-03"
+
+
+def test_the_numbers_of_a_picture_are_those_of_its_steps_and_a_dash_where_a_method_has_none():
+    quantity = Quantity(REWARD, {"a": {1: [0.25, 0.75], 2: [0.5, 1.0]}, "b": {2: [math.nan], 3: [1.0]}}, (), ())
+    assert rows_of_quantity(quantity, 5) == [
+        ["training step", "a", "b"],
+        ["1", "0.500 (0.250 to 0.750)", "-"],
+        ["2", "0.750 (0.500 to 1.000)", "nan"],
+        ["3", "-", "1.000"],
+    ]
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6, 9, 10, 11, 100])
+def test_of_many_steps_some_are_shown_evenly_the_last_among_them(steps):
+    quantity = Quantity(REWARD, {"a": {step: [0.0] for step in range(1, steps + 1)}}, (), ())
+    shown = [int(row[0]) for row in rows_of_quantity(quantity, 5)[1:]]
+    assert shown[-1] == steps and len(shown) <= 5
+    assert len({b - a for a, b in zip(shown, shown[1:], strict=False)}) <= 1

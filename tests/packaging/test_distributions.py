@@ -48,7 +48,7 @@ def test_an_sdist_has_nothing_that_building_leaves_behind(names):
 
 
 def test_a_wheel_is_the_package_with_its_types_and_configurations_and_nothing_else(wheel):
-    kinds = ("*.py", "*.yaml", "py.typed")
+    kinds = ("*.py", "*.yaml", "*.html", "py.typed")
     package = {str(file.relative_to(ROOT)) for kind in kinds for file in (ROOT / "frpo_verl").rglob(kind)}
     metadata = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
     assert {"frpo_verl/py.typed", "frpo_verl/verl_plugin/config/frpo_trainer.yaml"} < package

@@ -43,7 +43,7 @@ def test_a_run_is_shown_with_the_knobs_and_overrides_that_it_had(quickstart, mon
     assert "warning: rollouts of 1 prompts failed and are missing below; " in shown
     assert re.search(r"reward \(training\) +0.250", shown)
     assert shown.endswith(f"everything else of this run: {directory}\n")
-    assert (directory / "learned.png").exists()
+    assert (directory / "report.html").exists()
 
 
 @pytest.mark.parametrize(("text", "status"), [("echo 'ValueError: no'; exit 3", 3), ("echo 'ValueError: no'", 1)])

@@ -144,7 +144,7 @@ def test_a_study_samples_once_and_ends_with_the_methods_before_and_after(study, 
     for method in ("outcome, lambda 0", "dpo, lambda 1"):
         assert f"| {method} {row}" in (folder / "learned.md").read_text()
         assert f"| {method} {row}" in said
-    assert (folder / "learned.png").exists()
+    assert (folder / "report.html").exists()
 
 
 def test_a_stopped_study_goes_on_and_takes_more_methods_and_seeds(study, tmp_path):

@@ -9,7 +9,7 @@ import frpo_verl
 from frpo_verl.evaluation import figures, svg, tables
 from frpo_verl.evaluation.compared import Comparison, Quantity
 from frpo_verl.evaluation.learned import Learned, learned
-from frpo_verl.evaluation.metrics import NAMED
+from frpo_verl.evaluation.metrics import first
 
 MOST_ROWS = 25
 """Steps in the table of a picture."""
@@ -35,7 +35,7 @@ def write(compared: Comparison, path: Path, correct_at: float = 1.0) -> None:
         raise figures.CannotDraw(f"a page needs {error.name}: pip install jinja2") from None
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     house = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = house.get_template("page.html").render(_content(compared, correct_at))
+    page = house.get_template("report.html").render(_content(compared, correct_at))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
@@ -80,15 +80,14 @@ def _figure(quantity: Quantity, index: int, is_one: bool) -> dict[str, Any]:
     colours = {colour: f"var(--s{n})" for n, colour in enumerate(figures.PALETTE)}
     colours |= {figures.INK: "var(--muted)", figures.GRID: "var(--grid)"}
     rows = tables.rows_of_quantity(quantity, MOST_ROWS)
-    ends = "; ".join(f"{name} ends at {rows[-1][column]}" for column, name in enumerate(rows[0][1:4], start=1))
-    more = f", and {len(rows[0]) - 4} more" if len(rows[0]) > 4 else ""
-    label = f"{panel.title}, {panel.unit}, over {panel.axis}: {ends}{more}"
+    ends = [f"{name} ends at {value}" for name, value in zip(rows[0][1:], rows[-1][1:], strict=True)]
+    label = f"{panel.title}, {panel.unit}, over {panel.axis}: {first(ends, '; ')}"
     lacking = [] if is_one else list(quantity.lacking)
     return {
         "title": panel.title,
         "says": panel.says,
-        "source": ", ".join(quantity.sources[:NAMED]) + (" …" if len(quantity.sources) > NAMED else ""),
-        "lacking": ", ".join(lacking[:NAMED]) + (f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""),
+        "source": first(quantity.sources),
+        "lacking": first(lacking) if lacking else "",
         "svg": svg.for_page(figures.svg(quantity, key), colours, label, key),
         "rows": rows,
         "seeds": any(len(seeds) > 1 for values in quantity.methods.values() for seeds in values.values()),
