@@ -10,9 +10,9 @@ from frpo_verl.evaluation.run_log import RunLogError
 from frpo_verl.evaluation.runs import Run, read_run
 
 RUNS = """\
-A RUN is a run's folder, or a log of it: verl's file logger (metrics.jsonl), what was printed (trainer.log), an event file
-of TensorBoard, a .wandb file of an offline run. NAME=RUN names it; runs of one name are seeds of one method. A quoted
-pattern stands for several: 'frpo=runs/frpo-*'.
+A RUN is a run's folder, or a log of it: of verl's file logger (metrics.jsonl), of what was printed (trainer.log), of
+TensorBoard (an event file), of wandb offline (a .wandb file). NAME=RUN names it; runs of one name are seeds of one
+method. A quoted pattern stands for several: 'frpo=runs/frpo-*'.
 """
 
 
@@ -51,9 +51,7 @@ def named(words: Sequence[str]) -> list[tuple[str, Path]]:
         paths = [Path(pattern)] if Path(pattern).exists() else [Path(path) for path in sorted(glob.glob(pattern))]
         found += [(name, path) for path in paths or [Path(pattern)]]
     folders = [_folder(path) for name, path in found if not name]
-    return [
-        (name or (_folder(path) if folders.count(_folder(path)) == 1 else str(path)), path) for name, path in found
-    ]
+    return [(name or (_folder(path) if folders.count(_folder(path)) == 1 else str(path)), path) for name, path in found]
 
 
 def _folder(path: Path) -> str:

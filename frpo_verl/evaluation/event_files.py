@@ -8,7 +8,7 @@ from frpo_verl.evaluation.run_log import RunLogError
 
 
 def records(path: Path) -> Iterator[Record | str]:
-    """Yields the scalars of a file, and a note where it is cut off or damaged; raises RunLogError without the package."""
+    """Yields a file's scalars, and a note where it is cut off or damaged; raises RunLogError without the package."""
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.tensorflow_stub import errors

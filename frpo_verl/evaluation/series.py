@@ -41,11 +41,11 @@ class Panel(NamedTuple):
 
 LOGGED = (
     Panel("reward, training", "score", "Mean score of the training batch.", REWARD),
-    Panel("drift from the reference", "nats/token", "Divergence of the policy to the reference, per token.", DIVERGENCE),
+    Panel("drift from the reference", "nats/token", "Divergence to the reference policy, per token.", DIVERGENCE),
     Panel("entropy", "nats/token", "Entropy of the policy, per token.", ENTROPY),
     Panel("response length", "tokens", "Mean length of the sampled responses.", LENGTH),
     Panel("β", "coefficient", "Coefficient of the divergence, wherever the method has it.", BETA),
-    Panel("future term's share", "of the variance", "Part of the advantage's variance that the future term makes.", SHARE),
+    Panel("future term's share", "of the variance", "Part of the advantage's variance made by it.", SHARE),
 )
 """The quantities that a run logs once a step."""
 

@@ -32,7 +32,7 @@ def read_log(path: Path) -> Log:
         RunLogError: nothing is there, or nothing of verl's.
     """
     reader, files = _found(path)
-    log = joined(files[0] if len(files) == 1 else path, chain.from_iterable(reader(file) for file in files))
+    log = joined(files[-1] if len(files) == 1 else path, chain.from_iterable(reader(file) for file in files))
     if not log.steps:
         why = f": {log.notes[0]}" if log.notes else ""
         empty = all(file.stat().st_size == 0 for file in files)
@@ -53,11 +53,17 @@ def _found(path: Path) -> tuple[Reader, list[Path]]:
             if len(files) > 1 and reader is not event_files.records:
                 raise RunLogError(f"{path} holds {len(files)} logs, {files[0].name} and {files[1].name}: name one.")
             if files:
-                return reader, files
+                return reader, _earlier(path, files) if reader is file_log.records else files
     raise RunLogError(
         f"{path} does not hold a run: no metrics.jsonl (trainer.logger=[console,file] and VERL_FILE_LOGGER_PATH), no "
         "event file of TensorBoard, no wandb file and no log with a line 'step:N - …'."
     )
+
+
+def _earlier(path: Path, files: list[Path]) -> list[Path]:
+    """Adds what the recipes kept of a run before it was resumed, since verl empties its file."""
+    kept = [file for file in path.glob("earlier-*/metrics.jsonl") if file.parent.name.split("-")[1].isdecimal()]
+    return sorted(kept, key=lambda file: int(file.parent.name.split("-")[1])) + files
 
 
 def _of_file(path: Path) -> Reader:

@@ -1,7 +1,8 @@
 """Reads the file of a wandb run that was not synced (`trainer.logger=[wandb]`, `WANDB_MODE=offline`).
 
-The file is a LevelDB log of protocol buffers. wandb brings the messages, and since 0.2x no reader in Python: blocks of
-32 KiB hold records of CRC-32, length, type and data, and a message is one record or several (first, middle, last).
+The file is a LevelDB log of protocol buffers. wandb brings the messages, and its newer releases no reader in Python:
+blocks of 32 KiB hold records of CRC-32, length, type and data, and a message is one record or several (first, middle,
+last).
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from frpo_verl.evaluation.file_log import numbers
-from frpo_verl.evaluation.metrics import Record, left_out
+from frpo_verl.evaluation.metrics import Record
 from frpo_verl.evaluation.run_log import RunLogError
 
 MAGIC = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)

@@ -35,7 +35,10 @@ def test_a_run_has_the_name_before_the_sign_or_that_of_its_folder(words, found):
 
 def test_runs_of_one_name_are_seeds(capsys):
     runs, unread = read(["frpo=x/a-*", "b=y/a-1"], "score")
-    assert {name: [str(run.path) for run in of] for name, of in runs.items()} == {"frpo": ["x/a-1", "x/a-2"], "b": ["y/a-1"]}
+    assert {name: [str(run.path) for run in of] for name, of in runs.items()} == {
+        "frpo": ["x/a-1", "x/a-2"],
+        "b": ["y/a-1"],
+    }
     assert unread == 0 and capsys.readouterr().err == ""
 
 

@@ -9,7 +9,12 @@ from frpo_verl.evaluation.run_log import Step
 from frpo_verl.evaluation.series import LOGGED, PROFILE
 
 REWARD, DRIFT, ENTROPY, LENGTH, BETA, SHARE = (panel.title for panel in LOGGED)
-PASS_1, PASS_8, BY_K, ALONG = "pass@1, held out", "pass@8, held out", "pass@k by k, held out", "future term along the response"
+PASS_1, PASS_8, BY_K, ALONG = (
+    "pass@1, held out",
+    "pass@8, held out",
+    "pass@k by k, held out",
+    "future term along the response",
+)
 
 
 def quantities(compared):

@@ -64,5 +64,7 @@ def test_what_verls_console_logger_prints_is_what_is_read(read, capsys):
     logger = pytest.importorskip("verl.utils.logger")
     import numpy as np
 
-    logger.LocalLogger().log({"critic/score/mean": np.float32(0.5), "a/b": 3, "c": np.float64(0.1), "d": "text"}, step=7)
+    logger.LocalLogger().log(
+        {"critic/score/mean": np.float32(0.5), "a/b": 3, "c": np.float64(0.1), "d": "text"}, step=7
+    )
     assert read(capsys.readouterr().out).steps == [Step(7, {"critic/score/mean": 0.5, "a/b": 3.0, "c": 0.1})]

@@ -59,7 +59,12 @@ def test_a_line_is_the_mean_and_a_band_the_range_of_the_seeds():
     axes = drawn({"a": {1: [0.25, 0.75], 2: [0.5, 1.0]}, "one": {1: [0.5], 2: [0.5]}, "none": {}})
     assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 0.5], [2, 0.75]], [[1, 0.5], [2, 0.5]]]
     (band,) = axes.collections
-    assert {tuple(point) for point in band.get_paths()[0].vertices.tolist()} >= {(1, 0.25), (2, 0.5), (1, 0.75), (2, 1.0)}
+    assert {tuple(point) for point in band.get_paths()[0].vertices.tolist()} >= {
+        (1, 0.25),
+        (2, 0.5),
+        (1, 0.75),
+        (2, 1.0),
+    }
     assert [line.get_color() for line in axes.lines] == list(figures.PALETTE[:2])
     assert axes.get_ylim()[0] == 0
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "probability")

@@ -37,7 +37,7 @@ def test_the_page_of_a_run_has_its_table_its_pictures_their_numbers_and_its_comm
     assert "correct from score 0.5 on" in page and COMMAND in page and "data.seed=7" in page
     # pass@1, pass@8, reward, drift, entropy, pass@k by k; each a picture with a title and a table
     assert len(figures_of(page)) == page.count("<figure>") == page.count('aria-label="numbers of ') == 6
-    assert "Numbers<span class=\"muted\"> of actor/entropy</span>" in page
+    assert 'Numbers<span class="muted"> of actor/entropy</span>' in page
     assert "In no log: response length, β, future term&#39;s share, future term along the response." in page
     assert "Show in all pictures" not in page and "Remarks on the data" not in page
     assert "<dt>frpo-verl</dt>" in page

@@ -75,7 +75,12 @@ def test_notes_among_the_records_are_kept():
 
 @pytest.mark.parametrize(
     ("numbers", "text"),
-    [([3], "line 3"), ([3, 5], "lines 3 and 5"), ([1, 2, 3], "lines 1, 2 and 3"), ([1, 2, 3, 4, 9], "lines 1, 2, 3 and 2 more")],
+    [
+        ([3], "line 3"),
+        ([3, 5], "lines 3 and 5"),
+        ([1, 2, 3], "lines 1, 2 and 3"),
+        ([1, 2, 3, 4, 9], "lines 1, 2, 3 and 2 more"),
+    ],
 )
 def test_places_are_named_and_then_counted(numbers, text):
     assert places(numbers) == text

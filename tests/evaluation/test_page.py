@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from evaluation.one_run import COMMAND, STEPS, TABLE, write_metrics
+from evaluation.one_run import TABLE, write_run
 
-from frpo_verl.evaluation import series
+from frpo_verl.evaluation import series, sources
 
 PAGE = (Path(__file__).parents[2] / "frpo_verl" / "evaluation" / "README.md").read_text()
 
@@ -17,17 +17,21 @@ def test_the_table_of_a_run_is_one_that_is_printed():
 
 
 def test_the_metrics_are_those_that_are_read_in_their_order():
-    for names in (series.REWARD, series.ENTROPY, series.DIVERGENCE):
-        assert [PAGE.find(f"`{name}`") for name in names] == sorted(PAGE.index(f"`{name}`") for name in names)
+    for panel in series.LOGGED:
+        assert [PAGE.find(f"`{name}`") for name in panel.metrics] == sorted(PAGE.index(f"`{n}`") for n in panel.metrics)
+
+
+def test_the_names_are_those_that_are_looked_for():
+    table = PAGE.split("| with |\n| --- | --- | --- |\n")[1].split("\n\n")[0].splitlines()
+    for (_, patterns), line in zip(sources.FOLDERS, table, strict=True):
+        assert all(f"`{pattern.split('/')[-1]}`" in line for pattern in patterns)
 
 
 def test_the_library_snippet_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = tmp_path / "runs" / "frpo-1"
-    (run / "validation").mkdir(parents=True)
-    write_metrics(run, STEPS)
-    (run / "command.txt").write_text(COMMAND)
-    (run / "validation" / "0.jsonl").write_text('{"input": "p", "score": 1.0}\n')
+    (tmp_path / "runs").mkdir()
+    write_run(tmp_path / "runs" / "frpo-1")
+    snippet = PAGE.split("```python\n")[1].split("```")[0]
     names: dict = {}
-    exec(PAGE.split("```python\n")[1].split("```")[0], names)
-    assert names["run"].pass_at_1.before.value == 1.0
+    exec(snippet, names)
+    assert names["learned"](names["run"]).pass_at_1.after.value == 0.625

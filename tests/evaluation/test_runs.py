@@ -26,7 +26,10 @@ def test_a_log_alone_is_a_run_without_samples_and_command(tmp_path):
     [
         ("", "20.jsonl is not finished; left out"),
         ('{"input": "1+1", "score": 1.0}\n{"input": "1+', "20.jsonl is not finished; left out"),
-        ('{"input": "1+1", "score": 1.0}\n{"input": "x"}\n', "line 2 is not a JSON object with 'input' and 'score'; the"),
+        (
+            '{"input": "1+1", "score": 1.0}\n{"input": "x"}\n',
+            "line 2 is not a JSON object with 'input' and 'score'; the",
+        ),
         ('{"input": "1+1", "score": null}\n', "line 1: 'score' is None, not a number; the step is left out"),
     ],
 )

@@ -18,6 +18,16 @@ def test_a_folder_has_its_metrics_before_what_was_printed(tmp_path):
     assert (log.source, log.steps) == (tmp_path / "metrics.jsonl", STEPS)
 
 
+def test_what_a_recipe_kept_of_a_resumed_run_comes_before_its_metrics(tmp_path):
+    for folder, steps in (("earlier-2", (1, 2, 3)), ("earlier-10", (2, 3)), (".", (4,)), ("earlier-x", (9,))):
+        write_metrics(tmp_path / folder, [Step(step, {"a": float(len(folder))}) for step in steps])
+    log = read_log(tmp_path)
+    assert log.source == tmp_path
+    assert [(step.step, step.metrics["a"]) for step in log.steps] == [(1, 9.0), (2, 10.0), (3, 10.0), (4, 1.0)]
+    (note,) = log.notes
+    assert "earlier-10/metrics.jsonl, line 1, goes back from step 3 to step 2" in note
+
+
 def test_a_text_without_a_line_of_verl_is_no_log(tmp_path):
     (tmp_path / "settings.txt").write_text("step: 1\n")
     (tmp_path / "node.out").write_text("hello\n" + LINE)

@@ -6,7 +6,8 @@ from frpo_verl.evaluation.svg import for_page
 
 TEXT = """<?xml version="1.0"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
-<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" height="9pt" version="1.1">
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
+ width="9pt" height="9pt" version="1.1">
  <metadata><a/></metadata>
  <defs><style type="text/css">*{x: y}</style></defs>
  <g id="axes_1"><path id="m1" d="M 1.23456 -7.891 L 3 4.5" style="stroke: #0072b2"/>

@@ -58,7 +58,11 @@ def read(tmp_path):
 def test_every_history_is_a_step_and_other_messages_none(read):
     other = pytest.importorskip("wandb.proto.wandb_internal_pb2").Record()
     other.summary.update.add(key="a", value_json="7")
-    content = [history(0, **{"a/b": 0.5}), other.SerializeToString(), history(1, **{"a/b": math.nan, "c": [1], "d": "x"})]
+    content = [
+        history(0, **{"a/b": 0.5}),
+        other.SerializeToString(),
+        history(1, **{"a/b": math.nan, "c": [1], "d": "x"}),
+    ]
     log = read(file_of(content))
     assert log.steps[0] == Step(0, {"a/b": 0.5})
     assert log.steps[1].metrics.keys() == {"a/b"}
@@ -88,7 +92,7 @@ def test_a_damaged_message_is_not_taken_for_one(read):
 
 def test_a_long_message_without_its_end_is_said():
     content = file_of([b"a", bytes(40_000)])
-    assert list(wandb_files._messages(content[: 32768])) == [b"a", None]
+    assert list(wandb_files._messages(content[:32768])) == [b"a", None]
 
 
 def test_a_file_that_is_not_wandbs_is_refused(read):
