@@ -49,6 +49,11 @@ def test_of_the_variables_of_a_source_the_one_in_val_core_counts():
     assert most_samples(run) == 4
 
 
+def test_pass_at_1_is_of_the_most_samples_that_verl_logged():
+    run = read_of([Step(0, {f"{CORE}/mean@4": 0.5}), Step(5, {f"{CORE}/mean@8": 0.25})], {})
+    assert pass_at_k(run, 1, 1.0) == Series(f"{CORE}/mean@8", {5: 0.25})
+
+
 def test_a_run_without_validation_has_none():
     run = read_of([Step(1, {"val-aux/num_turns/mean": 2.0})], {})
     assert most_samples(run) == 0

@@ -34,6 +34,12 @@ def test_of_a_resumed_run_the_later_steps_count_and_the_page_can_say_so():
     ]
 
 
+def test_a_step_that_is_logged_twice_after_a_return_is_no_second_one():
+    log = of((1, {"a": 1.0}), (2, {"a": 2.0}), (1, {"a": 3.0, "b": 3.0}), (1, {"a": 4.0}))
+    assert log.steps == [Step(1, {"a": 4.0, "b": 3.0})]
+    assert len(log.notes) == 1
+
+
 def test_a_run_that_is_resumed_twice_is_said_twice():
     log = of((1, {"a": 1.0}), (2, {"a": 2.0}), (1, {"a": 3.0}), (2, {"a": 4.0}), (3, {"a": 5.0}), (2, {"a": 6.0}))
     assert log.steps == [Step(1, {"a": 3.0}), Step(2, {"a": 6.0})]

@@ -70,7 +70,7 @@ def test_every_history_is_a_step_and_other_messages_none(read):
     assert where.endswith("run-1.wandb, message 3")
 
 
-@pytest.mark.parametrize("size", [100, 32768 - 14, 32768 - 13, 32768 - 15, 32768 - 20, 70_000, 32768 * 3])
+@pytest.mark.parametrize("size", [100, 32768 - 14, 32768 - 13, 32768 - 15, 32768 - 20, 32768 - 21, 70_000, 32768 * 3])
 def test_messages_of_any_length_are_put_together(size):
     messages = [bytes([1]) * size, b"ab", bytes(range(256)) * 200, b""]
     assert list(wandb_files._messages(file_of(messages))) == messages
