@@ -88,7 +88,7 @@ def settings_problems(config: Any) -> Iterator[str]:
     with_frpo = settings.asks_for_future(config.algorithm)
     if with_frpo:
         yield from regulariser.problems(config)
-    wrong = layout.not_counts(config)
+    wrong = [*layout.not_counts(config), *megatron_layout.without_section(config)]
     yield from wrong
     if with_frpo and not wrong:
         yield from megatron_layout.problems(config)

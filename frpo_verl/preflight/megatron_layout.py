@@ -4,24 +4,35 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
-from frpo_verl.preflight import layout, model_folder
+from frpo_verl.preflight import layout, model_folder, verls_own
 from frpo_verl.preflight.ray_names import is_local
 
 SECTION = "actor_rollout_ref.actor.megatron"
 
 
+def without_section(config: Any) -> Iterator[str]:
+    """Yields the first role of a run whose strategy is Megatron's and whose section is not."""
+    section, needed = config.actor_rollout_ref, verls_own.loaded(config)
+    roles = {"actor_rollout_ref.actor": section.actor}
+    if needed.reference:
+        roles["actor_rollout_ref.ref"] = section.ref
+    if needed.critic:
+        roles["critic"] = config.critic
+    for key, role in roles.items():
+        # A section that overrides alone have made is not verl's.
+        if role.get("strategy") == "megatron" and "_target_" not in (role.get("megatron") or {}):
+            yield (
+                f"{key}.strategy=megatron: the configuration has no section {key}.megatron of verl's; set "
+                "model_engine=megatron, which brings it for every role"
+            )
+            return
+
+
 def problems(config: Any) -> Iterator[str]:
-    """Yields what keeps Megatron workers from starting."""
+    """Yields what keeps Megatron workers from starting, where every role has its section."""
     if config.actor_rollout_ref.actor.strategy != "megatron":
         return
-    megatron = config.actor_rollout_ref.actor.get("megatron")
-    # A section that overrides alone have made is not verl's.
-    if megatron is None or "_target_" not in megatron:
-        yield (
-            f"actor_rollout_ref.actor.strategy=megatron: the configuration has no section {SECTION} of verl's; set "
-            "model_engine=megatron, which brings it for every role"
-        )
-        return
+    megatron = config.actor_rollout_ref.actor.megatron
     # On a cluster the nodes need them, and the driver may live without.
     if is_local(config):
         yield from _packages(megatron)

@@ -58,5 +58,5 @@ MUTANTS = (
 FIRST = {
     "preflight/cpu_memory.py": ("preflight/test_cpu.py",),
     "preflight/machine.py": ("preflight/test_cpu.py",),
-    "preflight/input_files.py": ("preflight/test_inputs.py",),
+    "preflight/input_files.py": ("preflight/test_first_rows.py", "preflight/test_inputs.py"),
 }

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from command_lines import composed, refused
+from command_lines import FRPO, composed, refused
 
-from frpo_verl.preflight import megatron_layout
+from frpo_verl.preflight import examination, megatron_layout
 
 verl = pytest.importorskip("verl")
 
@@ -121,10 +121,28 @@ def test_other_engines_are_left_alone(compose):
     assert refused(compose("model_engine=dp", "trainer.n_gpus_per_node=7")) == []
 
 
-@pytest.mark.parametrize("overrides", [[], [f"+{MEGATRON}tensor_model_parallel_size=2"]])
-def test_a_strategy_without_its_section_is_one_sentence(overrides):
-    config = composed(["actor_rollout_ref.actor.strategy=megatron", *overrides])
-    assert list(megatron_layout.problems(config)) == [
-        "actor_rollout_ref.actor.strategy=megatron: the configuration has no section actor_rollout_ref.actor.megatron "
-        "of verl's; set model_engine=megatron, which brings it for every role"
-    ]
+@pytest.mark.parametrize(
+    ("key", "overrides"),
+    [
+        ("actor_rollout_ref.actor", ["algorithm.adv_estimator=grpo"]),
+        ("actor_rollout_ref.actor", [f"+{MEGATRON}tensor_model_parallel_size=2"]),
+        ("actor_rollout_ref.ref", []),
+        ("critic", ["algorithm.adv_estimator=gae"]),
+    ],
+)
+def test_a_strategy_without_its_section_is_one_sentence(key, overrides):
+    config = composed([*FRPO, f"{key}.strategy=megatron", *overrides])
+    found = examination.examine(config, look_at_machine=False).problems
+    (problem,) = [problem for problem in found if "no section" in problem]
+    assert problem == (
+        f"{key}.strategy=megatron: the configuration has no section {key}.megatron of verl's; set "
+        "model_engine=megatron, which brings it for every role"
+    )
+
+
+@pytest.mark.parametrize("key", ["actor_rollout_ref.ref", "critic"])
+def test_a_role_that_does_not_run_needs_no_section(key):
+    assert (
+        list(megatron_layout.without_section(composed(["algorithm.adv_estimator=grpo", f"{key}.strategy=megatron"])))
+        == []
+    )
