@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from frpo_verl.data import command as data
 from frpo_verl.doctor import command as doctor
+from frpo_verl.eval import command as evaluate
 from frpo_verl.evaluation import plot, report
 from frpo_verl.offline import command as offline
 from frpo_verl.plan import command as plan
@@ -22,6 +23,7 @@ COMMANDS = {
     "offline-data": offline,
     "quickstart": quickstart,
     "plot": plot,
+    "eval": evaluate,
     "report": report,
 }
 """Imports nothing heavy: a command imports what it needs when it runs."""

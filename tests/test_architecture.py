@@ -32,9 +32,10 @@ ROOMS = {
     "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows"},
     "trainers": {"losses", "preflight", "verl_plugin"},
     "offline": {"preflight", "trainers"},
+    "eval": {"evaluation", "offline", "preflight", "rewards", "trainers"},
     "doctor": {"divergences", "preflight"},
     "plan": {"preflight", "trainers"},
-    "cli": {"data", "doctor", "evaluation", "offline", "plan", "quickstart"},
+    "cli": {"data", "doctor", "eval", "evaluation", "offline", "plan", "quickstart"},
     "__main__": {"cli"},
 }
 CORE = {"checks", "rows", "masking", "divergences", "advantage", "losses"}

@@ -17,9 +17,14 @@ method. A quoted pattern stands for several: 'frpo=runs/frpo-*'.
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the runs, and the options that say which held-out samples are correct."""
+    """Adds the runs, and the options of `add_score`."""
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="see below")
     parser.epilog, parser.formatter_class = RUNS, argparse.RawDescriptionHelpFormatter
+    add_score(parser)
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which held-out samples are correct."""
     parser.add_argument(
         "--correct-at", type=float, default=1.0, help="a held-out sample is correct from this score on (default: 1)"
     )

@@ -42,7 +42,7 @@ def read_dump(path: Path, score_key: str = "score") -> dict[str, list[float]]:
     scores: dict[str, list[float]] = {}
     rollouts = set()
     for number, row in enumerate(_json_lines(path, ("input", score_key), "trainer.validation_data_dir"), start=1):
-        rollout = _rollout(row.get("uid"), number)
+        rollout = rollout_of(row.get("uid"), number)
         if rollout in rollouts:
             continue
         rollouts.add(rollout)
@@ -89,7 +89,8 @@ def _is_finished(path: Path) -> bool:
         return dump.read() == b"\n"
 
 
-def _rollout(uid: object, number: int) -> object:
+def rollout_of(uid: object, number: int) -> object:
+    """Names the rollout of a line, which has several lines if it has several outputs."""
     # verl's key of an output is {sample}_{rollout}_{output}; verl's older trainer writes no key: a rollout per line.
     parts = str(uid).rsplit("_", 2)
     return (parts[0], parts[1]) if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal() else number

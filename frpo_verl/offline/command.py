@@ -61,8 +61,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _of_model(group: argparse._ArgumentGroup) -> None:
-    default = request.SAMPLING
     group.add_argument("--model", metavar="MODEL", help="folder or name of a Hugging Face model")
+    add_sampling(group)
+
+
+def add_sampling(group: argparse._ArgumentGroup) -> None:
+    """Adds what is to be sampled, how, and who grades."""
+    default = request.SAMPLING
     group.add_argument("--prompts", metavar="FILE", help="parquet with prompt, data_source, reward_model, as verl's")
     group.add_argument(
         "--reward",

@@ -19,6 +19,7 @@ class Response(NamedTuple):
     ids: Sequence[int] | None = None
     log_probs: Sequence[float] | None = None
     step: int | None = None
+    pred: str | None = None
 
     def key(self) -> Hashable:
         """Returns what duplicates have in common: the token ids, or the text where none are known."""

@@ -46,7 +46,7 @@ def of(options: argparse.Namespace) -> Request:
         out=Path(options.out),
         responses=tuple(map(Path, options.responses or ())),
         rollouts=None if options.rollouts is None else Path(options.rollouts),
-        steps=_steps(options.steps),
+        steps=steps(options.steps),
         model=options.model,
         prompts=None if options.prompts is None else Path(options.prompts),
         reward=options.reward,
@@ -100,7 +100,7 @@ def pairs(words: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def _steps(text: str | None) -> tuple[float, float]:
+def steps(text: str | None) -> tuple[float, float]:
     """Reads A:B, both included; raises ValueError where it is none."""
     first, last = (text or ":").split(":")
     return (int(first) if first else -math.inf, int(last) if last else math.inf)
@@ -112,7 +112,7 @@ def _source(options: argparse.Namespace) -> str:
 
 def _numbers(options: argparse.Namespace) -> Iterator[str]:
     try:
-        _steps(options.steps)
+        steps(options.steps)
     except ValueError:
         yield f"--steps {options.steps}: it is not of the form A:B; write for instance 100:200"
     for name in ("n", "max_tokens", "max_prompt_tokens"):

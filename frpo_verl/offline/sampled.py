@@ -86,8 +86,9 @@ def grade(reward: Callable, where: str, prompts: Prompts, work: Work) -> None:
         for line in work.lines(to_do):
             row = line["row"]
             place = f"{where}, row {prompts.origin[row]} of the prompts"
-            found = [_score(reward, place, rows[row], text) for text in line["responses"]]
-            scores.write(json.dumps({"row": row, "scores": found}) + "\n")
+            found = [_graded(reward, place, rows[row], text) for text in line["responses"]]
+            said = {name: [each[name] for each in found] for name in ("score", "pred")}
+            scores.write(json.dumps({"row": row, "scores": said["score"], "preds": said["pred"]}) + "\n")
             scores.flush()
             bar.update()
 
@@ -95,23 +96,27 @@ def grade(reward: Callable, where: str, prompts: Prompts, work: Work) -> None:
 def groups(work: Work) -> Iterator[Group]:
     """Yields what was sampled and graded, in the order of the prompts."""
     scores = sampling.read(work.scores)
+    has_preds = any(pred is not None for scored in scores for pred in scored["preds"])
     for line, scored in zip(work.lines(score["row"] for score in scores), scores, strict=True):
-        said = zip(line["responses"], scored["scores"], line["response_ids"], line["log_probs"], strict=True)
-        yield Group(line["row"], [Response(*each) for each in said], line["prompt_ids"])
+        preds = [pred or "" if has_preds else None for pred in scored["preds"]]
+        said = zip(line["responses"], scored["scores"], line["response_ids"], line["log_probs"], preds, strict=True)
+        responses = [Response(text, score, ids, log_probs, pred=pred) for text, score, ids, log_probs, pred in said]
+        yield Group(line["row"], responses, line["prompt_ids"])
 
 
-def _score(reward: Callable, where: str, row: dict[str, Any], text: str) -> float:
+def _graded(reward: Callable, where: str, row: dict[str, Any], text: str) -> dict[str, Any]:
+    """Returns the score, and the answer that the function found, if it says `pred`."""
     at = f"{where}, response {text[:40]!r}"
     fix = "correct it and run the same command again, which keeps the samples"
     try:
-        score = validation.grade(reward, row, text)["score"]
+        said = validation.grade(reward, row, text)
     # whatever the user's function raises
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise OfflineError(f"{at}: it raised {said}; {fix}") from error
-    if not math.isfinite(score):
-        raise OfflineError(f"{at}: its score is {score}; {fix}")
-    return score
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise OfflineError(f"{at}: it raised {reason}; {fix}") from error
+    if not math.isfinite(said["score"]):
+        raise OfflineError(f"{at}: its score is {said['score']}; {fix}")
+    return {"score": said["score"], "pred": None if said.get("pred") is None else str(said["pred"])}
 
 
 def _spec(request: Request, folder: Path, part: int, rows: list[int]) -> sampling.Spec:

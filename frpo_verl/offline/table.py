@@ -77,6 +77,8 @@ def _table(part: Sequence[Group], prompts: Any) -> Any:
         columns["log_probs"] = pa.array(_each(part, "log_probs"), of(of(pa.float32())))
     if first.step is not None:
         columns["steps"] = pa.array(_each(part, "step"), of(pa.int64()))
+    if first.pred is not None:
+        columns["preds"] = pa.array(_each(part, "pred"), of(pa.string()))
     return pa.table(columns | {name: rows[name] for name in rows.schema.names if name != "prompt"})
 
 

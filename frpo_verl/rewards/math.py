@@ -5,6 +5,7 @@ reward.custom_reward_function.path=pkg://frpo_verl.rewards.math reward.custom_re
 
 import importlib.util
 import numbers
+import re
 from typing import Any
 
 from frpo_verl.rewards import verdict
@@ -14,6 +15,8 @@ from frpo_verl.rewards.processes import pool
 _INSTALL = "pip install 'frpo-verl[math]'"
 if importlib.util.find_spec("math_verify") is None:
     raise ImportError(f"frpo_verl.rewards.math: math-verify is not installed, and it decides on answers; {_INSTALL}")
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 _TASK = pool.Task("frpo_verl.rewards.grading", "accepts", (r"\frac{1}{2}", r"\boxed{x = 0.5}", "x = 0.5"), _INSTALL)
 
@@ -67,3 +70,12 @@ def _text(ground_truth: Any, data_source: str) -> str:
             "text or a number; fill the column, or take the row out"
         )
     return text
+
+
+def is_same(one: str, other: str) -> bool:
+    """Tells whether two boxes hold one answer: the same text, or what is right where the other is the right answer."""
+    if one.strip() == other.strip():
+        return True
+    if _WHOLE.fullmatch(one.strip()) and _WHOLE.fullmatch(other.strip()):
+        return int(one) == int(other)
+    return bool(pool.shared(_TASK, verdict.DEFAULTS).ask(one, rf"\boxed{{{other}}}", other))

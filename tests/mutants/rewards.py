@@ -63,4 +63,6 @@ MUTANTS = (
     Mutant("rewards/reasoning_gym.py", "not senseless.is_senseless(task, answer, entry) and ", ""),
     Mutant("rewards/verdict.py", "score = float(bool(right))", "score = float(right is not False)"),
     Mutant("rewards/math.py", "processes.ask(gold, solution_str)", "right"),
+    Mutant("rewards/math.py", "return int(one) == int(other)", "return one == other"),
+    Mutant("rewards/math.py", "if one.strip() == other.strip():", "if one == other:"),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from frpo_verl.rewards import verdict
-from frpo_verl.rewards.math import compute_score
+from frpo_verl.rewards.math import compute_score, is_same
 
 NOTHING = {"score": 0.0, "acc": 0.0, "format": 0.0, "timed_out": 0.0, "acc_math_verify": 0.0}
 RIGHT = {"score": 1.0, "acc": 1.0, "format": 1.0, "timed_out": 0.0, "acc_math_verify": 1.0}
@@ -125,3 +125,25 @@ def test_loading_it_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ("x", " x ", True),
+        (r"\frac{1}{2}", "0.5", True),
+        ("x=5", "5", True),
+        ("7", "007", True),
+        ("7", "-7", False),
+        ("1000000000000000000000001", "1000000000000000000000002", False),
+        (r"\frac{1}{2}", "0.6", False),
+        (r"\sqrt{", "5", False),
+    ],
+)
+def test_two_boxes_hold_one_answer_where_one_is_right_if_the_other_is(one, other, same):
+    assert is_same(one, other) is same
+
+
+def test_whole_numbers_are_compared_without_a_process(monkeypatch):
+    monkeypatch.setattr("frpo_verl.rewards.math.pool", None)
+    assert is_same("12", "+12") and not is_same("12", "13")

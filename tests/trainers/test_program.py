@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from frpo_verl import cli
 from frpo_verl.evaluation.learned import learned
 from frpo_verl.evaluation.runs import read_run
 
@@ -102,6 +103,15 @@ def test_the_report_and_the_table_of_methods_read_the_run(study, trained):
     assert row in said and row in (folder / "learned.md").read_text()
     assert found.divergence.after.value > found.divergence.before.value
     assert (folder / "report.html").exists()
+
+
+def test_the_evaluation_of_the_run_says_what_was_logged(trained, tmp_path):
+    _, steps, folder = trained
+    assert cli.main(["eval", str(folder), "--steps", ":", "--json", str(tmp_path / "o.json")]) == 0
+    found = json.loads((tmp_path / "o.json").read_text())["results"]
+    means = {each["step"]: each["value"] for each in found if each["quantity"] == "mean@k"}
+    logged = f"val-core/{SOURCE}/reward/mean@{VAL_N}"
+    assert means == pytest.approx({step: data[logged] for step, data in steps.items() if logged in data})
 
 
 def test_a_run_with_problems_ends_with_all_of_them_before_anything_starts(study):

@@ -1,0 +1,1 @@
+"""Evaluates models by samples of them: `frpo-verl eval`."""
