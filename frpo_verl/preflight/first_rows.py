@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -96,14 +97,18 @@ def _first_rows(file: Path, sample: Path) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[io.StringIO]:
-    """Keeps what verl prints, a traceback for each row among it."""
-    printed = io.StringIO()
-    with (
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-        warnings.catch_warnings(action="ignore"),
-    ):
-        yield printed
+    """Keeps what verl prints, a traceback for each row among it, and drops what is logged as a warning."""
+    printed, disabled = io.StringIO(), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield printed
+    finally:
+        logging.disable(disabled)
 
 
 @contextlib.contextmanager
