@@ -1,7 +1,6 @@
 """Asks verl's own code, before Ray starts, what it would say after it: of sections, names, batch sizes, the trainer."""
 
 import contextlib
-import copy
 import inspect
 import sys
 import warnings
@@ -191,7 +190,7 @@ def _trainer(config: Any) -> None:
 
     made = get_trainer_cls(config.trainer.v1.trainer_mode)
     if made.__module__.startswith("verl.") and not _has_users_classes(config):
-        made(config=copy.deepcopy(config))._init_resource_pool_mgr()
+        made(config=config)._init_resource_pool_mgr()
 
 
 def _has_users_classes(config: Any) -> bool:

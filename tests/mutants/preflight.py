@@ -34,7 +34,6 @@ MUTANTS = (
     Mutant("preflight/rehearsal.py", " and not micro_batches.has_adapters(config.actor_rollout_ref.model)", ""),
     Mutant("preflight/rehearsal.py", 'partial(_cut, "batch", batch * n,', 'partial(_cut, "batch", batch,'),
     Mutant("preflight/rehearsal.py", "if layout.pool_gpus(config) or any(", "if any("),
-    Mutant("preflight/rehearsal.py", "config=copy.deepcopy(config)", "config=config"),
     Mutant("preflight/rehearsal.py", " and not config.reward.custom_reward_function.path", ""),
     Mutant(
         "preflight/first_rows.py",
@@ -58,5 +57,6 @@ MUTANTS = (
 FIRST = {
     "preflight/cpu_memory.py": ("preflight/test_cpu.py",),
     "preflight/machine.py": ("preflight/test_cpu.py",),
+    "preflight/layout.py": ("preflight/test_layout.py", "preflight/test_rehearsal.py"),
     "preflight/input_files.py": ("preflight/test_first_rows.py", "preflight/test_inputs.py"),
 }

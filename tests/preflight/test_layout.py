@@ -56,6 +56,15 @@ def test_the_least_is_a_count_and_what_is_not_set_is_left_to_verl():
     assert layout.not_counts(compose("actor_rollout_ref.rollout.tensor_model_parallel_size=null")) == []
 
 
+def test_ranks_that_share_a_sequence_or_a_model_take_one_part_of_a_batch():
+    of_fsdp = compose("trainer.n_gpus_per_node=8", f"{SPLIT}=2").actor_rollout_ref.actor
+    assert layout.data_parallel(compose("trainer.n_gpus_per_node=8"), of_fsdp) == 4
+    sizes = {"tensor_model": 2, "pipeline_model": 3, "context": 5}
+    megatron = [f"actor_rollout_ref.actor.megatron.{name}_parallel_size={size}" for name, size in sizes.items()]
+    config = changed(of_engine("--config-name", "ppo_megatron_trainer"), *megatron, "trainer.n_gpus_per_node=60")
+    assert layout.data_parallel(config, config.actor_rollout_ref.actor) == 2
+
+
 def test_servers_take_a_divisor_of_the_trainers_gpus():
     # Two is verl's own default.
     assert said("trainer.n_gpus_per_node=1") == [

@@ -145,21 +145,21 @@ def test_a_pass_for_log_probs_is_cut_evenly(gpus, size, runs, role):
 
 
 @pytest.mark.parametrize(
-    ("role", "override"),
+    ("role", "overrides"),
     [
-        ("rollout", "algorithm.rollout_correction.bypass_mode=True"),
-        ("rollout", "algorithm.filter_groups.enable=True"),
-        ("rollout", "actor_rollout_ref.rollout.agent.agent_loop_config_path=/dev/null"),
-        ("ref", "algorithm.kl_ctrl.kl_coef=0"),
-        ("ref", "actor_rollout_ref.model.lora_rank=8"),
-        ("ref", "actor_rollout_ref.ref.log_prob_use_dynamic_bsz=True"),
+        ("rollout", ["algorithm.rollout_correction.bypass_mode=True"]),
+        ("rollout", ["algorithm.filter_groups.enable=True", "algorithm.filter_groups.metric=acc"]),
+        ("rollout", ["actor_rollout_ref.rollout.agent.agent_loop_config_path=/dev/null"]),
+        ("rollout", APART),
+        ("ref", ["algorithm.kl_ctrl.kl_coef=0"]),
+        ("ref", ["actor_rollout_ref.model.lora_rank=8"]),
+        ("ref", ["actor_rollout_ref.ref.log_prob_use_dynamic_bsz=True"]),
     ],
 )
-def test_a_pass_that_does_not_run_or_has_a_size_of_its_own_is_left_alone(role, override):
+def test_a_pass_that_does_not_run_or_has_a_size_of_its_own_is_left_alone(role, overrides):
     key = f"actor_rollout_ref.{role}.log_prob_micro_batch_size_per_gpu"
     assert len(said(f"{key}=7")) == 1
-    extra = ["algorithm.filter_groups.metric=acc"] if "filter" in override else []
-    assert said(f"{key}=7", override, *extra) == []
+    assert said(f"{key}=7", *overrides) == []
 
 
 def test_split_sequences_leave_fewer_ranks_for_a_mini_batch():
