@@ -38,6 +38,14 @@ def test_equals_every_draw_in_every_order(samples, data):
     assert maj_at_k(scores, answers, k) == pytest.approx(statistics.fmean(every), abs=1e-10)
 
 
+def test_equals_every_draw_of_many_more_samples_than_vote():
+    k, pair, other = 4, [(1.0, "a")] * 2, [(0.5, "b")] * 2
+    samples = [*pair, *((0.25, number) for number in range(9)), *other]
+    every = [score_of_majority(drawn) for drawn in itertools.permutations(samples, k)]
+    scores, answers = zip(*samples, strict=True)
+    assert maj_at_k(scores, answers, k) == pytest.approx(statistics.fmean(every), abs=1e-10)
+
+
 def test_the_rule_is_verls():
     verl = pytest.importorskip("verl.trainer.ppo.metric_utils")
     draw = random.Random(0)

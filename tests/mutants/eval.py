@@ -10,7 +10,10 @@ MEASURED, OUTPUT, EVALUATING, CHECKPOINT, DIVERGENCE, SAMPLING = (
     f"eval/{name}.py" for name in ("measured", "output", "evaluating", "checkpoint", "divergence", "sampling")
 )
 
-FIRST = {READING: ("eval/test_evaluating.py", "eval/test_sampling.py"), "eval/command.py": ("eval/test_evaluating.py",)}
+FIRST = {
+    READING: ("eval/test_evaluating.py", "eval/test_sampling.py"),
+    DIVERGENCE: ("eval/test_divergence.py", "eval/test_sampling.py"),
+}
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
 MUTANTS = (

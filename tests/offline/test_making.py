@@ -24,6 +24,9 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None):
 async def later(data_source, solution_str, ground_truth, extra_info=None):
     return {"score": len(solution_str), "acc": True}
 
+def says(data_source, solution_str, ground_truth, extra_info=None):
+    return {"score": 0.0, "pred": None if solution_str == "b" else len(solution_str)}
+
 def raises(data_source, solution_str, ground_truth, extra_info=None):
     if solution_str:
         raise ValueError("no " + solution_str)
@@ -90,6 +93,11 @@ def test_a_model_is_sampled_and_graded_into_what_the_trainer_reads(case, capsys)
     assert about["sampling"]["n"] == 3 and about["versions"]["frpo-verl"]
     assert about["reward"]["function"] == f"{case.folder / 'reward.py'}:compute_score"
     assert not (case.folder / "o.parquet.work").exists()
+
+
+def test_the_answer_that_a_reward_function_says_is_kept(case):
+    assert case("--duplicates", "keep", reward="reward.py:says") == 0
+    assert parquet.read_table(case.out)["preds"].to_pylist() == [["1", "", "1"], ["1", "1", "1"], ["1", "1", "1"]]
 
 
 def test_ids_of_another_tokenizer_are_refused_by_the_trainer(case):

@@ -144,6 +144,6 @@ def test_two_boxes_hold_one_answer_where_one_is_right_if_the_other_is(one, other
     assert is_same(one, other) is same
 
 
-def test_whole_numbers_are_compared_without_a_process(monkeypatch):
+def test_equal_texts_and_whole_numbers_are_compared_without_a_process(monkeypatch):
     monkeypatch.setattr("frpo_verl.rewards.math.pool", None)
-    assert is_same("12", "+12") and not is_same("12", "13")
+    assert is_same("12", "+12") and not is_same("12", "13") and is_same("x", " x ")
