@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.eval.problem import ALL, Problem, Samples, key_of
+from frpo_verl.eval.problem import ALL, Problem, Samples, boxed, key_of, voted
 from frpo_verl.evaluation.run_log import rollout_of
 from frpo_verl.offline.findings import Findings, Mistake
-from frpo_verl.rewards.box import last_box
 
 PRED = "pred"
 """Field of the answer that a response gives, by which verl's `maj@N` votes, too."""
@@ -32,8 +31,7 @@ def read(file: Path, step: int, score_key: str, told: Callable[[int], None]) -> 
         what is left of it would be another sample.
     """
     before, findings, problems = _state(file), Findings(), {}
-    fields: set[bool] = set()
-    last = None
+    has_field, last = False, None
     for number, line in enumerate(_lines(file), start=1):
         told(len(line))
         row = _row(line)
@@ -46,7 +44,7 @@ def read(file: Path, step: int, score_key: str, told: Callable[[int], None]) -> 
         earlier, last = last, rollout_of(row.get("uid"), number)
         if last == earlier:
             continue
-        fields.add(PRED in row)
+        has_field |= row.get(PRED) is not None
         source = row.get("data_source", ALL)
         problem = problems.setdefault(
             key_of(row["input"], row.get("gts"), source), Problem(f"{file}, line {number}", source)
@@ -54,16 +52,11 @@ def read(file: Path, step: int, score_key: str, told: Callable[[int], None]) -> 
         problem.add(float(row[score_key]), _answer(row))
     if _state(file) != before:
         return None, [f"{file}: it was written to while it was read; run the same command again when it is whole"]
-    if len(fields) == 2:
-        findings.add(file, "some lines", Mistake(PRED, "others do not have it", "give lines of one reward function"))
     if sentences := findings.sentences():
         return None, sentences
     if not problems:
         return None, [f"{file}: it holds no line; wait until verl has written it"]
-    if fields == {True}:
-        return Samples(problems, "field"), []
-    boxed = any(any(problem.said) for problem in problems.values())
-    return Samples(problems, "box" if boxed else None), []
+    return Samples(problems, voted(problems, has_field)), []
 
 
 def _lines(file: Path) -> Iterator[bytes]:
@@ -96,9 +89,8 @@ def _mistakes(row: Any, line: bytes, step: int, score_key: str) -> Iterator[Mist
 
 
 def _answer(row: dict[str, Any]) -> str | None:
-    if PRED in row:
-        return None if row[PRED] is None else str(row[PRED])
-    return (last_box(str(row["output"])) or "").strip() or None
+    # verl writes None where the reward function of that data source says none
+    return boxed(str(row["output"])) if row.get(PRED) is None else str(row[PRED])
 
 
 def _state(file: Path) -> tuple[int, int]:

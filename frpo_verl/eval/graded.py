@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.eval.problem import ALL, Problem, Samples, key_of
+from frpo_verl.eval.problem import ALL, Problem, Samples, boxed, key_of, voted
 from frpo_verl.offline import table
 from frpo_verl.offline.findings import Findings, Mistake
-from frpo_verl.rewards.box import last_box
 
 AT_ONCE = 64
 """Prompts that are in memory at a time."""
@@ -87,14 +86,13 @@ def _read(
         return None, sentences
     if not problems:
         return None, [f"{file}: it has no rows; make it again"]
-    boxed = any(any(problem.said) for problem in problems.values())
-    return Samples(problems, "field" if has_field else "box" if boxed else None, has_log_probs, rows=rows), []
+    return Samples(problems, voted(problems, has_field), has_log_probs, rows=rows), []
 
 
 def _add(problem: Problem, row: dict[str, Any], has_field: bool, has_log_probs: bool) -> None:
     preds = row["preds"] if has_field else [None] * len(row["responses"])
     for text, score, pred in zip(row["responses"], row["scores"], preds, strict=True):
-        problem.add(score, pred or (last_box(text) or "").strip() or None)
+        problem.add(score, pred or boxed(text))
     if has_log_probs:
         problem.log_prob += sum(map(math.fsum, row["log_probs"]))
         problem.tokens += sum(map(len, row["log_probs"]))

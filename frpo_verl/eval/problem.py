@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from frpo_verl.rewards.box import last_box
+
 ALL = "all"
 """Data source of samples that do not name theirs, as verl's dumps do not."""
 
@@ -86,6 +88,16 @@ def of_source(samples: Samples) -> Iterator[tuple[str, dict[str, Problem]]]:
     """Yields the problems of each data source."""
     for source in dict.fromkeys(problem.source for problem in samples.problems.values()):
         yield source, {key: each for key, each in samples.problems.items() if each.source == source}
+
+
+def boxed(response: str) -> str | None:
+    """Returns the answer in the last box of a response, if it has one."""
+    return (last_box(response) or "").strip() or None
+
+
+def voted(problems: dict[str, Problem], has_field: bool) -> str | None:
+    """Says how answers were found, see `Samples`."""
+    return "field" if has_field else "box" if any(any(problem.said) for problem in problems.values()) else None
 
 
 def key_of(asked: Any, gold: Any, source: str) -> str:

@@ -34,9 +34,10 @@ def test_the_same_text_with_another_answer_or_source_is_another_problem(tmp_path
 
 
 def test_the_field_is_the_answer_where_there_is_one(tmp_path):
-    found, _ = read(tmp_path, [line(pred="2"), line(pred=None), line(pred=2)])
+    found, _ = read(tmp_path, [line(pred="3"), line(pred=None), line(pred=3), line(said="2", pred=None), line()])
     (problem,) = found.problems.values()
-    assert found.voted == "field" and list(problem.answers) == [0, 1, 0]
+    assert found.voted == "field" and problem.said == ["3", "2", None] and list(problem.answers) == [0, 1, 0, 2, 1]
+    assert read(tmp_path, [line(pred=None)])[0].voted == "box"
 
 
 def test_without_field_and_box_there_is_no_vote(tmp_path):
@@ -66,7 +67,6 @@ def test_another_score_may_be_read(tmp_path):
         (line(score="good"), "line 2, column score: 'good' is not a finite number"),
         ({**line(), "score": None}, "line 2, column score: None is not a finite number"),
         (line(step=19), "line 2, column step: it is 19 in a file of step 20"),
-        (line(pred="2"), "some lines, column pred: others do not have it"),
     ],
 )
 def test_a_bad_line_is_named_and_the_file_is_not_used(tmp_path, bad, said):

@@ -56,14 +56,14 @@ MUTANTS = (
     Mutant(DUMPS, " or not math.isfinite(score)", ""),
     Mutant(DUMPS, 'if not line.endswith(b"\\n"):', "if False:"),
     Mutant(DUMPS, 'row.get("step", step) != step', "False"),
-    Mutant(DUMPS, "if len(fields) == 2:", "if False:"),
+    Mutant(DUMPS, "has_field |= row.get(PRED) is not None", "has_field |= PRED in row"),
     Mutant(DUMPS, "if _state(file) != before:", "if False:"),
     Mutant(DUMPS, 'row.get("gts"), source', "None, source"),
     # graded responses
     Mutant(GRADED, 'of.get("temperature") == 1 and ', ""),
     Mutant(GRADED, ' and of.get("top_p") == 1', ""),
     Mutant(GRADED, 'if about.get(rule) == "drop":', "if False:"),
-    Mutant(GRADED, "pred or (last_box", "(last_box"),
+    Mutant(GRADED, "pred or boxed(text)", "boxed(text)"),
     Mutant(GRADED, "all(map(math.isfinite, scores))", "True"),
     # what is computed
     Mutant(MEASURED, "score >= asked.correct_at", "score > asked.correct_at"),
