@@ -20,7 +20,7 @@ $(VENV)/.ready: requirements-cpu.txt recipes/setup_cpu.sh
 	@PYTHON=$(PYTHON) VENV=$(VENV) bash recipes/setup_cpu.sh
 
 # The wheel, not the checkout: what is tested is what users install.
-$(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '*.py' -o -name '*.yaml')
+$(VENV)/.installed: $(VENV)/.ready pyproject.toml $(shell find frpo_verl -name '*.py' -o -name '*.yaml' -o -name '*.html')
 	@rm -rf build dist && $(BIN)/pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/frpo_verl-*.whl
 	@touch $@
