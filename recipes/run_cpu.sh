@@ -195,6 +195,7 @@ RUN=(
     trainer.val_before_train="${VAL_BEFORE_TRAIN}"
     trainer.test_freq="${TEST_FREQ}"
     trainer.validation_data_dir="'${RUN_DIR}/validation'"
+    trainer.rollout_data_dir="'${RUN_DIR}/rollouts'"
     trainer.save_freq=-1
     trainer.resume_mode=disable
     trainer.default_local_dir="'${RUN_DIR}/checkpoints'"

@@ -1,15 +1,18 @@
 """Writes runs as one page: pictures, their numbers, what was left out, commands and versions; it loads nothing."""
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import frpo_verl
-from frpo_verl.evaluation import figures, svg, tables
+from frpo_verl.evaluation import figures, svg, tables, tokens
 from frpo_verl.evaluation.compared import Comparison, Quantity
 from frpo_verl.evaluation.learned import Learned, learned
 from frpo_verl.evaluation.metrics import first
+from frpo_verl.evaluation.runs import Run
+from frpo_verl.evaluation.tokens import Response
 
 MOST_ROWS = 25
 """Steps in the table of a picture."""
@@ -57,6 +60,7 @@ def _content(compared: Comparison, correct_at: float) -> dict[str, Any]:
         "correct_at": f"{correct_at:g}",
         "one": one is not None,
         "figures": [_figure(quantity, n, one is not None) for n, quantity in enumerate(compared.quantities)],
+        "responses": [_responses(name, seeds) for name, seeds in compared.runs.items() if _traced(seeds)],
         "missing": ", ".join(compared.missing),
         "notes": compared.notes,
         "runs": [{"name": name, "run": run, "command": run.command} for name, run in runs],
@@ -91,6 +95,42 @@ def _figure(quantity: Quantity, index: int, is_one: bool) -> dict[str, Any]:
         "svg": svg.for_page(figures.svg(quantity, key), colours, label, key),
         "rows": rows,
         "seeds": any(len(seeds) > 1 for values in quantity.methods.values() for seeds in values.values()),
+    }
+
+
+def _traced(seeds: Sequence[Run]) -> Run | None:
+    return next((run for run in seeds if run.tokens), None)
+
+
+def _responses(name: str, seeds: Sequence[Run]) -> dict[str, Any]:
+    run = _traced(seeds)
+    return {"name": name, "of": [_response(response) for response in run.tokens]}
+
+
+def _response(response: Response) -> dict[str, Any]:
+    parts = {
+        "advantage": response.advantage,
+        "outcome part": response.outcome,
+        "future part, −β times the divergence still to come": response.future,
+    }
+    rows = [["token", *(name.split(",")[0] for name in parts)]]
+    for n, text in enumerate(response.tokens[: tokens.MOST]):
+        numbers = ("-" if values[n] is None else f"{values[n]:+.4g}" for values in parts.values())
+        rows.append([f"{n + 1} {text!r}", *numbers])
+    left = response.length - len(rows) + 1
+    return {
+        "step": response.step,
+        "score": tables.number(response.score),
+        "beta": f"{response.beta:g}",
+        "prompt": response.prompt,
+        "length": response.length,
+        "left": left,
+        "parts": [
+            {"name": name, "tokens": found, "greatest": f"{greatest:.3g}"}
+            for name, values in parts.items()
+            for found, greatest in [tokens.coloured(response, values)]
+        ],
+        "rows": rows,
     }
 
 

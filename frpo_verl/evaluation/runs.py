@@ -7,6 +7,7 @@ from frpo_verl.evaluation.command_line import UNRECORDED, Command, parse_command
 from frpo_verl.evaluation.metrics import Log
 from frpo_verl.evaluation.run_log import RunLogError, finished_dumps, read_dump
 from frpo_verl.evaluation.sources import read_log
+from frpo_verl.evaluation.tokens import Response, read_tokens
 
 Dumps = dict[int, dict[str, list[float]]]
 """The scores by problem, by validated step."""
@@ -20,14 +21,15 @@ class Run(NamedTuple):
     dumps: Dumps
     command: Command
     notes: list[str]
+    tokens: list[Response]
 
 
 def read_run(path: Path, score_key: str = "score") -> Run:
     """Reads a run.
 
     Args:
-        path: the run's folder, with a log of any of verl's loggers and, where there are, validation/STEP.jsonl and
-            command.txt; or such a log.
+        path: the run's folder, with a log of any of verl's loggers and, where there are, validation/STEP.jsonl,
+            command.txt and FOLDER/tokens/STEP.jsonl; or such a log.
         score_key: the field of the validation dumps to read as the score.
 
     Returns:
@@ -45,7 +47,7 @@ def read_run(path: Path, score_key: str = "score") -> Run:
             command = parse_command(recorded.read_text(encoding="utf-8"))
         except (RunLogError, UnicodeDecodeError) as error:
             notes.append(f"{recorded}: {error}")
-    return Run(path, log, dumps, command, notes)
+    return Run(path, log, dumps, command, notes, read_tokens(path, notes))
 
 
 def _dumps(folder: Path, score_key: str, notes: list[str]) -> Dumps:

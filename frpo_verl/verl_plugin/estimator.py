@@ -16,7 +16,7 @@ from frpo_verl.preflight import contract, native, settings
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.preflight.methods import TOKEN_WEIGHT
 from frpo_verl.rows import row_blocks
-from frpo_verl.verl_plugin import figures, note, outcome, run, sampled, term, token_weights
+from frpo_verl.verl_plugin import figures, note, outcome, run, sampled, term, token_file, token_weights
 from frpo_verl.verl_plugin.run import Run
 
 
@@ -153,6 +153,9 @@ def _regularised(
         outcome = zero_where_masked(outcome, valid)
     done = term.regularised(data, outcome, chosen, beta)
     of_step = figures.of_step(done, outcome, data, chosen, beta)
+    run.outbox.put_tokens(
+        token_file.traced(data, outcome, done.advantages, valid, beta) if run.dumps_rollouts() else None
+    )
     this.beta.observe(of_step["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
     told = {"chosen": chosen, "beta": beta if in_workers else None}

@@ -15,6 +15,7 @@ from frpo_verl.verl_plugin import (
     run,
     sampled,
     search_path,
+    token_file,
     token_weights,
     update,
     worker,
@@ -51,6 +52,8 @@ def _logged_v1(host: Callable, trainer: Any, batch: Any, metrics: dict) -> Any:
     metrics.update(run.outbox.take_figures())
     if (told := run.outbox.take_note()) is not None:
         result.extra_info[note.KEY] = told
+    if (tokens := run.outbox.take_tokens()) is not None:
+        token_file.write(tokens, trainer, batch)
     return result
 
 

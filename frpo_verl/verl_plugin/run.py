@@ -5,10 +5,11 @@ from typing import Any
 
 from frpo_verl.preflight import settings
 from frpo_verl.verl_plugin.control import Coefficient
+from frpo_verl.verl_plugin.token_file import Traced
 
 
 class Outbox:
-    """Keeps the figures of the last advantages, and the note to the workers, until the trainer's next call takes them.
+    """Keeps what the last advantages have to say until the trainer's next call takes it: figures, note, single tokens.
 
     The advantages are computed where verl's metrics are out of reach. Each batch replaces what was not taken.
     """
@@ -16,10 +17,15 @@ class Outbox:
     def __init__(self) -> None:
         self._figures: dict[str, float] = {}
         self._note: str | None = None
+        self._tokens: Traced | None = None
 
     def put(self, figures: dict[str, float], note: str | None = None) -> None:
         """Replaces the figures and the note by those of a new batch."""
         self._figures, self._note = figures, note
+
+    def put_tokens(self, tokens: Traced | None) -> None:
+        """Replaces the responses that are to be written token by token."""
+        self._tokens = tokens
 
     def take_figures(self) -> dict[str, float]:
         """Returns the figures, once; none the next time."""
@@ -30,6 +36,11 @@ class Outbox:
         """Returns the note, once; None the next time, and where the workers are told nothing."""
         note, self._note = self._note, None
         return note
+
+    def take_tokens(self) -> Traced | None:
+        """Returns the responses to write token by token, once; None the next time, and where the run wants none."""
+        tokens, self._tokens = self._tokens, None
+        return tokens
 
 
 class Run:
@@ -60,6 +71,11 @@ def asked() -> Any:
     return _asked
 
 
+def dumps_rollouts() -> bool:
+    """Returns True where verl dumps what this process's run samples."""
+    return _asked is not None and bool(_asked.get("trainer", {}).get("rollout_data_dir"))
+
+
 def current() -> Run | None:
     """Returns this process's run, or None where none has regularised yet."""
     return _current
@@ -84,3 +100,4 @@ def end() -> None:
     global _current
     _current = None
     outbox.put({})
+    outbox.put_tokens(None)

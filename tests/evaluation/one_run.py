@@ -44,9 +44,10 @@ command: {COMMAND}"""
 
 
 def read_of(steps=STEPS, dumps=DUMPS, command=COMMAND, name="runs/a", **about) -> Run:
-    """Returns a run as it is read; `about` are the log's notes and what was not finite."""
+    """Returns a run as it is read; `about` are the log's notes, what was not finite, single tokens."""
+    tokens = about.pop("tokens", [])
     log = Log(Path(name, "metrics.jsonl"), steps, about.pop("notes", []), about.pop("not_finite", {}))
-    return Run(Path(name), log, dumps, parse_command(command), log.notes)
+    return Run(Path(name), log, dumps, parse_command(command), log.notes, tokens)
 
 
 def run_of(steps=STEPS, dumps=DUMPS, command=COMMAND, correct_at=1.0) -> Learned:

@@ -11,6 +11,7 @@ from frpo_verl.evaluation import html_page
 from frpo_verl.evaluation.compared import compare
 from frpo_verl.evaluation.run_log import Step
 from frpo_verl.evaluation.series import BETA, LENGTH, PROFILE, SHARE
+from frpo_verl.evaluation.tokens import Response
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("matplotlib")
@@ -43,8 +44,17 @@ def run_of(number: int, steps: int = 40):
         of_term |= {name: float(n * number) for n, name in enumerate(PROFILE)}
         return named if number % 3 == 2 else named | of_term
 
+    words = ["word ", "⟨long⟩" * 30, "\n", "", "the end"] * 60
+    outcome, advantage = [0.75] * len(words), [0.75 - (n - 150) / 200 for n in range(len(words))]
+    response = Response(steps, "a prompt " * 40, 1.0, 0.05, 2000, words, outcome, advantage)
     every = [STEPS[0], *(Step(step, at(step)) for step in range(1, steps))]
-    return read_of(every, DUMPS, name=f"runs/a-rather-long-name-of-a-folder-{number}", notes=["log, line 9: not JSON"])
+    return read_of(
+        every,
+        DUMPS,
+        name=f"runs/a-rather-long-name-of-a-folder-{number}",
+        notes=["log, line 9: not JSON"],
+        tokens=[response] * 2,
+    )
 
 
 def write(folder: Path, name: str, runs) -> Path:

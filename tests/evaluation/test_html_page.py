@@ -10,6 +10,7 @@ from evaluation.one_run import COMMAND, DUMPS, STEPS, read_of
 from frpo_verl.evaluation import figures, html_page
 from frpo_verl.evaluation.command_line import UNRECORDED
 from frpo_verl.evaluation.compared import compare
+from frpo_verl.evaluation.tokens import Response
 
 pytest.importorskip("matplotlib")
 
@@ -77,6 +78,32 @@ def test_the_size_of_a_page_is_that_of_its_runs_not_of_their_steps(tmp_path):
     steps = [STEPS[1]._replace(step=n) for n in range(1, 1001)]
     page = page_of(tmp_path, {"a": [read_of(steps, DUMPS)]})
     assert len(page) < 120_000
+
+
+def test_a_response_is_shown_token_by_token_with_its_three_parts(tmp_path):
+    tokens, outcome, advantage = ["<b>", " two\n", "…"], [0.5, 0.5, None], [0.75, 0.375, None]
+    response = Response(20, "1 & 1", 1.0, 0.05, 9, tokens, outcome, advantage)
+    page = page_of(tmp_path, {"a": [read_of(tokens=[response])]})
+    assert "<h3>Step 20, score 1.000</h3>" in page and "<pre>1 &amp; 1</pre>" in page
+    assert "9 tokens, of which the first 3 are shown; β = 0.05" in page
+    spans = re.findall(r'<span class="(\w+)" style="--v:(\d+)" title="([^"]*)">([^<]*)</span>', page)
+    assert [span[:3] for span in spans] == [
+        *[("up", "100", "+0.75"), ("up", "50", "+0.375"), ("none", "0", "not sampled")],
+        *[("up", "100", "+0.5"), ("up", "100", "+0.5"), ("none", "0", "not sampled")],
+        # the future part: 0.25 and -0.125
+        *[("up", "100", "+0.25"), ("down", "50", "-0.125"), ("none", "0", "not sampled")],
+    ]
+    assert [span[3] for span in spans[:3]] == ["&lt;b&gt;", " two⏎\n", "…"]
+    assert "(full colour: ±0.25)" in page
+    assert "<td>+0.375</td><td>+0.5</td><td>-0.125</td>" in page
+
+
+def test_of_several_methods_the_first_seed_with_tokens_is_shown_folded(tmp_path):
+    response = Response(20, "p", 1.0, 0.05, 1, ["t"], [0.5], [0.5])
+    page = page_of(tmp_path, {"a": [read_of(), read_of(tokens=[response])], "b": [read_of()], "c": [read_of()]})
+    assert page.count('class="response"') == 1
+    assert "<details open><summary>a</summary>" in page and "<summary>b</summary>" not in page
+    assert "Token by token" not in page_of(tmp_path, {"b": [read_of()]})
 
 
 def luminance(colour: str) -> float:

@@ -56,12 +56,15 @@ MUTANTS = (
     Mutant("evaluation/metrics.py", "if step < last and", "if step <= last and"),
     Mutant("evaluation/console_log.py", "pairs.pop()", "pass"),
     Mutant("evaluation/wandb_files.py", " or crc != zlib.crc32(data, zlib.crc32(bytes([kind])))", ""),
-    Mutant("evaluation/wandb_files.py", "if room < _HEAD.size:", "if room <= _HEAD.size:"),
+    Mutant("evaluation/wandb_files.py", "if room < _HEAD.size:", "if room < 0:"),
     Mutant(
         "evaluation/event_files.py",
         "except errors.OutOfRangeError:",
         "except (errors.OutOfRangeError, errors.DataLossError):",
     ),
     Mutant("evaluation/sources.py", 'key=lambda file: int(file.parent.name.split("-")[1])', "key=str"),
+    Mutant("evaluation/tokens.py", "else whole - part for", "else part - whole for"),
+    Mutant("evaluation/tokens.py", "sorted(paths, reverse=True)", "sorted(paths)"),
+    Mutant("evaluation/tokens.py", "max((abs(value) for", "max((value for"),
     Mutant("evaluation/arguments.py", "folders.count(_folder(path)) == 1", "folders"),
 )

@@ -127,4 +127,10 @@ MUTANTS = (
     Mutant("verl_plugin/ray/node_check.py", "unfit if answer.has_ranks and is_known", "unfit if answer.has_ranks"),
     Mutant("verl_plugin/ray/node_check.py", "if DRIVERS_VERSION not in os.environ:", "if False:"),
     Mutant("verl_plugin/ray/node_check.py", "raise HostError", "print"),
+    # responses token by token
+    Mutant("verl_plugin/token_file.py", "members[[int(values.argmax()), int(values.argmin())]]", "members[:2]"),
+    Mutant("verl_plugin/token_file.py", "(high - low).argmax()", "high.argmax()"),
+    Mutant("verl_plugin/token_file.py", "tokens > 0)", "tokens >= 0)"),
+    Mutant("verl_plugin/token_file.py", "advantages[rows].clone()", "per_token[rows].clone()"),
+    Mutant("verl_plugin/token_file.py", "[batch.keys[row] for row in chosen.rows]", "batch.keys[: len(chosen.rows)]"),
 )
