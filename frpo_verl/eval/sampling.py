@@ -16,6 +16,8 @@ def problems(options: argparse.Namespace, sources: Sequence[Source]) -> Iterator
     """Yields what is wrong with the options of sampling by themselves."""
     if any(source.kind == MODEL for source in sources):
         yield from request.problems(_namespace(options, "MODEL", Path("samples.parquet")))
+        n = request.SAMPLING["n"] if options.n is None else options.n
+        yield from (f"--k {k}: --n is {n}; draw more, or lower k" for k in options.k or () if k > n)
         return
     for name in OPTIONS:
         if getattr(options, name) is not None:

@@ -132,6 +132,12 @@ def test_a_model_that_fails_is_named_and_the_other_is_evaluated(case, capsys):
     assert "it raised ValueError: no e" in said["problems"][0]
 
 
+def test_a_k_above_n_is_said_before_anything_is_sampled(case, sampled, capsys):
+    assert case("--k", "3,4,16")[0] == 1 and sampled.rows == []
+    said = capsys.readouterr().err
+    assert "--k 4: --n is 3; draw more, or lower k" in said and "--k 16: --n is 3" in said and "--k 3" not in said
+
+
 def test_all_that_is_wrong_with_sampling_is_said_at_once(case, capsys):
     status, *_ = case("--temperature", "-1", "--template", "x", "--top-p", "0")
     said = capsys.readouterr().err

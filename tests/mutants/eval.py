@@ -93,6 +93,7 @@ MUTANTS = (
     Mutant(CHECKPOINT, "if ended.returncode:", "if False:"),
     Mutant(CHECKPOINT, 'if not config.get("lora_alpha"):', "if False:"),
     Mutant(CHECKPOINT, 'and "optim" not in str(file.relative_to(folder))', ""),
+    Mutant(SAMPLING, "for k in options.k or () if k > n)", "for k in ())"),
     Mutant(SAMPLING, '"duplicates": "keep"', '"duplicates": "drop"'),
     Mutant(SAMPLING, '"no_signal": "keep"', '"no_signal": "drop"'),
     Mutant(DIVERGENCE, "logits_to_keep=width + 1", "logits_to_keep=width"),
