@@ -30,5 +30,8 @@ VARIANT_ERROR = {
 }
 """Of the variants of the return-to-go, with k1 and with k3; 0 means exact, to 1e-10."""
 
+LENGTH_BASELINE_ERROR = (0.4015, 0.3599)
+"""Of a return-to-go less (T − t)·mean f, in batches of two responses, with k1 and with k3."""
+
 DIVIDED_ERROR = {2: (0.1555, 0.0525), 4: (0.3667, 0.1513), 6: (0.4973, 0.2341), 16: (0.7479, 0.4465)}
 """Of a return-to-go of k1 that is divided by |λ|, by group size; and of the same, scaled as fits best."""

@@ -7,11 +7,16 @@ writing the composition out: `return_to_go`, then an adjustment, then `regularis
 from frpo_verl.advantage.adjustments import centre_in_group as centre_in_group
 from frpo_verl.advantage.adjustments import divide_by_length as divide_by_length
 from frpo_verl.advantage.adjustments import minus_length_baseline as minus_length_baseline
+from frpo_verl.advantage.baseline import Fit as Fit
+from frpo_verl.advantage.baseline import at_position as at_position
+from frpo_verl.advantage.baseline import fitted_elsewhere as fitted_elsewhere
+from frpo_verl.advantage.baseline import no_moments as no_moments
+from frpo_verl.advantage.baseline import remembered as remembered
+from frpo_verl.advantage.baseline import subtract_baseline as subtract_baseline
 from frpo_verl.advantage.batch import RegularisedBatch as RegularisedBatch
 from frpo_verl.advantage.batch import regularise_batch as regularise_batch
 from frpo_verl.advantage.diagnostics import Diagnostics as Diagnostics
 from frpo_verl.advantage.diagnostics import diagnose as diagnose
-from frpo_verl.advantage.diagnostics import sample_slots as sample_slots
 from frpo_verl.advantage.frpo import frpo_advantage as frpo_advantage
 from frpo_verl.advantage.frpo import regularise as regularise
 from frpo_verl.advantage.future import return_to_go as return_to_go
@@ -33,6 +38,7 @@ from frpo_verl.advantage.steps import ends_by_separator as ends_by_separator
 from frpo_verl.advantage.steps import value_at_step_end as value_at_step_end
 from frpo_verl.advantage.steps import value_at_step_start as value_at_step_start
 from frpo_verl.advantage.sums import Sums as Sums
+from frpo_verl.advantage.sums import sample_slots as sample_slots
 from frpo_verl.advantage.token_weights import TreeFigures as TreeFigures
 from frpo_verl.advantage.token_weights import describe_sets as describe_sets
 from frpo_verl.advantage.token_weights import lambda_grpo as lambda_grpo

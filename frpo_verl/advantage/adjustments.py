@@ -20,8 +20,8 @@ def minus_length_baseline(
     """Subtracts the part of reg that one-sided generators such as k3 owe to length alone: reg_t − (T − t)·mean(f).
 
     T − t is the number of valid tokens still to come, mean(f) the mean of future(δ) over the valid tokens of the
-    batch. Not a baseline in the strict sense: T depends on the action at t, so the expected gradient moves. The
-    authors report that it did not help.
+    batch. Not a baseline in the strict sense: T depends on the action at t, so the expected gradient moves, by 40% on
+    the enumerated policy of `tests/advantage/test_frpo.py` (k1; 36% for k3). The authors report that it did not help.
 
     See "Future-KL Regularized GRPO" (https://arxiv.org/abs/2601.10201), section 6.2.2.
 

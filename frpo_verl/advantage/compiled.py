@@ -31,7 +31,12 @@ def can_take(tensor: Tensor) -> bool:
 
 
 def scan(
-    read: tuple[Tensor, Tensor, Tensor, Tensor], advantages: Tensor, sums: Tensor, beta: float, generator: Generator
+    read: tuple[Tensor, Tensor, Tensor, Tensor],
+    advantages: Tensor,
+    sums: Tensor,
+    beta: float,
+    generator: Generator,
+    kept: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> bool:
     """Fills advantages and sums, adding in float64.
 
@@ -41,6 +46,8 @@ def scan(
         sums: (bs, 18), float64, written: the columns of `sums.Sums`.
         beta: β.
         generator: the divergence.
+        kept: (bs, length) each, or None, written last: reg, which may have the memory of the advantages, and the sum of
+            the earlier future(δ) of a divergence whose local part is another.
 
     Returns:
         False where a valid log-ratio or an advantage is not finite.
@@ -57,7 +64,7 @@ def scan(
             if not is_k1:
                 delta = pair[0] - pair[1]
                 parts = generator.local(delta), generator.future(delta)
-            written = advantages[rows], sums[rows]
+            written = advantages[rows], sums[rows], *(None if each is None else each[rows] for each in kept)
             fine &= _run(pool, (outcome[rows].double(), *pair, *parts, mask[rows], *written), beta)
     return fine
 
@@ -78,12 +85,12 @@ def _run(pool: ThreadPoolExecutor, tensors: tuple[Tensor | None, ...], beta: flo
 def _kernel() -> Callable:
     # Unwrapped: a type checker's import hook may have put a wrapper around them, which numba cannot compile.
     compile_, plain = functools.partial(_numba().njit, nogil=True), inspect.unwrap
-    edges_of, to_go_of = compile_(plain(_edges)), compile_(plain(_to_go))
+    edges_of, to_go_of, past_of = compile_(plain(_edges)), compile_(plain(_to_go)), compile_(plain(_past))
     # Sums may be taken in any order, as vector instructions do.
     subtracted = compile_(plain(_subtracted), fastmath={"reassoc"})
 
     # What is None is known when this is compiled, and the branches on it are gone then.
-    def scan(outcome, log_prob, reference, local, future, mask, advantages, sums, beta):
+    def scan(outcome, log_prob, reference, local, future, mask, advantages, sums, reg, past, beta):
         fine = True
         to_go, edges = np.empty(mask.shape[1]), np.empty(PARTS + 1, np.int64)
         for row in range(len(outcome)):
@@ -105,6 +112,10 @@ def _kernel() -> Callable:
                 total[8 + part] = found[1]
                 # NaN and infinity stay in a sum: one look at its end instead of one at each token.
                 fine &= np.isfinite(found[4])
+            if reg is not None:
+                reg[row, :last] = to_go[:last]
+            if past is not None:
+                past_of(future[row], mask[row], past[row], last)
         return fine
 
     return compile_(plain(scan))
@@ -142,6 +153,15 @@ def _to_go(log_prob, reference, local, future, mask, to_go, last):
         else:
             to_go[t] = 0.0
     return later
+
+
+def _past(future, mask, past, last):
+    """Writes the sum of f over the valid slots before each."""
+    earlier = 0.0
+    for t in range(last):
+        past[t] = earlier
+        if mask[t]:
+            earlier += future[t]
 
 
 def _subtracted(log_prob, reference, mask, to_go, advantages, outcome, beta):

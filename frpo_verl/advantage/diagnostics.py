@@ -5,19 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from frpo_verl import checks
 from frpo_verl.advantage.batch import RegularisedBatch
-from frpo_verl.advantage.sums import PARTS, Sums
+from frpo_verl.advantage.sums import PARTS, Sums, sample_slots
 
 QUANTILES = (0.05, 0.5, 0.95)
-
-SAMPLE = 2**16
-"""Slots that stand for a larger batch where a figure needs single tokens."""
-
-GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Diagnostics(NamedTuple):
@@ -86,7 +81,7 @@ def diagnose(
         divergence_per_response=sums.divergence.item() / responses,
         mean=sums.term.item() / tokens,
         std=math.sqrt(of_term),
-        quantiles=_quantiles(done.advantages, outcome, response_mask, beta, divergence_to_go),
+        quantiles=_quantiles(done, outcome, response_mask, beta, divergence_to_go),
         profile=(sums.tenths / _tokens_by_tenth(done.sums.tokens).clamp(min=1)).tolist(),
         variance_share=subtracted / (of_outcome + subtracted) if subtracted else 0.0,
         sign_flips=sums.flips.item() / tokens,
@@ -104,6 +99,8 @@ def is_coarse(done: RegularisedBatch, beta: float) -> bool:
     Returns:
         True where reg has to be computed again for its quantiles.
     """
+    if done.sampled_to_go is not None:
+        return False
     sums = Sums(*(part.sum(0) for part in done.sums))
     tokens = max(1.0, sums.tokens.item())
     rounding = torch.finfo(done.advantages.dtype).eps * math.sqrt(sums.outcome_square.item() / tokens)
@@ -112,36 +109,19 @@ def is_coarse(done: RegularisedBatch, beta: float) -> bool:
     return bool(deviation > 0 and rounding > 0.01 * beta * deviation)
 
 
-def sample_slots(rows: int, length: int) -> Int[Tensor, " slots"]:
-    """Picks slots that stand for a batch: all of at most 65,536, otherwise 65,536 of them, one from each even stretch.
-
-    Within its stretch the slot is shifted by multiples of the golden ratio, since stretches as long as a row would
-    otherwise always meet the same place of a response.
-
-    Args:
-        rows: responses.
-        length: slots of a response.
-
-    Returns:
-        Indices into the flattened batch, in order.
-    """
-    slots = rows * length
-    number = torch.arange(min(slots, SAMPLE), dtype=torch.float64)
-    if slots <= SAMPLE:
-        return number.long()
-    return ((number + number * GOLDEN % 1) * (slots / SAMPLE)).long()
-
-
 def _quantiles(
-    advantages: Tensor, outcome: Tensor, mask: Tensor, beta: float, divergence_to_go: Tensor | None
+    done: RegularisedBatch, outcome: Tensor, mask: Tensor, beta: float, divergence_to_go: Tensor | None
 ) -> list[float]:
     slots = sample_slots(*mask.shape).to(mask.device)
-    slots = slots[mask.reshape(-1)[slots] != 0]
+    counts = mask.reshape(-1)[slots] != 0
+    slots = slots[counts]
     if not len(slots):
         return [0.0] * len(QUANTILES)
-    if divergence_to_go is None:
+    if done.sampled_to_go is not None:
+        reg = done.sampled_to_go[counts].double()
+    elif divergence_to_go is None:
         before = outcome[slots // mask.shape[1]] if outcome.dim() == 1 else outcome.reshape(-1)[slots]
-        reg = (before.double() - advantages.reshape(-1)[slots].double()) / beta
+        reg = (before.double() - done.advantages.reshape(-1)[slots].double()) / beta
     else:
         reg = divergence_to_go.reshape(-1)[slots].double()
     # numpy's, which does not sort, takes a twentieth of torch's time.

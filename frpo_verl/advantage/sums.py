@@ -1,9 +1,10 @@
 """Sums over the valid tokens of each response, from which every figure of a log line follows."""
 
+import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from frpo_verl.masking import zero_where_masked
@@ -12,6 +13,11 @@ PARTS = 10
 """Parts of a response in the profile."""
 
 COLUMNS = 8 + PARTS
+
+SAMPLE = 2**16
+"""Slots that stand for a larger batch where a figure needs single tokens."""
+
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Sums(NamedTuple):
@@ -87,3 +93,23 @@ def _by_tenth(values: Tensor, mask: Tensor) -> Tensor:
     tenth = number.sub_(1).mul_(PARTS).div_(tokens, rounding_mode="floor").clamp_(min=0).long()
     values = zero_where_masked(values, mask).double()
     return values.new_zeros(len(values), PARTS).scatter_add_(-1, tenth, values)
+
+
+def sample_slots(rows: int, length: int) -> Int[Tensor, " slots"]:
+    """Picks slots that stand for a batch: all of at most 65,536, otherwise 65,536 of them, one from each even stretch.
+
+    Within its stretch the slot is shifted by multiples of the golden ratio, since stretches as long as a row would
+    otherwise always meet the same place of a response.
+
+    Args:
+        rows: responses.
+        length: slots of a response.
+
+    Returns:
+        Indices into the flattened batch, in order.
+    """
+    slots = rows * length
+    number = torch.arange(min(slots, SAMPLE), dtype=torch.float64)
+    if slots <= SAMPLE:
+        return number.long()
+    return ((number + number * GOLDEN % 1) * (slots / SAMPLE)).long()

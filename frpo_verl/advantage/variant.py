@@ -11,6 +11,9 @@ from frpo_verl.advantage.later import Later, discounted, undiscounted, within
 from frpo_verl.advantage.steps import ends_by_length, value_at_step_end, value_at_step_start
 from frpo_verl.divergences import Generator, appendix_e, token_clip
 
+OF_THE_WEIGHT = ("fitted", "loo_position")
+"""Baselines of the whole weight Â − β·reg, by `frpo_verl.advantage.baseline`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -21,7 +24,7 @@ class Variant:
         kl: `rollout`, fixed at the policy that sampled, or `current`, recomputed at every actor mini-batch.
         horizon: only so many later tokens count; null counts all.
         discount: γ of later tokens.
-        baseline: `none`, or `length`, section 6.2.2's (T − t)·mean(f).
+        baseline: `none`; `fitted` or `loo_position`, of the whole weight; or `length`, section 6.2.2's (T − t)·mean(f).
         centring: `none`, or `group`, minus the mean of the group's other rollouts.
         scale: `none`, or `length`, divided by the response's length.
         step_length: tokens of a PRL step; null gives every token its own value.
@@ -58,9 +61,14 @@ def formed(generator: Generator, variant: Variant) -> Generator:
     return generator if variant.token_clip is None else token_clip(generator, float(variant.token_clip))
 
 
+def has_baseline(variant: Variant) -> bool:
+    """Returns True for a baseline of the whole weight, which comes after everything else."""
+    return variant.baseline in OF_THE_WEIGHT
+
+
 def is_plain(variant: Variant) -> bool:
     """Returns True where nothing shortens, shifts, scales or segments the theorem's sum, so that one pass can do it."""
-    untouched = (variant.baseline, variant.centring, variant.scale) == ("none", "none", "none")
+    untouched = variant.baseline != "length" and (variant.centring, variant.scale) == ("none", "none")
     return untouched and later_of(variant) is undiscounted and variant.step_length is None
 
 
@@ -79,7 +87,7 @@ def divergence_to_go(
     group: Int[Tensor, " bs"] | None,
     rollout: Int[Tensor, " bs"] | None = None,
 ) -> Float[Tensor, "bs length"]:
-    """Computes reg of every token: the sum, then baseline, centring, scale and steps in that order.
+    """Computes reg of every token: the sum, then the length baseline, centring, scale and steps in that order.
 
     Args:
         log_ratio: δ = log π_θ − log π_ref per token, in nats.

@@ -10,6 +10,9 @@ from frpo_verl.preflight import contract, losses, native, settings
 TOKEN_WEIGHT = "token_weight"
 """The key of verl's `algorithm` section."""
 
+OF_ONE_PROMPT = ("lambda_grpo",)
+"""Weights that are known not to depend on the responses to other prompts."""
+
 NOT_BY_TOKEN = {
     "geo_mean": "it averages the advantages of a response, and one token's weight would reach all of them",
     "dro": "its quadratic term is not a multiple of the advantage and would not be weighed",
@@ -44,11 +47,22 @@ def token_weight_problems(algorithm: Mapping[str, Any]) -> Iterator[str]:
     if name not in TOKEN_WEIGHTS:
         known = ", ".join(sorted(TOKEN_WEIGHTS)) or "none is registered"
         yield f"algorithm.{TOKEN_WEIGHT}={name}: there is no such method ({known}); correct it, or leave it out"
+    elif name not in OF_ONE_PROMPT and _is_fitted(algorithm):
+        yield (
+            f"algorithm.{TOKEN_WEIGHT}={name} with algorithm.frpo.baseline=fitted: the weights are of the whole batch, "
+            "so that the advantages of other prompts, from which a prompt's coefficients come, depend on its own "
+            f"responses; set algorithm.frpo.baseline=loo_position, or {TOKEN_WEIGHT}={OF_ONE_PROMPT[0]}"
+        )
     elif settings.asks_for_future(algorithm) and native.is_left_to_host(algorithm.get("adv_estimator")):
         yield (
             f"algorithm.{TOKEN_WEIGHT}={name}: this verl subtracts the divergence itself, and the weights would "
             f"multiply it; leave the key out, or install verl {contract.TESTED_VERL[-1]} as it was released"
         )
+
+
+def _is_fitted(algorithm: Mapping[str, Any]) -> bool:
+    section = algorithm.get("frpo")
+    return settings.asks_for_future(algorithm) and hasattr(section, "get") and section.get("baseline") == "fitted"
 
 
 def summary(config: Any) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from frpo_verl.advantage.variant import Variant
+from frpo_verl.advantage.variant import Variant, has_baseline
 from frpo_verl.preflight import contract, layout, losses, meaning, native, resumed, settings, unread_keys
 from frpo_verl.preflight.environment import MODULES, PLUGIN
 from frpo_verl.preflight.errors import CheckpointError, HostError, SettingsError
@@ -37,6 +37,7 @@ def problems(config: Any) -> Iterator[str]:
         yield from _control(config, chosen)
     yield from _reference(config, chosen)
     yield from _resumed(config, chosen)
+    yield from _baseline(config, chosen)
     yield from _distillation(config)
     yield from _hidden_from_workers(config)
     yield from _other_mains(config)
@@ -80,6 +81,11 @@ def summary(config: Any) -> list[str]:
     changed = {key: value for key, value in vars(chosen.variant).items() if value != getattr(Variant(), key)}
     if changed:
         lines.append("algorithm.frpo: " + ", ".join(f"{key}={value}" for key, value in changed.items()))
+    if chosen.variant.baseline == "fitted":
+        lines.append(
+            "baseline=fitted: each prompt's coefficients come from the other prompts and from earlier batches; "
+            "frpo/baseline_r2 says what is taken off"
+        )
     if native.is_left_to_host(config.algorithm.adv_estimator):
         lines.append(
             "this verl subtracts the divergence itself: the plugin leaves it to verl and logs no frpo/ figures"
@@ -149,11 +155,33 @@ def _control(config: Any, chosen: Settings) -> Iterator[str]:
 
 def _resumed(config: Any, chosen: Settings) -> Iterator[str]:
     folder = resumed.resumed(config.trainer)
-    if chosen.adaptive and folder is not None:
-        try:
+    if folder is None:
+        return
+    try:
+        if chosen.adaptive:
             resumed.read(folder)
-        except CheckpointError as error:
-            yield str(error)
+        if chosen.variant.baseline == "fitted":
+            resumed.earlier(folder)
+    except CheckpointError as error:
+        yield str(error)
+
+
+def _baseline(config: Any, chosen: Settings) -> Iterator[str]:
+    """Yields what leaves a baseline of the whole weight nothing to do, or would make a bias of it."""
+    if not has_baseline(chosen.variant):
+        return
+    key, loss = f"algorithm.frpo.baseline={chosen.variant.baseline}", losses.chosen(config)
+    if loss in meaning.AVERAGED:
+        yield (
+            f"{key} with actor_rollout_ref.actor.policy_loss.loss_mode={loss}: a token would get the baselines of "
+            "later tokens, which depend on it; choose a loss that is a multiple of each token's advantage, for "
+            "instance vanilla"
+        )
+    if chosen.variant.baseline == "loo_position" and config.actor_rollout_ref.rollout.n == 1:
+        yield (
+            f"{key} with actor_rollout_ref.rollout.n=1: there is no other response to take the mean of; set "
+            "actor_rollout_ref.rollout.n to 2 or more, or algorithm.frpo.baseline=none"
+        )
 
 
 def _distillation(config: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reads the adaptive β of the checkpoint that verl would resume from."""
+"""Reads the state of the checkpoint that verl would resume from: an adaptive β, the memory of a fitted baseline."""
 
 import json
 import math
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from frpo_verl.advantage.weights import SIZE
 from frpo_verl.preflight.errors import CheckpointError
 
 LATEST = "latest_checkpointed_iteration.txt"
@@ -13,6 +14,9 @@ LATEST = "latest_checkpointed_iteration.txt"
 
 FILE = "frpo_verl.json"
 """Name of the state's file in verl's `global_step_N` folder."""
+
+BASELINE = "baseline"
+"""The key of a fitted baseline's moments there."""
 
 LARGEST_ERROR = 0.2
 """verl's bound of the relative error that moves β."""
@@ -46,3 +50,22 @@ def read(folder: Path) -> float:
     if not isinstance(beta, int | float) or not math.isfinite(beta) or beta <= 0:
         raise CheckpointError(f"{file} holds beta={beta}; resume from an earlier checkpoint")
     return float(beta)
+
+
+def earlier(folder: Path) -> list[list[float]] | None:
+    """Returns the moments of the batches before a checkpoint; None where it has none; a damaged file is an error."""
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text()).get(BASELINE)
+        values = [] if found is None else [float(value) for row in found for value in row]
+    except (ValueError, AttributeError, TypeError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}); resume from an earlier checkpoint") from None
+    if found is not None and (
+        [len(row) for row in found] != [SIZE] * SIZE or not all(math.isfinite(value) for value in values)
+    ):
+        raise CheckpointError(
+            f"{file} holds no {SIZE} × {SIZE} finite numbers for {BASELINE}; resume from an earlier checkpoint"
+        )
+    return found

@@ -76,6 +76,11 @@ def read(algorithm: Mapping[str, Any]) -> Settings:
             "algorithm.frpo.std=population with norm_adv_by_std_in_grpo=False: nothing is divided by a standard "
             "deviation; set algorithm.frpo.std=sample"
         )
+    if variant.baseline == "fitted" and beta == 0:
+        raise SettingsError(
+            "algorithm.frpo.baseline=fitted with kl_ctrl.kl_coef=0: its columns are sums of log-ratios to the "
+            "reference, which is not loaded; set algorithm.frpo.baseline=none"
+        )
     name = str(algorithm.get("kl_penalty"))
     try:
         generator = by_name(name)

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from frpo_verl.advantage.variant import Variant
+from frpo_verl.advantage.variant import Variant, has_baseline
 from frpo_verl.preflight.errors import SettingsError
 
 _CHOICES = {
     "form": ("theorem", "appendix_e"),
     "kl": ("rollout", "current"),
-    "baseline": ("none", "length"),
+    "baseline": ("none", "length", "fitted", "loo_position"),
     "centring": ("none", "group"),
     "scale": ("none", "length"),
     "step_value": ("start", "end"),
@@ -29,8 +29,24 @@ _OF_THE_CONTROL = {
 }
 """Keys that users look for in the section, and verl's own key for each."""
 
-_OF_THE_BATCH = {"baseline": "the mean over the batch", "centring": "the other responses of the group"}
-"""Keys that need more than one response, and what a worker's micro-batch therefore lacks."""
+_OF_THE_BATCH = {
+    ("baseline", "length"): "the mean over the batch",
+    ("centring", "group"): "the other responses of the group",
+}
+"""Values that the sum needs more than one response for, and what a worker's micro-batch therefore lacks."""
+
+_BY_GROUP = (
+    *("frpo", "grpo", "grpo_vectorized", "grpo_passk", "rloo", "rloo_vectorized", "opo", "remax"),
+    *("optimal_token_baseline", "tir_optimal_token_baseline"),
+)
+"""Estimators under which no advantage depends on another prompt's responses."""
+
+_WHITENS = "it divides every advantage by the standard deviation of the batch"
+
+_ACROSS_GROUPS = {
+    **dict.fromkeys(("gae", "gdpo", "reinforce_plus_plus", "reinforce_plus_plus_baseline"), _WHITENS),
+    "gpg": "it multiplies every advantage by the batch's share of rewards that are not 0",
+}
 
 
 def read(section: Any, estimator: str | None = "frpo") -> Variant:
@@ -115,9 +131,28 @@ def _check_contradictions(variant: Variant, estimator: str | None) -> None:
             "frpo and grpo; set algorithm.frpo.std=sample"
         )
     if variant.kl == "current":
-        for key, beyond in _OF_THE_BATCH.items():
-            if getattr(variant, key) != "none":
+        for (key, value), beyond in _OF_THE_BATCH.items():
+            if getattr(variant, key) == value:
                 raise SettingsError(
-                    f"algorithm.frpo.{key}={getattr(variant, key)} with kl=current: it needs {beyond}, and the term "
+                    f"algorithm.frpo.{key}={value} with kl=current: it needs {beyond}, and the term "
                     f"is recomputed on a micro-batch; set algorithm.frpo.{key}=none or algorithm.frpo.kl=rollout"
                 )
+    if has_baseline(variant):
+        _check_baseline(variant, estimator)
+
+
+def _check_baseline(variant: Variant, estimator: str | None) -> None:
+    """Refuses what would put the own response into a baseline of the whole weight."""
+    key = f"algorithm.frpo.baseline={variant.baseline}"
+    if variant.centring == "group":
+        raise SettingsError(
+            f"{key} with centring=group: the others' centred terms hold the own one's, so that their mean would be no "
+            "baseline; set algorithm.frpo.centring=none"
+        )
+    if variant.baseline == "fitted" and estimator not in _BY_GROUP:
+        why = _ACROSS_GROUPS.get(str(estimator), "nothing is known here of whether its advantages do")
+        raise SettingsError(
+            f"{key} with adv_estimator={estimator}: the coefficients of a prompt come from the advantages of others, "
+            f"which must not depend on its own responses, and {why}; set algorithm.frpo.baseline=loo_position, or "
+            f"choose one of {', '.join(_BY_GROUP)}"
+        )

@@ -1,4 +1,4 @@
-"""Saves and restores an adaptive β with verl's checkpoints, in the folder `global_step_N`."""
+"""Saves and restores a run's state, an adaptive β for one, with verl's checkpoints, in the folder `global_step_N`."""
 
 import inspect
 import shutil
@@ -18,7 +18,7 @@ _FIX = "make room or choose another trainer.default_local_dir, and start again w
 
 
 def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Writes β, then lets verl write the rest, since verl's last file is what makes a checkpoint count.
+    """Writes the state, then lets verl write the rest, since verl's last file is what makes a checkpoint count.
 
     Raises CheckpointError where a file cannot be written; it names the last checkpoint that counts. Any other error of
     verl's save is raised as it is, with a note.
@@ -29,7 +29,7 @@ def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         control.forget(folder / f"global_step_{step}")
         return host(trainer, *args, **kwargs)
     try:
-        run.of(algorithm).beta.save(folder / f"global_step_{step}")
+        run.of(algorithm).save(folder / f"global_step_{step}")
         return host(trainer, *args, **kwargs)
     except Exception as error:
         if _is_of_writing(error):
@@ -39,10 +39,10 @@ def save_before(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def restore_after(host: Callable, trainer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Lets verl load what it resumes from, then begins the run anew and takes β from there.
+    """Lets verl load what it resumes from, then begins the run anew and takes its state from there.
 
     The host is a trainer's `_load_checkpoint`, or fully-async's `load_checkpoint`, a coroutine. Raises CheckpointError
-    where β is missing or damaged.
+    where it is missing or damaged.
     """
     if inspect.iscoroutinefunction(host):
         return _restore_after(host, trainer, *args, **kwargs)
@@ -64,7 +64,7 @@ def _restore(trainer: Any) -> None:
         return
     resumed = of_trainer.resume_from_path if of_trainer.resume_mode == "resume_path" else None
     folder = Path(resumed or Path(of_trainer.default_local_dir) / f"global_step_{step}").absolute()
-    run.of(algorithm).beta.restore(folder)
+    run.of(algorithm).restore(folder)
 
 
 def _step(trainer: Any) -> int:

@@ -1,4 +1,4 @@
-"""Keeps β over the course of a run: fixed, or following the measured divergence, and saved with checkpoints."""
+"""Keeps β over the course of a run, fixed or following the measured divergence, and writes a run's state."""
 
 import json
 import os
@@ -12,9 +12,29 @@ from frpo_verl.preflight.settings import Settings
 
 
 def forget(folder: Path) -> None:
-    """Removes the β that an earlier run has left in the folder of a checkpoint that is written anew."""
+    """Removes the state that an earlier run has left in the folder of a checkpoint that is written anew."""
     if (folder / FILE).is_file():
         (folder / FILE).unlink()
+
+
+def save(folder: Path, state: Mapping[str, Any]) -> None:
+    """Writes a run's state into verl's `global_step_N`, whole or not at all; an empty one leaves no file there."""
+    if not state:
+        forget(folder)
+        return
+    target, partial = folder / FILE, folder / f"{FILE}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("w") as file:
+            json.dump(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise CheckpointError(
+            f"the state of the run ({', '.join(state)}) cannot be written to {target}: {error.strerror}; make room, "
+            "and resume from the last checkpoint, which is untouched"
+        ) from error
 
 
 class Coefficient:
@@ -50,24 +70,10 @@ class Coefficient:
                 f"{self._controller.value:g}; set it far above {LARGEST_ERROR * responses:.0f}"
             )
 
-    def save(self, folder: Path) -> None:
-        """Writes an adaptive β into verl's `global_step_N`, whole or not at all; a fixed one leaves no file there."""
-        if self._controller is None:
-            forget(folder)
-            return
-        target, partial = folder / FILE, folder / f"{FILE}.partial"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("w") as file:
-                json.dump({"beta": self._controller.value}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except OSError as error:
-            raise CheckpointError(
-                f"the state of the adaptive β cannot be written to {target}: {error.strerror}; make room, and resume "
-                "from the last checkpoint, which is untouched"
-            ) from error
+    @property
+    def state(self) -> dict[str, Any]:
+        """Returns what belongs into a checkpoint: an adaptive β."""
+        return {} if self._controller is None else {"beta": self._controller.value}
 
     def restore(self, folder: Path) -> None:
         """Takes an adaptive β from verl's `global_step_N`; a run that resumes with another β is not the same run."""

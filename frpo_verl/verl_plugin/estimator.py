@@ -144,22 +144,24 @@ def _call(host: Callable, call: inspect.BoundArguments, nested: Callable = _as_i
 def _regularised(
     data: Any, outcome: Tensor, valid: Tensor, this: Run
 ) -> tuple[Tensor, dict[str, float], dict[str, Any]]:
-    """Returns Â − β·reg, or Â where the workers are to subtract, with figures and what to note."""
+    """Returns Â − β·reg, or Â where the workers are to subtract, less a baseline; with figures and what to note."""
     beta, chosen = this.beta.value, this.settings
     if beta == 0:
         return outcome, {"frpo/beta": 0.0}, {}
     rejects = sampled.FIELD in data.batch
     if rejects and outcome.dim() == 2:
         outcome = zero_where_masked(outcome, valid)
-    done = term.regularised(data, outcome, chosen, beta)
+    done = term.regularised(data, outcome, chosen, beta, this.memory.moments)
     of_step = figures.of_step(done, outcome, data, chosen, beta)
     run.outbox.put_tokens(
         token_file.traced(data, outcome, done.advantages, valid, beta) if run.dumps_rollouts() else None
     )
+    if done.baseline is not None:
+        this.memory.observe(done.baseline)
     this.beta.observe(of_step["frpo/divergence_to_ref/token_mean"], int((done.sums.tokens > 0).sum()))
     in_workers = chosen.variant.kl == "current"
     told = {"chosen": chosen, "beta": beta if in_workers else None}
-    if in_workers:
+    if in_workers and done.baseline is None:
         return outcome.to(done.advantages.dtype), of_step, told
     return zero_where_masked(done.advantages, valid) if rejects else done.advantages, of_step, told
 

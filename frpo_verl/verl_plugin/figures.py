@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from frpo_verl.advantage import RegularisedBatch, TreeFigures, diagnose, sample_slots
+from frpo_verl.advantage import Fit, RegularisedBatch, TreeFigures, diagnose, sample_slots
 from frpo_verl.advantage.diagnostics import Diagnostics, is_coarse
 from frpo_verl.advantage.variant import Variant
+from frpo_verl.advantage.weights import COLUMNS
 from frpo_verl.preflight.settings import Settings
 from frpo_verl.verl_plugin import sampled, term
 
@@ -23,7 +24,8 @@ def of_step(done: RegularisedBatch, before: Tensor, data: Any, chosen: Settings,
     old, reference, valid = (part.reshape(-1)[slots] for part in (batch["old_log_probs"], batch["ref_log_prob"], mask))
     seen = done.sums.tokens[slots // mask.shape[1]] > 0
     of_slots = of_tokens(old, reference, valid.bool(), seen, chosen.variant)
-    return of_batch(diagnose(done, before, mask, beta, reg), beta) | of_slots
+    of_fit = {} if done.baseline is None else of_baseline(done.baseline, chosen.variant)
+    return of_batch(diagnose(done, before, mask, beta, reg), beta) | of_slots | of_fit
 
 
 def of_batch(found: Diagnostics, beta: float) -> dict[str, float]:
@@ -74,6 +76,17 @@ def of_tokens(
         clipped = int((valid & (delta.abs() > variant.token_clip)).sum())
         figures["frpo/clipped_share"] = clipped / max(1, int(valid.sum()))
     return figures
+
+
+def of_baseline(fit: Fit, variant: Variant) -> dict[str, float]:
+    """Returns the figures of a baseline of the whole weight w = Â − β·reg.
+
+    - `frpo/baseline_r2`: 1 − Σ(w − z·θ)² / Σw², out of fold; a negative one says that the baseline does harm.
+    - `frpo/baseline/constant`, `position`, `others_to_go`, `others_sequence`, `own_past`: θ, the mean of the groups';
+      with `baseline=fitted` alone, since the other has (0, 0, −β, 0, 0).
+    """
+    fitted = zip(COLUMNS, fit.coefficients.tolist(), strict=True) if variant.baseline == "fitted" else ()
+    return {"frpo/baseline_r2": fit.r2, **{f"frpo/baseline/{name}": value for name, value in fitted}}
 
 
 def of_sets(found: TreeFigures) -> dict[str, float]:

@@ -1,10 +1,13 @@
 """Holds the state of the run of this process: its settings, its β, and what waits to be logged or sent to workers."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from frpo_verl.preflight import settings
+from frpo_verl.verl_plugin import control
 from frpo_verl.verl_plugin.control import Coefficient
+from frpo_verl.verl_plugin.memory import Memory
 from frpo_verl.verl_plugin.token_file import Traced
 
 
@@ -44,12 +47,22 @@ class Outbox:
 
 
 class Run:
-    """One run with FRPO: `settings`, read and checked once, and `beta`, the coefficient of the coming step."""
+    """One run with FRPO: `settings`, read and checked once; `beta` of the coming step; a baseline's `memory`."""
 
     def __init__(self, algorithm: Mapping[str, Any]) -> None:
         self.algorithm = algorithm
         self.settings = settings.read(algorithm)
         self.beta = Coefficient(self.settings, algorithm)
+        self.memory = Memory(self.settings)
+
+    def save(self, folder: Path) -> None:
+        """Writes what the steps so far have left into verl's `global_step_N`."""
+        control.save(folder, self.beta.state | self.memory.state)
+
+    def restore(self, folder: Path) -> None:
+        """Takes that from verl's `global_step_N`. Raises CheckpointError where it is missing or damaged."""
+        self.beta.restore(folder)
+        self.memory.restore(folder)
 
 
 outbox = Outbox()

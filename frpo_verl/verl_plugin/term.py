@@ -7,7 +7,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from frpo_verl.advantage import RegularisedBatch, number_groups, regularise_batch
-from frpo_verl.advantage.variant import divergence_to_go
+from frpo_verl.advantage.variant import divergence_to_go, has_baseline
 from frpo_verl.checks import InvalidInput, NonFiniteToken
 from frpo_verl.preflight.errors import BatchError
 from frpo_verl.preflight.settings import Settings
@@ -29,10 +29,11 @@ def name_rollouts(data: Any, keys: list[str]) -> None:
     data.non_tensor_batch[ROLLOUT] = np.array([key.rsplit("_", 1)[0] for key in keys], dtype=object)
 
 
-def regularised(data: Any, before: Tensor, chosen: Settings, beta: float) -> RegularisedBatch:
-    """Returns Â_{i,t} − β·reg_{i,t} with sums for the log line; Â is `before`, (bs,) or (bs, length).
+def regularised(data: Any, before: Tensor, chosen: Settings, beta: float, earlier: Tensor) -> RegularisedBatch:
+    """Returns Â_{i,t} − β·reg_{i,t}, less a baseline if one is asked for, with sums for the log line.
 
-    Raises BatchError: the log-probs are missing, or a valid token's are not finite.
+    Â is `before`, (bs,) or (bs, length); `earlier` has the moments of earlier batches. Raises BatchError: the log-probs
+    are missing, or a valid token's are not finite, or a baseline has no groups.
     """
     batch = data.batch
     for key, fix in _NEEDED.items():
@@ -40,7 +41,7 @@ def regularised(data: Any, before: Tensor, chosen: Settings, beta: float) -> Reg
             raise BatchError(f"frpo needs {key!r} in the batch, which holds {sorted(batch.keys())}: {fix}")
     read = batch["old_log_probs"], batch["ref_log_prob"], sampled.mask_of(batch)
     try:
-        return regularise_batch(before, *read, beta, chosen.generator, chosen.variant, *_groups(data, chosen))
+        return regularise_batch(before, *read, beta, chosen.generator, chosen.variant, *_groups(data, chosen), earlier)
     except NonFiniteToken as error:
         raise _not_finite(error, batch) from None
     except InvalidInput as error:
@@ -56,8 +57,14 @@ def to_go(data: Any, chosen: Settings) -> Tensor:
 
 def _groups(data: Any, chosen: Settings) -> list[Tensor | None]:
     """Returns each row's group and rollout, where they are looked at and known."""
-    named, is_centred = data.non_tensor_batch, chosen.variant.centring == "group"
-    return [number_groups(named[key]) if is_centred and key in named else None for key in ("uid", ROLLOUT)]
+    named, wanted = data.non_tensor_batch, chosen.variant.centring == "group" or has_baseline(chosen.variant)
+    if has_baseline(chosen.variant) and "uid" not in named:
+        raise BatchError(
+            f"algorithm.frpo.baseline={chosen.variant.baseline} needs 'uid', each response's prompt, in the batch, "
+            f"which holds {sorted(named)}: set algorithm.frpo.baseline=none"
+        )
+    device = data.batch["old_log_probs"].device
+    return [number_groups(named[key]).to(device) if wanted and key in named else None for key in ("uid", ROLLOUT)]
 
 
 def spread(outcome: Tensor, response_mask: Tensor) -> Tensor:

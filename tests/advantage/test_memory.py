@@ -6,7 +6,7 @@ from torch.autograd.profiler import profile
 
 from frpo_verl import advantage as a
 from frpo_verl import rows
-from frpo_verl.advantage import compiled
+from frpo_verl.advantage import compiled, sums, weights
 from frpo_verl.divergences import by_name
 
 ROWS, LENGTH = 32, 4096
@@ -69,6 +69,20 @@ def test_those_of_a_hosts_batch_too(generator, form):
     outcome = of["scores"][:, None].expand(mask.shape).contiguous() if form == "outcomes of tokens" else of["scores"]
     pair = [of[name].bfloat16() if form == "bfloat16" else of[name] for name in ("log_prob", "reference")]
     assert 1 <= peak(lambda: a.regularise_batch(outcome, *pair, mask, 0.1, generator)) <= 3
+
+
+@pytest.mark.usefixtures("_in_blocks_of_an_accelerator")
+@pytest.mark.parametrize("baseline", ["fitted", "loo_position"])
+def test_those_of_a_baseline_too(generator, baseline, monkeypatch):
+    monkeypatch.setattr(weights, "on_host", lambda device: False)
+    monkeypatch.setattr(weights, "LEAST_BLOCK", LENGTH)
+    # the slots of the quantiles are a small share of a batch, too
+    monkeypatch.setattr(sums, "SAMPLE", 256)
+    # blocks are of whole groups, which are a small share of a batch
+    of, variant = batch(), a.Variant(baseline=baseline)
+    rest = of["mask"], 0.1, generator, variant, torch.arange(ROWS)
+    # one more where the local part is another function than the future part
+    assert 1 <= peak(lambda: a.regularise_batch(of["scores"], of["log_prob"], of["reference"], *rest)) <= 4
 
 
 def peak(case) -> float:

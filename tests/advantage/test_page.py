@@ -6,17 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.tree_toy import row
-from enumerated import DIVIDED_ERROR, VARIANT_ERROR
+from enumerated import DIVIDED_ERROR, LENGTH_BASELINE_ERROR, VARIANT_ERROR
 from oracles import group_normalised
 from tree_oracles import FIGURE, FIGURE_REWARDS, set_sizes
 
 ROOM = Path(__file__).parents[2] / "frpo_verl" / "advantage"
-PAGE, LAMBDA_GRPO = ((ROOM / name).read_text() for name in ("README.md", "lambda_grpo.md"))
+PAGE, LAMBDA_GRPO, VARIANCE = ((ROOM / name).read_text() for name in ("README.md", "lambda_grpo.md", "variance.md"))
 
 
 def test_the_errors_of_the_variants_are_the_ones_that_the_tests_compute():
     rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
-    for name, errors in VARIANT_ERROR.items():
+    for name, errors in {
+        **VARIANT_ERROR,
+        "length baseline, in batches of two responses": LENGTH_BASELINE_ERROR,
+    }.items():
         cells = " | ".join(f"{error:.4f}" if error else "exact" for error in errors)
         assert [row for row in rows if row.startswith(f"| {name} |") and row.endswith(f"| {cells} |")]
 
@@ -42,6 +45,12 @@ def test_the_snippets_run():
 
 def test_the_snippet_of_lambda_grpo_runs():
     assert run(LAMBDA_GRPO)["weights"].tolist() == [[0.5, 1, 0], [0.5, 1, 0], [0.5, 1, 1], [0.5, 1, 1]]
+
+
+def test_the_snippet_of_the_baseline_runs_and_its_errors_are_those_of_the_tests():
+    assert torch.isfinite(run(VARIANCE)["advantages"]).all()
+    k1, k3 = LENGTH_BASELINE_ERROR
+    assert f"| moves | {k1:.2f} (k1), {k3:.2f} (k3) |" in VARIANCE
 
 
 def test_the_papers_figure_is_the_one_of_the_tests():

@@ -54,6 +54,16 @@ def test_the_defaults_are_the_theorem():
     assert torch.equal(found, return_to_go(delta, mask, k3))
 
 
+@pytest.mark.parametrize("baseline", ["fitted", "loo_position"])
+def test_a_baseline_of_the_whole_weight_leaves_the_sum_as_it_is(baseline):
+    variant = Variant(baseline=baseline)
+    assert is_plain(variant)
+    delta, mask = torch.randn(3, 5), torch.ones(3, 5)
+    assert torch.equal(
+        divergence_to_go(delta, mask, by_name("k3"), variant, None), return_to_go(delta, mask, by_name("k3"))
+    )
+
+
 @pytest.mark.parametrize("changes", CHANGES[1:], ids=str)
 def test_what_is_changed_does_not_take_the_plain_way(changes):
     assert not is_plain(Variant(**changes))

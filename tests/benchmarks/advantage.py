@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frpo_verl.advantage import compiled, normalise_by_group, regularise_batch
-from frpo_verl.divergences import CATALOGUE, REVERSE_KL
+from frpo_verl.advantage import Variant, compiled, normalise_by_group, regularise_batch, return_to_go
+from frpo_verl.divergences import CATALOGUE, REVERSE_KL, by_name
 from frpo_verl.rows import empty
 
 SHORTEST = 512
 BETA = 0.01
 GRPO = "verl compute_advantage, grpo"
+SUM = "return_to_go (torch), k1"
 NEW, HUGE = "copy, new memory", "copy, new memory in huge pages"
 
 
@@ -54,9 +55,9 @@ def make_batch(prompts: int, group_size: int, length: int, device: str = "cpu") 
     )
 
 
-def ours(batch: Batch, generator=REVERSE_KL):
+def ours(batch: Batch, generator=REVERSE_KL, baseline: str = "none"):
     outcome = normalise_by_group(batch.scores, batch.group)
-    return regularise_batch(outcome, batch.log_prob, batch.reference, batch.mask, BETA, generator)
+    return regularise_batch(outcome, *batch[2:], BETA, generator, Variant(baseline=baseline), batch.group)
 
 
 def as_defined(batch: Batch):
@@ -126,6 +127,21 @@ def hosts(batch: Batch) -> dict[str, Callable[[], object]]:
         "part: the pass": lambda: regularise_batch(groups, *batch[2:], BETA),
         "part: figures of the log line": lambda: figures.of_step(done, groups, data, chosen, BETA),
     }
+
+
+def baselines(batch: Batch, device: str) -> dict[str, Callable[[], object]]:
+    """The pass with and without a baseline of the whole weight, next to the sum alone and a copy of as many bytes."""
+    cases = {
+        f"{generator.name}{'' if kind == 'none' else ', ' + kind}": (
+            lambda generator=generator, kind=kind: ours(batch, generator, kind)
+        )
+        for generator in (REVERSE_KL, by_name("k3"))
+        for kind in ("none", "fitted", "loo_position")
+    }
+    delta = batch.log_prob - batch.reference
+    cases[SUM] = lambda: return_to_go(delta, batch.mask)
+    moved = 3 * batch.log_prob.nbytes + batch.mask.nbytes
+    return cases | {NEW: copies(moved, device)[NEW]}
 
 
 class Times(NamedTuple):
@@ -244,6 +260,17 @@ def main() -> None:
     for name in ("core, groups included", "verl compute_advantage, frpo", "flip-cumsum-flip"):
         if name in cases and (extra := extra_memory(cases[name], output_bytes, device)) is not None:
             print(f"peak memory of {name}, result included: {extra:.2f} tensors of the output's size")
+    print()
+
+    print(
+        table(measured(baselines(batch, device), repeats, device), {"to k1": REVERSE_KL.name, "to the sum": SUM}), "\n"
+    )
+    for name, generator in (("k1", REVERSE_KL), ("k3", by_name("k3"))):
+        extra = extra_memory(lambda generator=generator: ours(batch, generator, "fitted"), output_bytes, device)
+        if extra is not None:
+            print(
+                f"peak memory of {name} with baseline=fitted, result included: {extra:.2f} tensors of the output's size"
+            )
     print()
 
     generators = {generator.name: (lambda generator=generator: ours(batch, generator)) for generator in CATALOGUE}

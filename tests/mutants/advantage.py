@@ -5,6 +5,8 @@ from mutants.mutant import Mutant
 FIRST = {
     "advantage/compiled.py": ("advantage/test_batch.py",),
     "advantage/sums.py": ("advantage/test_batch.py", "advantage/test_diagnostics.py"),
+    "advantage/weights.py": ("advantage/test_baseline.py",),
+    "advantage/compiled_baseline.py": ("advantage/test_baseline.py",),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
@@ -61,6 +63,64 @@ MUTANTS = (
     Mutant("advantage/compiled.py", "delta = pair[0] - pair[1]", "delta = pair[0] + pair[1]"),
     Mutant("advantage/compiled.py", "log_prob[rows].to(advantages.dtype)", "log_prob[rows].float()"),
     Mutant("advantage/compiled.py", "outcome[rows].double()", "outcome[: rows.stop - rows.start].double()"),
+    # the baseline of the whole weight, as defined
+    Mutant("advantage/baseline.py", "torch.cat([edge, moments[:-1]])", "moments"),
+    Mutant("advantage/baseline.py", "before[: len(moments)] + after +", "before[: len(moments)] +"),
+    Mutant("advantage/baseline.py", "before[: len(moments)] + after +", "moments.sum(0) - moments +"),
+    Mutant("advantage/baseline.py", "+ earlier.to(moments.device)", ""),
+    Mutant("advantage/baseline.py", "theta[:, OTHERS_TO_GO] = -beta", "theta[:, OTHERS_TO_GO] = beta"),
+    Mutant("advantage/baseline.py", "RIDGE = 0.3", "RIDGE = 0.2"),
+    Mutant("advantage/baseline.py", "FLOOR = 1e-6", "FLOOR = 0.0"),
+    Mutant("advantage/baseline.py", "DECAY * (earlier + moments.to(earlier.device))", "DECAY * earlier + moments"),
+    Mutant("advantage/baseline.py", "if torch.isfinite(later).all() else earlier", ""),
+    Mutant("advantage/baseline.py", "visit(of, who, subtracted, moments[:0]", "visit(of, who, beta, moments[:0]"),
+    Mutant("advantage/baseline.py", "past[:, 1:] = divergence[:, :-1]", "past[:] = divergence"),
+    Mutant("advantage/baseline.py", "2 * (theta * right).sum() -", "(theta * right).sum() -"),
+    Mutant("advantage/baseline.py", "theta.sum(0) / max(1, len(theta))", "theta.sum(0)"),
+    Mutant("advantage/baseline.py", "if of.outcome.dim() == 2:", "if False:"),
+    Mutant("advantage/weights.py", "(total - own) / left", "total / left"),
+    Mutant("advantage/weights.py", "left = number - own_number", "left = number"),
+    Mutant("advantage/weights.py", "rows if rollout is None else", "rows if True else"),
+    Mutant("advantage/weights.py", "there = tokens.nonzero()[:, 0]", "there = (tokens >= 0).nonzero()[:, 0]"),
+    Mutant("advantage/weights.py", "(mask.cumsum(-1) - 1)", "(torch.ones_like(mask).cumsum(-1) - 1)"),
+    Mutant("advantage/weights.py", "outcome.double() - beta * to_go", "outcome.double()"),
+    Mutant("advantage/weights.py", "mask.long().argmax(-1, keepdim=True)", "mask.long().argmin(-1, keepdim=True)"),
+    Mutant(
+        "advantage/weights.py",
+        "zero_where_masked(past, mask)",
+        "past",
+    ),
+    Mutant("advantage/weights.py", "np.lexsort((of_rollout, group))", "np.arange(len(rows))"),
+    # and in visits of its own
+    Mutant("advantage/compiled_baseline.py", "rollout[stop] == rollout[start]", "rollout[stop] != rollout[stop]"),
+    Mutant(
+        "advantage/compiled_baseline.py",
+        "of_others(sums, numbers, reg, one, mean)",
+        "of_others(sums, numbers, 0 * reg, one, mean)",
+    ),
+    Mutant("advantage/compiled_baseline.py", "(total - of_own) / max", "total / max"),
+    Mutant("advantage/compiled_baseline.py", "before[place] = reg[0] - reg[place]", "before[place] = reg[0]"),
+    Mutant("advantage/compiled_baseline.py", "mean if left else 0.0", "mean"),
+    Mutant("advantage/compiled_baseline.py", "weight[place] -= beta * reg[place]", "pass"),
+    Mutant("advantage/compiled_baseline.py", "valid == len(mask)", "valid > 0"),
+    Mutant("advantage/compiled_baseline.py", "theta[3] * others", "theta[3]"),
+    Mutant("advantage/compiled_baseline.py", "pp += past * past", "pp += past"),
+    Mutant("advantage/compiled_baseline.py", "n * others * others", "n * others"),
+    Mutant("advantage/compiled_baseline.py", "(2 * n - 1) / 6.0", "(2 * n + 1) / 6.0"),
+    Mutant(
+        "advantage/compiled.py",
+        "        past[t] = earlier\n        if mask[t]:\n            earlier += future[t]\n",
+        "        if mask[t]:\n            earlier += future[t]\n        past[t] = earlier\n",
+    ),
+    Mutant("advantage/compiled.py", "reg[row, :last] = to_go[:last]", "reg[row, :last] = 0.0"),
+    Mutant("advantage/batch.py", "is_plain(variant) and generator.local is generator.future", "is_plain(variant)"),
+    Mutant("advantage/batch.py", "past_of_rows(divergence).to(after.dtype)", "divergence"),
+    Mutant("advantage/batch.py", 'variant.kl == "current" else beta', 'variant.kl == "rollout" else beta'),
+    Mutant("advantage/batch.py", "if not finite and kept[0] is not None:", "if False:"),
+    Mutant(
+        "advantage/diagnostics.py", "done.sampled_to_go[counts].double()", "done.sampled_to_go[: len(slots)].double()"
+    ),
+    Mutant("advantage/variant.py", 'variant.baseline != "length" and', ""),
     # groups and composition
     Mutant("advantage/groups.py", "(of.size - 1).clamp(min=1)", "of.size"),
     Mutant(
@@ -123,8 +183,8 @@ MUTANTS = (
     Mutant("advantage/diagnostics.py", "* torch.arange(PARTS + 1", "* torch.arange(1, PARTS + 2"),
     Mutant("advantage/diagnostics.py", "mask.reshape(-1)[slots] != 0", "mask.reshape(-1)[slots] > -1"),
     Mutant("advantage/diagnostics.py", "outcome[slots // mask.shape[1]]", "outcome[slots % len(outcome)]"),
-    Mutant("advantage/diagnostics.py", "number * GOLDEN % 1", "number * 0"),
-    Mutant("advantage/diagnostics.py", "min(slots, SAMPLE)", "slots // (slots // SAMPLE or 1)"),
+    Mutant("advantage/sums.py", "number * GOLDEN % 1", "number * 0"),
+    Mutant("advantage/sums.py", "min(slots, SAMPLE)", "slots // (slots // SAMPLE or 1)"),
     Mutant("advantage/diagnostics.py", "mean_square - mean**2", "mean_square"),
     Mutant("advantage/diagnostics.py", "if variance > 1e-12 * mean_square else", "if variance > 0 else"),
     # λ-GRPO's counts

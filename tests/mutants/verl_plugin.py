@@ -4,7 +4,9 @@ from mutants.mutant import Mutant
 
 FIRST = {
     "verl_plugin/checkpoint.py": ("verl_plugin/test_control.py",),
+    "verl_plugin/memory.py": ("verl_plugin/test_baseline.py",),
     "verl_plugin/estimator.py": (
+        "verl_plugin/test_baseline.py",
         "verl_plugin/test_estimator.py",
         "verl_plugin/test_every_estimator.py",
         "verl_plugin/test_token_weights.py",
@@ -18,13 +20,18 @@ FIRST = {
     ),
     "verl_plugin/note.py": ("verl_plugin/test_worker.py", "verl_plugin/test_update.py"),
     "verl_plugin/outcome.py": ("verl_plugin/test_outcome.py", "verl_plugin/test_estimator.py"),
-    "verl_plugin/term.py": ("verl_plugin/test_every_estimator.py", "verl_plugin/test_estimator.py"),
+    "verl_plugin/run.py": ("verl_plugin/test_run.py", "verl_plugin/test_baseline.py"),
+    "verl_plugin/term.py": (
+        "verl_plugin/test_every_estimator.py",
+        "verl_plugin/test_estimator.py",
+        "verl_plugin/test_baseline.py",
+    ),
 }
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
 MUTANTS = (
     # the mode in verl: any estimator, current policy
-    Mutant("verl_plugin/estimator.py", "    if in_workers:\n", "    if False:\n"),
+    Mutant("verl_plugin/estimator.py", "in_workers = chosen.variant.kl", "in_workers = chosen.variant.form"),
     Mutant("verl_plugin/estimator.py", "int((done.sums.tokens > 0).sum())", "len(done.advantages)"),
     Mutant("verl_plugin/estimator.py", "of_responses.to(advantages.dtype)[:, None].expand(mask.shape)", "advantages"),
     Mutant("verl_plugin/estimator.py", "term.spread(advantages, mask) if", "advantages[:, None].expand(mask.shape) if"),
@@ -38,7 +45,7 @@ MUTANTS = (
         "_written(data, advantages if weigh is None else advantages * weights, of_responses)",
     ),
     Mutant("verl_plugin/figures.py", "done.sums.tokens[slots // mask.shape[1]] > 0", "slots >= 0"),
-    Mutant("verl_plugin/term.py", "if is_centred and key in named", 'if is_centred and key == "uid"'),
+    Mutant("verl_plugin/term.py", "if wanted and key in named", 'if wanted and key == "uid"'),
     Mutant("verl_plugin/estimator.py", "_nested.reset(token)", "pass"),
     Mutant("verl_plugin/estimator.py", "nested: Callable = _as_it_is", "nested: Callable | None = None"),
     Mutant("verl_plugin/outcome.py", "mask[~is_valid].any(-1)", "False"),
@@ -114,7 +121,14 @@ MUTANTS = (
     Mutant("verl_plugin/control.py", "with partial.open", "with target.open"),
     Mutant("verl_plugin/checkpoint.py", "    run.end()\n", ""),
     Mutant("verl_plugin/checkpoint.py", 'of_trainer.resume_mode == "resume_path"', "False"),
-    Mutant("verl_plugin/checkpoint.py", "run.of(algorithm).beta.save(folder", "(lambda path: None)(folder"),
+    Mutant("verl_plugin/checkpoint.py", "run.of(algorithm).save(folder", "(lambda path: None)(folder"),
+    Mutant("verl_plugin/run.py", "self.beta.state | self.memory.state", "self.beta.state"),
+    Mutant("verl_plugin/run.py", "        self.memory.restore(folder)\n", ""),
+    Mutant("verl_plugin/memory.py", "self._moments = remembered(self._moments, fit.moments)", "pass"),
+    Mutant("verl_plugin/memory.py", "self._negative + 1 if fit.r2 < 0 else 0", "self._negative + (fit.r2 < 0)"),
+    Mutant("verl_plugin/memory.py", "if self._negative == PATIENCE:", "if self._negative >= PATIENCE:"),
+    Mutant("verl_plugin/estimator.py", "if in_workers and done.baseline is None:", "if in_workers:"),
+    Mutant("verl_plugin/term.py", "or has_baseline(chosen.variant)\n", "\n"),
     Mutant("verl_plugin/checkpoint.py", "ConnectionError | TimeoutError", "KeyError"),
     Mutant("verl_plugin/checkpoint.py", "if _is_of_writing(error):", "if True:"),
     Mutant("verl_plugin/hooks.py", "metrics.update(run.outbox.take_figures())", "pass"),

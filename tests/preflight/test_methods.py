@@ -109,6 +109,21 @@ def test_a_verl_that_subtracts_the_divergence_itself_would_multiply_it(monkeypat
 
 
 @pytest.mark.usefixtures("_toys")
+def test_weights_of_the_whole_batch_do_not_go_with_coefficients_from_other_prompts():
+    fitted = {"kl_mode": "future", "frpo": {"baseline": "fitted"}}
+    for name in ("lambda_grpo_mean_one", "uniform_mean"):
+        (problem,) = methods.problems(config(token_weight=name, **fitted))
+        assert problem.startswith(
+            f"algorithm.token_weight={name} with algorithm.frpo.baseline=fitted: the weights are of"
+        )
+        assert (
+            list(methods.problems(config(token_weight=name, kl_mode="future", frpo={"baseline": "loo_position"}))) == []
+        )
+        # without the mode nobody reads the section
+        assert list(methods.problems(config(token_weight=name, frpo={"baseline": "fitted"}))) == []
+    assert list(methods.problems(config(token_weight="lambda_grpo", **fitted))) == []
+
+
 def test_the_start_up_says_what_is_multiplied():
     chosen = config(token_weight="toy")
     line = "token_weight=toy multiplies the advantages of the reward{}, not the divergence taken off them"

@@ -53,11 +53,24 @@ def test_beta_zero_is_said_to_be_grpo(compose):
         ),
         ("algorithm.kl_ctrl=null", r"algorithm\.kl_ctrl=None: frpo reads its coefficient there; set algorithm"),
         ("+algorithm.frpo.horizon=???", r"algorithm\.frpo\.horizon=\?\?\?: set a number of tokens"),
+        (
+            "algorithm.kl_ctrl.kl_coef=0 +algorithm.frpo.baseline=fitted",
+            r"algorithm\.frpo\.baseline=fitted with kl_ctrl\.kl_coef=0: its columns are sums of log-ratios",
+        ),
+        (
+            "actor_rollout_ref.actor.policy_loss.loss_mode=geo_mean +algorithm.frpo.baseline=fitted",
+            r"algorithm\.frpo\.baseline=fitted with .*loss_mode=geo_mean: a token would get the baselines of later",
+        ),
+        (
+            "algorithm.adv_estimator=rloo +algorithm.kl_mode=future actor_rollout_ref.rollout.n=1 "
+            "+algorithm.frpo.baseline=loo_position",
+            r"algorithm\.frpo\.baseline=loo_position with actor_rollout_ref\.rollout\.n=1: there is no other response",
+        ),
         ("algorithm.kl_ctrl.kl_coef=-1", r"algorithm\.kl_ctrl\.kl_coef=-1: frpo needs a finite number"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_sentence(compose, override, sentence):
-    (problem,) = refused(compose(override))
+    (problem,) = refused(compose(*override.split()))
     assert re.match(sentence, problem) and "\n" not in problem
 
 
@@ -150,6 +163,18 @@ def test_a_resumed_coefficient_is_looked_for_before_ray_starts(compose, tmp_path
     assert f"beta resumes at 0.25, from {folder}/frpo_verl.json" in regulariser.summary(compose(*adaptive))
 
 
+def test_a_damaged_memory_of_a_baseline_is_seen_before_ray_starts(compose, tmp_path):
+    fitted = ["+algorithm.frpo.baseline=fitted", f"trainer.default_local_dir={tmp_path}"]
+    folder = tmp_path / "global_step_7"
+    folder.mkdir()
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("7")
+    assert refused(compose(*fitted)) == []
+    (folder / "frpo_verl.json").write_text('{"baseline": [[1.0]]}')
+    (problem,) = refused(compose(*fitted))
+    assert "holds no 6 × 6 finite numbers for baseline" in problem
+    assert refused(compose(*fitted[1:])) == []
+
+
 def test_distillation_without_task_rewards_leaves_no_advantage_to_regularise(compose):
     config = compose("actor_rollout_ref.rollout.n=5")
     if "distillation" not in config:
@@ -185,6 +210,10 @@ def test_an_estimator_without_groups_may_run_with_one_response(compose):
             "adv_estimator=rloo with kl_mode=future, beta=",
         ),
         (["algorithm.kl_ctrl.type=adaptive"], "beta is adaptive: target_kl=0.1 nats per token, horizon=10000"),
+        (
+            ["+algorithm.frpo.baseline=fitted"],
+            "baseline=fitted: each prompt's coefficients come from the other prompts and from earlier batches; frpo/",
+        ),
         (["+algorithm.frpo.horizon=3", "+algorithm.frpo.form=theorem"], "algorithm.frpo: horizon=3"),
         (
             ["+algorithm.frpo.kl=current", "data.train_batch_size=256"],

@@ -42,6 +42,11 @@ def test_the_configuration_holds_every_key_with_its_default():
         ({"baseline": "length", "horizon": 3}, r"baseline=length with a horizon or a discount"),
         ({"kl": "current", "centring": "group"}, r"centring=group with kl=current: it needs the other responses"),
         ({"kl": "current", "baseline": "length"}, r"baseline=length with kl=current: it needs the mean over the batch"),
+        (
+            {"baseline": "fitted", "centring": "group"},
+            r"baseline=fitted with centring=group: the others' centred terms",
+        ),
+        ({"baseline": "loo_position", "centring": "group"}, r"baseline=loo_position with centring=group: the others'"),
         ("future", r"algorithm\.frpo=future: it must be a section with keys of form, kl, "),
     ],
     ids=str,
@@ -62,3 +67,15 @@ def test_the_population_deviation_belongs_to_grpo():
     assert variants.read({"std": "population"}, estimator="grpo").std == "population"
     with pytest.raises(SettingsError, match=r"std=population with adv_estimator=rloo"):
         variants.read({"std": "population"}, estimator="rloo")
+
+
+@pytest.mark.parametrize("estimator", ["gae", "gpg", "of_a_user", None])
+def test_coefficients_from_other_prompts_need_advantages_that_do_not_look_at_this_one(estimator):
+    with pytest.raises(SettingsError, match=rf"baseline=fitted with adv_estimator={estimator}: .*choose one of frpo, "):
+        variants.read({"baseline": "fitted"}, estimator=estimator)
+    assert variants.read({"baseline": "loo_position"}, estimator=estimator).baseline == "loo_position"
+
+
+@pytest.mark.parametrize("baseline", ["fitted", "loo_position"])
+def test_a_baseline_of_the_whole_weight_goes_with_the_current_policy(baseline):
+    assert variants.read({"baseline": baseline, "kl": "current"}).kl == "current"

@@ -53,13 +53,13 @@ def test_the_trajectory_is_that_of_the_definition():
 
 def test_a_fixed_coefficient_has_no_state(tmp_path):
     fixed = algorithm(type="fixed")
-    beta = run.of(fixed).beta
-    assert beta.value == 0.05
-    beta.observe(10.0, 1000)
-    assert beta.value == 0.05
-    beta.save(tmp_path / "global_step_1")
+    this = run.of(fixed)
+    assert this.beta.value == 0.05
+    this.beta.observe(10.0, 1000)
+    assert this.beta.value == 0.05
+    this.save(tmp_path / "global_step_1")
     assert not (tmp_path / "global_step_1").exists()
-    beta.restore(tmp_path / "nowhere")
+    this.restore(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("later", [{"kl_ctrl": {"type": "fixed", "kl_coef": 0.05}}, {"adv_estimator": "grpo"}])
@@ -90,9 +90,9 @@ def test_what_was_saved_goes_on_to_the_bit(tmp_path):
     whole = follow(divergences, responses)
     run.end()
     follow(divergences[:2], responses[:2])
-    run.current().beta.save(tmp_path)
+    run.current().save(tmp_path)
     run.end()
-    run.of(algorithm()).beta.restore(tmp_path)
+    run.of(algorithm()).restore(tmp_path)
     assert follow(divergences[2:], responses[2:]) == whole[2:]
     assert not list(tmp_path.glob("*.partial"))
 
@@ -114,7 +114,7 @@ def test_a_state_that_cannot_be_read_ends_the_run_in_one_sentence(tmp_path, cont
     if content is not None:
         (tmp_path / FILE).write_text(content)
     with pytest.raises(CheckpointError, match=sentence) as error:
-        run.of(algorithm()).beta.restore(tmp_path)
+        run.of(algorithm()).restore(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -124,26 +124,28 @@ def test_the_fix_that_the_missing_file_names_works(tmp_path):
     (tmp_path / "first").mkdir()
     run.end()
     follow([0.3], [32])
-    run.current().beta.save(tmp_path / "first")
+    run.current().save(tmp_path / "first")
     assert json.loads((tmp_path / "first" / FILE).read_text()) == {"beta": used[1]}
     run.end()
     with pytest.raises(CheckpointError, match=r'write \{"beta": frpo/beta of the step after it in the log\} into that'):
-        run.of(algorithm()).beta.restore(tmp_path)
+        run.of(algorithm()).restore(tmp_path)
     (tmp_path / FILE).write_text(json.dumps({"beta": used[1]}))
-    run.of(algorithm()).beta.restore(tmp_path)
+    run.of(algorithm()).restore(tmp_path)
     assert run.current().beta.value == used[1]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     follow([0.3], [32])
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"the state of the adaptive β cannot be written to .*file/global_step_3"):
-        run.current().beta.save(tmp_path / "file" / "global_step_3")
+    with pytest.raises(
+        CheckpointError, match=r"the state of the run \(beta\) cannot be written to .*file/global_step_3"
+    ):
+        run.current().save(tmp_path / "file" / "global_step_3")
 
 
 def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
     follow([0.3], [32])
-    run.current().beta.save(tmp_path)
+    run.current().save(tmp_path)
     last = (tmp_path / FILE).read_text()
 
     def full(*args):
@@ -151,7 +153,7 @@ def test_a_full_disk_leaves_the_last_state_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CheckpointError, match="No space left on device; make room, and resume from the last"):
-        run.current().beta.save(tmp_path)
+        run.current().save(tmp_path)
     assert (tmp_path / FILE).read_text() == last
 
 

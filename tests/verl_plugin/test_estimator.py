@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from oracles import frpo as frpo_oracle
 
-from frpo_verl.advantage import diagnostics, return_to_go
+from frpo_verl.advantage import return_to_go, sums
 from frpo_verl.advantage.variant import divergence_to_go
 from frpo_verl.divergences import by_name
 from frpo_verl.preflight import contract
@@ -538,7 +538,7 @@ def test_quantiles_of_a_large_batch_come_from_responses_of_every_place_in_their_
     data.batch["ref_log_prob"][::2] = -3.0
     run(deepcopy(data), 0.3)
     whole = collect()
-    monkeypatch.setattr(diagnostics, "SAMPLE", 400)
+    monkeypatch.setattr(sums, "SAMPLE", 400)
     run(data, 0.3)
     part = collect()
     # half the responses have 8, 6, 4 and 2 nats from their tokens on, and half have none
