@@ -17,7 +17,7 @@ if [ "$1" = -m ]; then
     exit 0
 fi
 case "$3 $4" in
-    "frpo_verl offline-data" | "frpo_verl report" | frpo_verl.quickstart.inputs*)
+    "frpo_verl offline-data" | "frpo_verl report" | frpo_verl.quickstart.inputs* | study.*)
         printf '%s\\n' "$@" >> "$CAUGHT-before"
         exit 0
         ;;

@@ -14,8 +14,8 @@ from frpo_verl.quickstart import tiny
 pytestmark = pytest.mark.verl
 
 SCRIPTS = sorted(RECIPES.glob("*.sh"))
-LAUNCHERS = {"run_on_cluster.sh", "slurm.sh", "run_smollm2_cpu.sh", "setup_cpu.sh"}
-"""Scripts that start another recipe, or nothing of verl's."""
+LAUNCHERS = {"run_on_cluster.sh", "slurm.sh", "run_smollm2_cpu.sh", "setup_cpu.sh", "study_cpu.sh"}
+"""Scripts that start another recipe, nothing of verl's, or many runs: `test_study.py` composes those."""
 OFFLINE = {script.name for script in SCRIPTS if "_fpa_" in script.name}
 """Scripts of the trainer of ours; `test_offline.py` composes them."""
 OF_VERL = [script.name for script in SCRIPTS if script.name not in LAUNCHERS | OFFLINE]

@@ -1,0 +1,143 @@
+"""Reads the study's runs from what verl wrote, and keeps them as two small files: `runs.csv` and `curves.csv`.
+
+runs.csv has a row for each run, with the number of right answers to each held-out problem as a string of letters;
+curves.csv has its training figures, each the mean of `EVERY` steps.
+"""
+
+import csv
+import math
+import string
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+from frpo_verl.evaluation import file_log, metrics
+from frpo_verl.evaluation.pass_at_k import pass_at_k
+from frpo_verl.evaluation.run_log import Step, finished_dumps, read_dump
+from study import task
+
+EVERY = 5
+BASE = "base"
+"""The model before training, as a method of its own: a row for each seed."""
+CURVES = {
+    "reward": "critic/score/mean",
+    "entropy": "actor/entropy",
+    "drift": "actor/kl_loss",
+    "length": "response_length/mean",
+    "seconds": "timing_s/step",
+    "reference_seconds": "timing_s/ref",
+}
+"""Column of curves.csv and verl's metric; drift is k3 to the reference in nats per token, at the updates."""
+PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights")
+"""verl's names of what a step spends its time on; a run has the median of each, in seconds."""
+_LETTERS = string.digits + string.ascii_lowercase
+
+
+class Run(NamedTuple):
+    """One run's outcome.
+
+    Attributes:
+        method: as METHODS names it.
+        strength: β, or DRPO's δ; 0 for methods without one.
+        seed: of data and sampling.
+        samples: of each held-out problem.
+        validation: right answers of each validation problem.
+        test: right answers of each test problem.
+        phases: seconds of each of `PHASES`; none of the model before training.
+        curve: the columns of `CURVES` by step.
+    """
+
+    method: str
+    strength: float
+    seed: int
+    samples: int
+    validation: list[int]
+    test: list[int]
+    phases: list[float]
+    curve: dict[int, dict[str, float]]
+
+    def passed(self, part: str, k: int) -> float:
+        """Estimates pass@k, the mean over the problems of `validation` or `test`."""
+        return fmean(pass_at_k(self.samples, right, k) for right in getattr(self, part))
+
+    def last(self, quantity: str) -> float:
+        """Returns a quantity's mean over the last steps."""
+        return self.curve[max(self.curve)][quantity]
+
+
+def collect(folder: Path) -> list[Run]:
+    """Reads all finished runs of a folder, and the base model from those that validated it."""
+    found = []
+    for mark in sorted(folder.glob("*-seed-*/finished")):
+        method, strength, _, seed = mark.parent.name.rsplit("-", 3)
+        dumps = finished_dumps(mark.parent / "validation")
+        steps = [step for step in _steps(mark.parent / "metrics.jsonl") if step.step > 0]
+        found.append(_run(method, float(strength), int(seed), dumps[max(dumps)], steps))
+        if 0 in dumps:
+            found.append(_run(BASE, 0, int(seed), dumps[0], []))
+    return found
+
+
+def _steps(file: Path) -> list[Step]:
+    log = metrics.joined(file, file_log.records(file))
+    if log.notes:
+        raise ValueError(f"{'; '.join(log.notes)}: a finished run has whole lines, run it again")
+    return log.steps
+
+
+def _run(method: str, strength: float, seed: int, dump: Path, steps: Sequence[Step]) -> Run:
+    scores = read_dump(dump)
+    parts = task.split()
+    right = {part: [round(sum(scores[problem.text])) for problem in parts[part]] for part in task.HELD_OUT}
+    samples = {len(of_problem) for of_problem in scores.values()}
+    if len(samples) != 1:
+        raise ValueError(f"{dump}: problems have {sorted(samples)} samples; a response failed, run it again")
+    phases = [median(step.metrics.get(f"timing_s/{phase}", math.nan) for step in steps) for phase in PHASES if steps]
+    return Run(method, strength, seed, samples.pop(), right["validation"], right["test"], phases, dict(_thinned(steps)))
+
+
+def _thinned(steps: Sequence[Step]) -> Iterator[tuple[int, dict[str, float]]]:
+    for start in range(0, len(steps), EVERY):
+        part = steps[start : start + EVERY]
+        yield (
+            part[-1].step,
+            {name: fmean(step.metrics.get(metric, math.nan) for step in part) for name, metric in CURVES.items()},
+        )
+
+
+def write(runs: Sequence[Run], folder: Path) -> None:
+    """Writes the two files."""
+    with (folder / "runs.csv").open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["method", "strength", "seed", "samples", "validation", "test", *PHASES])
+        for run in runs:
+            right = ["".join(_LETTERS[n] for n in part) for part in (run.validation, run.test)]
+            rows.writerow([*run[:4], *right, *(f"{seconds:.4g}" for seconds in run.phases)])
+    with (folder / "curves.csv").open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["method", "strength", "seed", "step", *CURVES])
+        for run in runs:
+            for step, values in run.curve.items():
+                rows.writerow([*run[:3], step, *(f"{values[name]:.4g}" for name in CURVES)])
+
+
+def read(folder: Path) -> list[Run]:
+    """Reads the two files."""
+    curves: dict[Any, dict[int, dict[str, float]]] = {}
+    with (folder / "curves.csv").open() as file:
+        for row in csv.DictReader(file):
+            key = (row["method"], float(row["strength"]), int(row["seed"]))
+            curves.setdefault(key, {})[int(row["step"])] = {name: float(row[name]) for name in CURVES}
+    with (folder / "runs.csv").open() as file:
+        runs = []
+        for row in csv.DictReader(file):
+            key = (row["method"], float(row["strength"]), int(row["seed"]))
+            right = _counts(row["validation"]), _counts(row["test"])
+            phases = [float(row[phase]) for phase in PHASES if row[phase]]
+            runs.append(Run(*key, int(row["samples"]), *right, phases, curves.get(key, {})))
+        return runs
+
+
+def _counts(text: str) -> list[int]:
+    return [_LETTERS.index(letter) for letter in text]

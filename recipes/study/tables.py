@@ -1,0 +1,170 @@
+"""Turns the study's runs into its tables and figures: `python -m study.tables FOLDER`.
+
+FOLDER has the runs, or `runs.csv` and `curves.csv` alone, as `recipes/study/results` does.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import NamedTuple
+
+from frpo_verl.evaluation.intervals import student_t
+from study import results
+from study.results import BASE, Run
+
+CLAIMS = (
+    ("FRPO has a higher pass@16 than GRPO without a KL", "frpo", "no_kl", 16),
+    ("FRPO has a higher pass@16 than GRPO with a KL loss", "frpo", "kl_loss", 16),
+    ("FRPO has a higher pass@1 than GRPO with a KL loss", "frpo", "kl_loss", 1),
+    ("FRPO has a higher pass@1 than the KL in the reward, which collapses", "frpo", "kl_reward", 1),
+    ("k1 has a higher pass@16 than k3", "frpo", "frpo_k3", 16),
+    (
+        "The divergence's credit to tokens helps: FRPO has a higher pass@16 than its shuffled control",
+        "frpo",
+        "shuffled",
+        16,
+    ),
+)
+"""What the paper says, as one method's pass@k above another's."""
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with its interval of 95 %."""
+
+    mean: float
+    half: float
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.half:.3f}"
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Computes Student's interval; it is infinite for one value."""
+    n = len(values)
+    return Estimate(fmean(values), student_t(0.975, n - 1) * stdev(values) / math.sqrt(n) if n > 1 else math.inf, n)
+
+
+def cells(runs: Sequence[Run]) -> dict[tuple[str, float], list[Run]]:
+    """Groups runs by method and strength."""
+    grouped: dict[tuple[str, float], list[Run]] = {}
+    for run in runs:
+        grouped.setdefault((run.method, run.strength), []).append(run)
+    return grouped
+
+
+def chosen(runs: Sequence[Run], k: int) -> dict[str, list[Run]]:
+    """Chooses each method's strength by its mean pass@k on the validation problems; returns its runs by method.
+
+    Only strengths with as many seeds as the method's most frequent one are looked at.
+    """
+    best: dict[str, list[Run]] = {}
+    grouped = cells(runs)
+    most = {method: max(len(of) for (name, _), of in grouped.items() if name == method) for method, _ in grouped}
+    for (method, _), of in grouped.items():
+        if len(of) == most[method] and (method not in best or _validated(of, k) > _validated(best[method], k)):
+            best[method] = of
+    return best
+
+
+def _validated(runs: Sequence[Run], k: int) -> float:
+    return fmean(run.passed("validation", k) for run in runs)
+
+
+def difference(ours: Sequence[Run], theirs: Sequence[Run], of: Callable[[Run], float]) -> Estimate | None:
+    """Estimates the mean difference of two methods over the seeds that both have; None where they share none."""
+    other = {run.seed: of(run) for run in theirs}
+    values = [of(run) - other[run.seed] for run in ours if run.seed in other]
+    return estimate(values) if values else None
+
+
+def has_collapsed(run: Run) -> bool:
+    """Says whether the reward ended below half of its best, or is no number."""
+    rewards = [values["reward"] for values in run.curve.values()]
+    return any(map(math.isnan, rewards)) or rewards[-1] < max(rewards) / 2
+
+
+def outcome_table(runs: Sequence[Run]) -> str:
+    """Writes a row for each method and strength: the mean over seeds, and the standard deviation of pass@k."""
+    lines = [
+        "| method | β or δ | seeds | pass@1 | pass@16 | entropy | drift | length | reward | s/step | collapsed |",
+        "| --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (method, strength), of in cells(runs).items():
+        scores = [_mean_and_deviation([run.passed("test", k) for run in of]) for k in (1, 16) if k <= of[0].samples]
+        if method == BASE:
+            lines.append(f"| {method} | | {len(of)} | {' | '.join(scores)} | | | | | | |")
+            continue
+        last = {name: fmean(run.last(name) for run in of) for name in results.CURVES}
+        figures = [f"{last[name]:.3f}" for name in ("entropy", "drift")] + [f"{last['length']:.1f}"]
+        figures += [f"{last['reward']:.3f}", f"{last['seconds']:.2f}", str(sum(map(has_collapsed, of)))]
+        lines.append(f"| {method} | {strength:g} | {len(of)} | {' | '.join([*scores, *figures])} |")
+    return "\n".join(lines)
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    return f"{fmean(values):.3f} ({stdev(values):.3f})" if len(values) > 1 else f"{values[0]:.3f}"
+
+
+def claim_table(runs: Sequence[Run]) -> str:
+    """Writes each claim with the difference, paired by seed, at the strengths that validation chose."""
+    lines = ["| claim | difference | seeds | |", "| --- | ---: | ---: | --- |"]
+    for claim, ours, theirs, k in CLAIMS:
+        best = chosen([run for run in runs if run.samples >= k], k)
+        if ours not in best or theirs not in best:
+            continue
+        found = difference(best[ours], best[theirs], lambda run, k=k: run.passed("test", k))
+        if found is not None:
+            lines.append(f"| {claim} | {found} | {found.seeds} | {verdict(found)} |")
+    return "\n".join(lines)
+
+
+def cost_table(runs: Sequence[Run]) -> str:
+    """Writes a row for each method: the median over its runs of a step's seconds, by phase."""
+    lines = [f"| method | {' | '.join(results.PHASES)} |", f"| --- | {' | '.join(['---:'] * len(results.PHASES))} |"]
+    for method in dict.fromkeys(run.method for run in runs if run.method != BASE):
+        medians = [median(of) for of in zip(*(run.phases for run in runs if run.method == method), strict=True)]
+        lines.append(f"| {method} | {' | '.join(f'{seconds:.3f}' for seconds in medians)} |")
+    return "\n".join(lines)
+
+
+def verdict(found: Estimate) -> str:
+    """Says what an interval says of a claim that a difference is positive."""
+    if abs(found.mean) <= found.half:
+        return "not seen"
+    return "seen" if found.mean > 0 else "the opposite"
+
+
+def seeds_needed(deviation: float, wanted: float) -> int:
+    """Computes the seeds by which a paired difference is found with a power of 80 % at a level of 5 %.
+
+    n = ((1.96 + 0.84) · s / d)² + 2; the 2 is for Student's t in place of the normal distribution.
+    """
+    return math.ceil((2.80 * deviation / wanted) ** 2 + 2)
+
+
+def report(runs: Sequence[Run]) -> str:
+    """Writes all tables."""
+    return f"{outcome_table(runs)}\n\n{claim_table(runs)}\n\n{cost_table(runs)}\n"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Collects the runs of FOLDER into its two files, prints the tables and draws FOLDER/study.png."""
+    parser = argparse.ArgumentParser(prog="python -m study.tables", description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    if runs := results.collect(folder):
+        results.write(runs, folder)
+    runs = results.read(folder)
+    (folder / "tables.md").write_text(report(runs))
+    print(report(runs))
+    from study import figures
+
+    figures.draw(runs, folder / "study.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
