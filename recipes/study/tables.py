@@ -94,7 +94,7 @@ def outcome_table(runs: Sequence[Run]) -> str:
         "| --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for (method, strength), of in cells(runs).items():
-        scores = [_mean_and_deviation([run.passed("test", k) for run in of]) for k in (1, 16) if k <= of[0].samples]
+        scores = [_mean_and_deviation([run.passed("test", k) for run in of if k <= run.samples]) for k in (1, 16)]
         if method == BASE:
             lines.append(f"| {method} | | {len(of)} | {' | '.join(scores)} | | | | | | |")
             continue
@@ -106,7 +106,9 @@ def outcome_table(runs: Sequence[Run]) -> str:
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
-    return f"{fmean(values):.3f} ({stdev(values):.3f})" if len(values) > 1 else f"{values[0]:.3f}"
+    return (
+        f"{fmean(values):.3f} ({stdev(values):.3f})" if len(values) > 1 else "".join(f"{value:.3f}" for value in values)
+    )
 
 
 def claim_table(runs: Sequence[Run]) -> str:

@@ -310,3 +310,9 @@ def test_a_batch_is_in_the_order_of_its_prompts():
 def test_a_methods_cost_is_the_median_of_its_runs():
     runs = [run_of("frpo", 0.1, seed, 0, 0)._replace(phases=[float(seed)] * 6) for seed in (1, 2, 9)]
     assert tables.cost_table(runs).splitlines()[-1] == "| frpo |" + " 2.000 |" * 6
+
+
+def test_a_row_has_all_columns_where_pass_at_16_is_not_known():
+    lines = tables.outcome_table([run_of("frpo", 0.1, 1, 2, 5), run_of("frpo", 0.1, 2, 2, 7), run_of(BASE, 0, 1, 1, 1)])
+    assert {line.count("|") for line in lines.splitlines()} == {12}
+    assert "| frpo | 0.1 | 2 | 0.600 (0.141) |  | 0.500 | 0.500 | 0.5 | 0.500 | 0.50 | 0 |" in lines
