@@ -135,8 +135,9 @@ def test_equals_the_definition_written_as_a_loop(case, name, kind, of_tokens, ha
     expected = torch.where(
         mask, torch.tensor(expected, dtype=torch.float64).reshape(mask.shape), outcome if of_tokens else 0.0
     )
-    assert torch.allclose(done.advantages, expected, rtol=0, atol=EXACT)
-    assert done.baseline.r2 == pytest.approx(r2, abs=1e-9)
+    # a group whose columns are a thousandth of another's gives coefficients that reach far: relative to that
+    assert torch.allclose(done.advantages, expected, rtol=EXACT, atol=EXACT)
+    assert done.baseline.r2 == pytest.approx(r2, rel=1e-9, abs=1e-9)
     found = remembered(no_moments() if memory is None else memory, done.baseline.moments)
     assert torch.allclose(found[:5, :5], torch.tensor(later[0], dtype=torch.float64), rtol=1e-10, atol=EXACT)
     assert torch.allclose(found[:5, 5], torch.tensor(later[1], dtype=torch.float64), rtol=1e-10, atol=EXACT)
@@ -144,7 +145,7 @@ def test_equals_the_definition_written_as_a_loop(case, name, kind, of_tokens, ha
         at_position(BETA) if kind == "loo_position" else fitted_elsewhere(no_moments() if memory is None else memory)
     )
     alone, _ = subtract_baseline(outcome, delta, mask, BETA, group, coefficients, generator, rollouts)
-    assert torch.allclose(alone, expected, rtol=0, atol=EXACT)
+    assert torch.allclose(alone, expected, rtol=EXACT, atol=EXACT)
 
 
 @both_ways
