@@ -42,6 +42,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
 
 MODEL_PATH=${MODEL_PATH:-Qwen/Qwen3-1.7B-Base}
 CRITIC_LR=${CRITIC_LR:-1e-5}
+# The paper's comparison; most of these have no such key.
+KL=${KL:-rollout}
 case ${METHOD} in
     lambda_grpo)
         TOKEN_WEIGHT=${TOKEN_WEIGHT:-lambda_grpo}

@@ -2,7 +2,7 @@
 # FRPO, fully asynchronous | Qwen3-4B-Base | FSDP2 | DAPO-Math-17k
 #
 # Purpose:  FRPO while sampling and training run at the same time, on GPUs of their own (verl's fully-async trainer).
-#           Its samples are up to STALENESS of a sync old; the divergence is that of the policy at the start of the update.
+#           Its samples are up to STALENESS of a sync old; the divergence is that of the policy at each update.
 # Table:    none of the paper; its settings except the trainer.
 # Hardware: one node of 8 x 80 GB, 4 to train and 4 to sample; cupy, by which verl sends weights over NCCL.
 # Time:     not measured here.

@@ -33,6 +33,7 @@ from frpo_verl.advantage.process_sets import ProcessSets as ProcessSets
 from frpo_verl.advantage.process_sets import count_process_sets as count_process_sets
 from frpo_verl.advantage.process_sets import process_set_sizes as process_set_sizes
 from frpo_verl.advantage.shuffled import shuffle_tokens as shuffle_tokens
+from frpo_verl.advantage.stale import traced_return_to_go as traced_return_to_go
 from frpo_verl.advantage.steps import ends_by_length as ends_by_length
 from frpo_verl.advantage.steps import ends_by_separator as ends_by_separator
 from frpo_verl.advantage.steps import value_at_step_end as value_at_step_end

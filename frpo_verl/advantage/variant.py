@@ -8,6 +8,7 @@ from torch import Tensor
 from frpo_verl.advantage.adjustments import centre_in_group, divide_by_length, minus_length_baseline
 from frpo_verl.advantage.future import return_to_go
 from frpo_verl.advantage.later import Later, discounted, undiscounted, within
+from frpo_verl.advantage.stale import traced_return_to_go
 from frpo_verl.advantage.steps import ends_by_length, value_at_step_end, value_at_step_start
 from frpo_verl.divergences import Generator, appendix_e, token_clip
 
@@ -22,6 +23,7 @@ class Variant:
     Attributes:
         form: `theorem`, or `appendix_e`: f in the whole sum, the token's own part too.
         kl: `rollout`, fixed at the policy that sampled, or `current`, recomputed at every actor mini-batch.
+        stale: `none`, or `vtrace`, min(1, ρ) of every token between on what lies ahead; with `kl=current`.
         horizon: only so many later tokens count; null counts all.
         discount: γ of later tokens.
         baseline: `none`; `fitted` or `loo_position`, of the whole weight; or `length`, section 6.2.2's (T − t)·mean(f).
@@ -35,6 +37,7 @@ class Variant:
 
     form: str = "theorem"
     kl: str = "rollout"
+    stale: str = "none"
     horizon: int | None = None
     discount: float = 1.0
     baseline: str = "none"
@@ -86,6 +89,7 @@ def divergence_to_go(
     variant: Variant,
     group: Int[Tensor, " bs"] | None,
     rollout: Int[Tensor, " bs"] | None = None,
+    log_importance: Float[Tensor, "bs length"] | None = None,
 ) -> Float[Tensor, "bs length"]:
     """Computes reg of every token: the sum, then the length baseline, centring, scale and steps in that order.
 
@@ -96,6 +100,7 @@ def divergence_to_go(
         variant: what is done to its sum.
         group: the group of each response, any integers; only `centring` looks at it.
         rollout: the rollout of each response, where one has several; likewise.
+        log_importance: log ρ per token, only `stale` looks at it; None where the policy is the one that sampled.
 
     Returns:
         reg per token, in nats, detached; 0 in masked slots.
@@ -103,7 +108,10 @@ def divergence_to_go(
     Raises:
         InvalidInput: a valid token is not finite.
     """
-    reg = return_to_go(log_ratio, response_mask, generator, later_of(variant))
+    if variant.stale == "vtrace" and log_importance is not None:
+        reg = traced_return_to_go(log_ratio, log_importance, response_mask, generator)
+    else:
+        reg = return_to_go(log_ratio, response_mask, generator, later_of(variant))
     if variant.baseline == "length":
         reg = minus_length_baseline(reg, log_ratio, response_mask, generator)
     if variant.centring == "group":

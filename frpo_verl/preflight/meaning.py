@@ -103,7 +103,7 @@ def _decaying(config: Any, chosen: Settings) -> Iterator[str]:
             f"and each step takes β down by {1 - kept:.2%}, to {chosen.beta * kept**warm_up:.3g}; set "
             "algorithm.kl_ctrl.type=fixed, or trainer.critic_warmup=0"
         )
-    if _is_stale(config) and not chosen.generator.one_sided:
+    if is_stale(config) and not chosen.generator.one_sided:
         yield (
             f"algorithm.kl_ctrl.type=adaptive with algorithm.kl_penalty={chosen.divergence} and samples from older "
             "weights: their mean is no divergence and can be negative (−0.09 to −0.29 nats after the first update of "
@@ -111,7 +111,8 @@ def _decaying(config: Any, chosen: Settings) -> Iterator[str]:
         )
 
 
-def _is_stale(config: Any) -> bool:
+def is_stale(config: Any) -> bool:
+    """Tells whether the trainer samples from older weights than it updates."""
     from omegaconf import OmegaConf
 
     is_async = OmegaConf.select(config, "trainer.v1.trainer_mode", default="sync") != "sync"

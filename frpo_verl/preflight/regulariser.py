@@ -35,6 +35,7 @@ def problems(config: Any) -> Iterator[str]:
     if not layout.not_counts(config):
         yield from _group_size(config)
         yield from _control(config, chosen)
+        yield from _one_update(config, chosen)
     yield from _reference(config, chosen)
     yield from _resumed(config, chosen)
     yield from _baseline(config, chosen)
@@ -150,6 +151,18 @@ def _control(config: Any, chosen: Settings) -> Iterator[str]:
             f"algorithm.kl_ctrl.horizon={horizon} with type=adaptive: one step of {responses} responses may lower β by "
             f"{resumed.LARGEST_ERROR * responses / horizon:.0%}; set it far above "
             f"{resumed.LARGEST_ERROR * responses:.0f}, for instance to verl's 10000"
+        )
+
+
+def _one_update(config: Any, chosen: Settings) -> Iterator[str]:
+    """Yields a correction of stale samples where none is: the only update is of the policy that sampled."""
+    correction = config.algorithm.get("rollout_correction") or {}
+    is_fresh = _mini_batches(config) == 1 and not meaning.is_stale(config) and not correction.get("bypass_mode", False)
+    if chosen.variant.stale != "none" and is_fresh:
+        yield (
+            f"algorithm.frpo.stale={chosen.variant.stale} with one mini-batch and one epoch a step: every importance "
+            "ratio is 1 at the only update; set algorithm.frpo.stale=none, or "
+            "actor_rollout_ref.actor.ppo_mini_batch_size below data.train_batch_size"
         )
 
 

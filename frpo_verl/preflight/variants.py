@@ -12,6 +12,7 @@ from frpo_verl.preflight.errors import SettingsError
 _CHOICES = {
     "form": ("theorem", "appendix_e"),
     "kl": ("rollout", "current"),
+    "stale": ("none", "vtrace"),
     "baseline": ("none", "length", "fitted", "loo_position"),
     "centring": ("none", "group"),
     "scale": ("none", "length"),
@@ -130,6 +131,8 @@ def _check_contradictions(variant: Variant, estimator: str | None) -> None:
             f"algorithm.frpo.std=population with adv_estimator={estimator}: it is the group's standard deviation of "
             "frpo and grpo; set algorithm.frpo.std=sample"
         )
+    if variant.stale == "vtrace":
+        _check_stale(variant)
     if variant.kl == "current":
         for (key, value), beyond in _OF_THE_BATCH.items():
             if getattr(variant, key) == value:
@@ -155,4 +158,17 @@ def _check_baseline(variant: Variant, estimator: str | None) -> None:
             f"{key} with adv_estimator={estimator}: the coefficients of a prompt come from the advantages of others, "
             f"which must not depend on its own responses, and {why}; set algorithm.frpo.baseline=loo_position, or "
             f"choose one of {', '.join(_BY_GROUP)}"
+        )
+
+
+def _check_stale(variant: Variant) -> None:
+    if variant.kl != "current":
+        raise SettingsError(
+            f"algorithm.frpo.stale={variant.stale} with kl={variant.kl}: the term is computed before the first update, "
+            "where every importance ratio is 1; set algorithm.frpo.kl=current, or stale=none"
+        )
+    if variant.horizon is not None or variant.discount != 1:
+        raise SettingsError(
+            f"algorithm.frpo.stale={variant.stale} with a horizon or a discount: its weights already shorten the sum; "
+            "set stale=none, or horizon=null and discount=1"
         )

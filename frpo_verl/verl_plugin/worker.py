@@ -38,7 +38,8 @@ def with_current_divergence(host: Callable, config: Any, model_output: dict, dat
     counted = data["batch_num_tokens"], data["dp_size"]
     subtracted = {}
     if told.beta is not None:
-        reg = divergence_to_go(log_ratio, padded.get(sampled.FIELD, valid), told.generator, told.variant, None)
+        kept, importance = padded.get(sampled.FIELD, valid), log_prob - _exact(padded["old_log_probs"])
+        reg = divergence_to_go(log_ratio, kept, told.generator, told.variant, None, log_importance=importance)
         advantages = current_advantages(padded["advantages"], reg, mask, told.beta)
         subtracted[note.SUBTRACTED] = token_mean(told.beta * reg, valid, *counted)
         data = data.copy()

@@ -21,6 +21,9 @@ MAX_PROMPT_LENGTH=${MAX_PROMPT_LENGTH:-2048}
 MAX_RESPONSE_LENGTH=${MAX_RESPONSE_LENGTH:-8192}
 ACTOR_LR=${ACTOR_LR:-1e-6}
 
+# Not the paper's, which fixes the divergence before the first update: four updates a step would share it. `rollout` does.
+KL=${KL:-current}
+
 # How it is placed and how much a GPU computes at once
 NNODES=${NNODES:-1}
 NGPUS_PER_NODE=${NGPUS_PER_NODE:-8}
@@ -51,6 +54,9 @@ ALGORITHM=(
     algorithm.kl_penalty=kl
     algorithm.kl_ctrl.kl_coef="${BETA}"
 )
+if [ "${KL}" != rollout ]; then
+    ALGORITHM+=(+algorithm.frpo.kl="${KL}")
+fi
 
 DATA=(
     data.train_files="$(quoted "${TRAIN_FILES}")"

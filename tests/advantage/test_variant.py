@@ -4,7 +4,7 @@ import mode_oracles
 import pytest
 import torch
 
-from frpo_verl.advantage import return_to_go
+from frpo_verl.advantage import return_to_go, traced_return_to_go
 from frpo_verl.advantage.variant import Variant, divergence_to_go, formed, is_plain
 from frpo_verl.divergences import by_name
 
@@ -62,6 +62,17 @@ def test_a_baseline_of_the_whole_weight_leaves_the_sum_as_it_is(baseline):
     assert torch.equal(
         divergence_to_go(delta, mask, by_name("k3"), variant, None), return_to_go(delta, mask, by_name("k3"))
     )
+
+
+def test_ratios_are_looked_at_where_the_key_asks_for_it():
+    delta, importance, mask = torch.randn(3, 5), torch.randn(3, 5), torch.ones(3, 5)
+    k3, vtrace = by_name("k3"), Variant(kl="current", stale="vtrace", scale="length")
+    traced = traced_return_to_go(delta, importance, mask, k3) / 5
+    assert torch.equal(divergence_to_go(delta, mask, k3, vtrace, None, log_importance=importance), traced)
+    plain = return_to_go(delta, mask, k3)
+    # in the trainer, where the policy is the one that sampled
+    assert torch.equal(divergence_to_go(delta, mask, k3, vtrace, None), plain / 5)
+    assert torch.equal(divergence_to_go(delta, mask, k3, Variant(), None, log_importance=importance), plain)
 
 
 @pytest.mark.parametrize("changes", CHANGES[1:], ids=str)

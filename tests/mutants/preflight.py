@@ -54,6 +54,10 @@ MUTANTS = (
     Mutant("preflight/settings.py", "or beta < 0:", "or beta <= 0:"),
     Mutant("preflight/settings.py", '.get("kl_coef") != 0', '.get("kl_coef") is not None'),
     Mutant("preflight/variants.py", "and low <= value <= high", "and low < value <= high"),
+    Mutant("preflight/variants.py", 'if variant.kl != "current":', "if False:"),
+    Mutant("preflight/regulariser.py", "_mini_batches(config) == 1 and not meaning", "not meaning"),
+    Mutant("preflight/regulariser.py", " and not meaning.is_stale(config)", ""),
+    Mutant("preflight/regulariser.py", ' and not correction.get("bypass_mode", False)', ""),
     Mutant("preflight/input_files.py", "rows = min(rows, limit)", "rows = max(rows, limit)"),
 )
 

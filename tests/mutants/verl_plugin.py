@@ -59,6 +59,8 @@ MUTANTS = (
         'log_prob - _exact(padded["old_log_probs"])',
     ),
     Mutant("verl_plugin/worker.py", "data = data.copy()", "data = data"),
+    Mutant("verl_plugin/worker.py", ", log_importance=importance", ""),
+    Mutant("verl_plugin/worker.py", ", log_importance=importance", ", log_importance=-importance"),
     Mutant("verl_plugin/worker.py", ", max_seqlen=longest", ""),
     # seams
     Mutant("verl_plugin/token_weights.py", "torch.where(valid, outcome", "torch.where(weights > -1, outcome"),

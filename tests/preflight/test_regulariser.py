@@ -185,6 +185,23 @@ def test_distillation_without_task_rewards_leaves_no_advantage_to_regularise(com
     assert problem.startswith(f"{loss}=False: verl then leaves the advantages out of the loss")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "is_refused"),
+    [
+        (["data.train_batch_size=256"], True),
+        (["data.train_batch_size=512"], False),
+        (["data.train_batch_size=256", "actor_rollout_ref.actor.ppo_epochs=2"], False),
+        (["data.train_batch_size=256", "algorithm.rollout_correction.bypass_mode=True"], False),
+        (["data.train_batch_size=256", "trainer.v1.trainer_mode=separate_async"], False),
+    ],
+)
+def test_a_correction_of_stale_samples_without_one_is_refused(compose, overrides, is_refused):
+    config = compose("+algorithm.frpo.kl=current", "+algorithm.frpo.stale=vtrace", *overrides)
+    found = [problem for problem in regulariser.problems(config) if problem.startswith("algorithm.frpo.stale=vtrace")]
+    assert len(found) == is_refused
+    assert all("every importance ratio is 1 at the only update; set" in problem for problem in found)
+
+
 def test_the_trainer_of_verl_0_8_that_is_out_of_reach_is_refused(compose, monkeypatch):
     from omegaconf import OmegaConf, open_dict
 

@@ -40,6 +40,13 @@ def test_the_configuration_holds_every_key_with_its_default():
         ({"token_clip": float("inf")}, r"algorithm\.frpo\.token_clip=inf: set a positive number of nats"),
         ({"horizon": 3, "discount": 0.5}, r"horizon=3 and discount=0\.5: two ways to shorten the sum"),
         ({"baseline": "length", "horizon": 3}, r"baseline=length with a horizon or a discount"),
+        ({"stale": "rho"}, r"algorithm\.frpo\.stale=rho: set it to none or vtrace"),
+        (
+            {"stale": "vtrace"},
+            r"stale=vtrace with kl=rollout: .* every importance ratio is 1; set algorithm\.frpo\.kl=",
+        ),
+        ({"kl": "current", "stale": "vtrace", "horizon": 3}, r"stale=vtrace with a horizon or a discount: its weights"),
+        ({"kl": "current", "stale": "vtrace", "discount": 0.9}, r"stale=vtrace with a horizon or a discount"),
         ({"kl": "current", "centring": "group"}, r"centring=group with kl=current: it needs the other responses"),
         ({"kl": "current", "baseline": "length"}, r"baseline=length with kl=current: it needs the mean over the batch"),
         (

@@ -165,6 +165,8 @@ def test_the_papers_settings(configuration_of, recipe):
     section, data = config.actor_rollout_ref, config.data
     assert (section.rollout.n, section.rollout.temperature, section.rollout.name) == (5, 1.0, "vllm")
     assert config.algorithm.kl_ctrl.kl_coef == 0.01
+    # four updates a rollout: not the paper's, except where its comparison is
+    assert config.algorithm.get("frpo", {}).get("kl") == (None if "methods" in recipe else "current")
     assert section.actor.optim.lr == (1e-5 if "lora" in recipe else 1e-6)
     assert section.actor.ppo_mini_batch_size == 64
     assert section.actor.ppo_epochs == 1
@@ -177,6 +179,11 @@ def test_the_papers_settings(configuration_of, recipe):
     # a response has to fit into a micro-batch
     assert section.actor.ppo_max_token_len_per_gpu >= 2048 + 8192
     assert section.rollout.max_model_len == 2048 + 8192
+
+
+def test_the_papers_placement_is_one_knob_away(configuration_of):
+    assert "frpo" not in configuration_of("run_qwen3_4b_fsdp2.sh", KL="rollout").algorithm
+    assert configuration_of(BY_METHOD, KL="current").algorithm.frpo.kl == "current"
 
 
 @pytest.mark.parametrize("size", ["1.7b", "4b", "30b_a3b"])

@@ -60,6 +60,29 @@ def test_loss_and_gradient_are_those_of_the_definition(nested):
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
+def test_what_lies_ahead_is_weighted_by_the_ratios_to_the_policy_that_sampled(nested):
+    now, data, padded = micro_batch(nested, note.write(chosen(stale="vtrace"), BETA))
+    output, leaf = model_output(now)
+    losses.ppo_loss(actor_config(), output, data)[0].backward()
+    mask, advantages = padded["response_mask"].bool(), padded["advantages"].tolist()
+    for row in range(len(now)):
+        valid = mask[row].nonzero()[:, 0].tolist()
+        delta = (now - padded["ref_log_prob"])[row].tolist()
+        ratio = (now - padded["old_log_probs"])[row].exp().tolist()
+        for first, t in enumerate(valid):
+            reg, product = delta[t], 1.0
+            for j in valid[first + 1 :]:
+                product *= min(1.0, ratio[j])
+                reg += product * mode_oracles.k3(delta[j])
+            advantages[row][t] -= BETA * reg
+    _, gradient = mode_oracles.ppo_surrogate(
+        now.tolist(), padded["old_log_probs"].tolist(), advantages, padded["response_mask"].tolist(), 0.2, 0.2
+    )
+    # float32; no gradient flows through the weights
+    assert torch.allclose(leaf.grad, torch.tensor(gradient), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["padded", "jagged"])
 def test_the_batch_is_left_as_it_was(nested):
     # verl goes through the same tensors once more in the next epoch
     now, data, padded = micro_batch(nested, note.write(chosen(), BETA))
