@@ -6,6 +6,7 @@ A token's columns come from the tokens before it and the group's other rollouts,
 from earlier batches. Both are constants to the token, so that the expected gradient stays what it was.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -226,4 +227,5 @@ def less_baseline(
 def _r2(moments: Tensor, theta: Tensor) -> float:
     normal, right, square = moments[:, :-1, :-1], moments[:, :-1, -1], moments[:, -1, -1].sum()
     fitted = 2 * (theta * right).sum() - torch.einsum("gi,gij,gj->", theta, normal, theta)
-    return (fitted / square).item() if square > 0 else 0.0
+    share = (fitted / square).item() if square > 0 else 0.0
+    return share if math.isfinite(share) else 0.0

@@ -354,6 +354,7 @@ def test_moments_that_overflow_are_not_remembered_and_give_no_baseline():
     huge = run(outcome, delta * 1e200, mask, group)
     plain = regularise_batch(outcome, delta * 1e200, torch.zeros_like(delta), mask, BETA)
     assert torch.allclose(huge.advantages, plain.advantages, rtol=1e-12)
+    assert huge.baseline.r2 == 0.0
     earlier = some_memory()
     assert remembered(earlier, huge.baseline.moments) is earlier
 
