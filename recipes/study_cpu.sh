@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# FRPO, the placements that its paper compares, λ-GRPO, DRPO and a control | a Llama of a million parameters | FSDP2 on a CPU
+# FRPO, the placements that its paper compares, λ-GRPO, DRPO and a control | a Llama of 0.3 million parameters | FSDP2 on a CPU
 #
 # Purpose:  a comparison with seeds and intervals, without a GPU or a download: model and task are made on the spot
 #           (recipes/study/README.md), every method learns at three strengths with every seed through verl's trainer, and
@@ -24,7 +24,7 @@ set -euo pipefail
 
 METHODS=${METHODS:-no_kl kl_loss kl_reward frpo frpo_k3 rloo_future lambda_grpo drpo shuffled}
 # Of every method with a KL; DELTAS are DRPO's.
-BETAS=${BETAS:-0.01 0.03 0.1}
+BETAS=${BETAS:-0.1 0.3 1}
 DELTAS=${DELTAS:-0.05 0.15 12.5}
 SEEDS=${SEEDS:-1 2 3 4 5}
 AT_MOST=${AT_MOST:-1000}

@@ -4,11 +4,12 @@ import itertools
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import command_lines
 import pytest
-from composed import caught
+from composed import RECIPES, caught
 from study import results, shuffled, tables, task
 from study.results import BASE, Run
 from study.task import Problem
@@ -91,6 +92,16 @@ def test_other_settings_and_an_unknown_method_are_refused(tmp_path):
     assert other.status == 2 and "holds runs with other settings" in other.said
     said = caught(RECIPE, tmp_path, METHODS="ppo").said
     assert "METHODS has ppo: choose from no_kl, kl_loss," in said
+
+
+def test_the_page_lists_every_knob_with_its_default():
+    script, page = (RECIPES / RECIPE).read_text(), (RECIPES / "study" / "README.md").read_text()
+    actual = dict(re.findall(r"^([A-Z_]+)=\$\{\1:-(.*)\}$", script, re.M))
+    actual["RUNS"] = re.search(r"\$\{RUNS:-(\w+)\}", script)[1]
+    listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `?(.*?)`? \|", page, re.M))
+    methods = re.findall(r"^\| `([a-z_0-9]+)` \|", page, re.M)
+    assert methods == actual.pop("METHODS").split() and listed.pop("METHODS") == "all nine" and len(methods) == 9
+    assert listed == actual
 
 
 def test_the_tiny_study_has_the_shuffled_control(tmp_path):
