@@ -1,7 +1,6 @@
 """Writes runs as one page: pictures, their numbers, what was left out, commands and versions; it loads nothing."""
 
 import platform
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from frpo_verl.evaluation import figures, svg, tables, tokens
 from frpo_verl.evaluation.compared import Comparison, Quantity
 from frpo_verl.evaluation.learned import Learned, learned
 from frpo_verl.evaluation.metrics import first
-from frpo_verl.evaluation.runs import Run
 from frpo_verl.evaluation.tokens import Response
 
 MOST_ROWS = 25
@@ -60,7 +58,7 @@ def _content(compared: Comparison, correct_at: float) -> dict[str, Any]:
         "correct_at": f"{correct_at:g}",
         "one": one is not None,
         "figures": [_figure(quantity, n, one is not None) for n, quantity in enumerate(compared.quantities)],
-        "responses": [_responses(name, seeds) for name, seeds in compared.runs.items() if _traced(seeds)],
+        "responses": _responses(compared),
         "missing": ", ".join(compared.missing),
         "notes": compared.notes,
         "runs": [{"name": name, "run": run, "command": run.command} for name, run in runs],
@@ -98,23 +96,22 @@ def _figure(quantity: Quantity, index: int, is_one: bool) -> dict[str, Any]:
     }
 
 
-def _traced(seeds: Sequence[Run]) -> Run | None:
-    return next((run for run in seeds if run.tokens), None)
+def _responses(compared: Comparison) -> list[dict[str, Any]]:
+    """Returns those of each method's first run that has any; of many methods, fewer tokens."""
+    first = {name: next((run.tokens for run in runs if run.tokens), []) for name, runs in compared.runs.items()}
+    shown = {name: found for name, found in first.items() if found}
+    most = max(tokens.FEWEST, tokens.MOST // max(1, len(shown)))
+    return [{"name": name, "of": [_response(each, most) for each in found]} for name, found in shown.items()]
 
 
-def _responses(name: str, seeds: Sequence[Run]) -> dict[str, Any]:
-    run = _traced(seeds)
-    return {"name": name, "of": [_response(response) for response in run.tokens]}
-
-
-def _response(response: Response) -> dict[str, Any]:
+def _response(response: Response, most: int) -> dict[str, Any]:
     parts = {
         "advantage": response.advantage,
         "outcome part": response.outcome,
         "future part, −β times the divergence still to come": response.future,
     }
     rows = [["token", *(name.split(",")[0] for name in parts)]]
-    for n, text in enumerate(response.tokens[: tokens.MOST]):
+    for n, text in enumerate(response.tokens[:most]):
         numbers = ("-" if values[n] is None else f"{values[n]:+.4g}" for values in parts.values())
         rows.append([f"{n + 1} {text!r}", *numbers])
     left = response.length - len(rows) + 1
@@ -128,7 +125,7 @@ def _response(response: Response) -> dict[str, Any]:
         "parts": [
             {"name": name, "tokens": found, "greatest": f"{greatest:.3g}"}
             for name, values in parts.items()
-            for found, greatest in [tokens.coloured(response, values)]
+            for found, greatest in [tokens.coloured(response, values, most)]
         ],
         "rows": rows,
     }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MOST = 400
-"""Tokens of a response on a page."""
+MOST, FEWEST = 400, 100
+"""Tokens of a response on a page, with one method and with many."""
 
 _FIELDS = {
     "step": int,
@@ -67,9 +67,9 @@ def read_tokens(run: Path, notes: list[str]) -> list[Response]:
     return []
 
 
-def coloured(response: Response, values: Sequence[float | None]) -> tuple[list[Token], float]:
+def coloured(response: Response, values: Sequence[float | None], most: int) -> tuple[list[Token], float]:
     """Returns the first tokens coloured by one value each, and the greatest of these, which has the full colour."""
-    shown = list(zip(response.tokens, values, strict=True))[:MOST]
+    shown = list(zip(response.tokens, values, strict=True))[:most]
     greatest = max((abs(value) for _, value in shown if value is not None), default=0.0)
     return [_token(text, value, greatest) for text, value in shown], greatest
 

@@ -106,6 +106,16 @@ def test_of_several_methods_the_first_seed_with_tokens_is_shown_folded(tmp_path)
     assert "Token by token" not in page_of(tmp_path, {"b": [read_of()]})
 
 
+def test_of_many_methods_fewer_tokens_are_shown(tmp_path):
+    response = Response(20, "p", 1.0, 0.05, 900, ["t"] * 900, [0.5] * 900, [0.5] * 900)
+
+    def shown(methods):
+        page = page_of(tmp_path, {str(n): [read_of([STEPS[1]], {}, tokens=[response])] for n in range(methods)})
+        return re.findall(r"of which the first (\d+) are shown", page)
+
+    assert shown(1) == ["400"] and shown(2) == ["200"] * 2 and shown(6) == ["100"] * 6
+
+
 def luminance(colour: str) -> float:
     """Computes WCAG 2's relative luminance of #rrggbb."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]

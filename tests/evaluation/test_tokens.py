@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from frpo_verl.evaluation.tokens import MOST, Response, Token, coloured, read_tokens
+from frpo_verl.evaluation.tokens import Response, Token, coloured, read_tokens
 
 ROW = {
     "step": 3,
@@ -61,7 +61,7 @@ def test_the_future_part_is_what_the_advantage_is_more_than_its_outcome():
 
 
 def test_colours_are_of_the_greatest_value_and_what_is_not_seen_is_shown():
-    assert coloured(RESPONSE, RESPONSE.future) == (
+    assert coloured(RESPONSE, RESPONSE.future, 9) == (
         [
             Token("a", "down", 50, "-0.25"),
             Token("⏎\n", "up", 100, "+0.5"),
@@ -69,8 +69,8 @@ def test_colours_are_of_the_greatest_value_and_what_is_not_seen_is_shown():
         ],
         0.5,
     )
-    assert coloured(RESPONSE, [-1.0, 0.5, None])[1] == 1.0
-    assert coloured(RESPONSE, [0.0, 0.0, None]) == (
+    assert coloured(RESPONSE, [-1.0, 0.5, None], 9)[1] == 1.0
+    assert coloured(RESPONSE, [0.0, 0.0, None], 9) == (
         [Token("a", "zero", 0, "+0"), Token("⏎\n", "zero", 0, "+0"), Token("∅", "none", 0, "not sampled")],
         0.0,
     )
@@ -78,5 +78,5 @@ def test_colours_are_of_the_greatest_value_and_what_is_not_seen_is_shown():
 
 def test_of_a_long_response_the_first_tokens_are_shown():
     long = RESPONSE._replace(tokens=["x"] * 900, outcome=[0.0] * 900)
-    found, greatest = coloured(long, [0.25] * MOST + [9.0] * (900 - MOST))
-    assert (len(found), greatest, found[0].strength) == (MOST, 0.25, 100)
+    found, greatest = coloured(long, [0.25] * 50 + [9.0] * 850, 50)
+    assert (len(found), greatest, found[0].strength) == (50, 0.25, 100)
