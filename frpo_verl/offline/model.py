@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +103,3 @@ def reward_function(reward: str | None) -> tuple[Callable | None, list[str]]:
     except Exception as error:
         reason = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
         return None, [f"{where}: it cannot be loaded ({' '.join(reason.split())}); correct it"]
-
-
-def unfit_reward(reward: Callable, rows: Sequence[dict[str, Any]], origin: Sequence[int], where: str) -> Iterator[str]:
-    """Yields where a reward function fails on an empty response to the first prompt of a source."""
-    from frpo_verl.trainers import validation
-
-    first: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        first.setdefault(row["data_source"], number)
-    for source, number in first.items():
-        try:
-            validation.grade(reward, rows[number], "")
-        # whatever the user's function raises
-        except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            yield (
-                f"{where}: it raises {said} on an empty response to the prompt "
-                f"of row {origin[number]}, of source {source}; give a --reward that grades it"
-            )

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from packaging.version import Version
 
-from frpo_verl.preflight import contract, contract_table, model_folder
+from frpo_verl.preflight import contract, contract_table, environment, model_folder
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.trainers import graded as graded_data
+from frpo_verl.trainers import resumed, validation
 from frpo_verl.trainers import settings as fpa_settings
 from frpo_verl.trainers.graded import Graded
 from frpo_verl.trainers.settings import Settings
@@ -37,18 +38,15 @@ def examine(config: Any, ranks: int) -> Found:
     """
     problems = [*_host(), *fpa_settings.problems(config.fpa)]
     settings = None if list(fpa_settings.problems(config.fpa)) else fpa_settings.read(config.fpa)
-    problems += [*_engine(config, ranks), *_validation(config)]
+    problems += [*_engine(config, ranks), *_cpu(config), *_validation(config), *resumed.problems(config)]
     of_model = list(_models(config, settings))
-    graded = None
+    graded = tokenizer = None
     if not of_model:
-        from omegaconf import OmegaConf
-        from verl.utils import hf_tokenizer
-
-        path = config.model.get("tokenizer_path") or config.model.path
-        tokenizer = hf_tokenizer(path, trust_remote_code=config.model.get("trust_remote_code", False))
-        files = _listed(OmegaConf.select(config, "data.train_files"))
-        graded, of_files = graded_data.read(files, tokenizer, config.data.max_length)
-        of_model = [*of_files, *(_items(config, settings, graded) if graded and settings else ())]
+        tokenizer, of_model = _tokenizer(config)
+    if tokenizer is not None:
+        files = _listed(config.data.train_files)
+        graded, of_model = graded_data.read(files, tokenizer, config.data.max_length)
+        of_model += _items(config, settings, graded) if graded and settings else ()
     problems += of_model
     summary = "" if problems else _summary(settings, graded)
     return Found(settings, None if problems else graded, problems, summary)
@@ -109,6 +107,23 @@ def _engine(config: Any, ranks: int) -> Iterator[str]:
         )
 
 
+def _cpu(config: Any) -> Iterator[str]:
+    """Yields what has one working value without a GPU."""
+    from omegaconf import OmegaConf
+
+    # Megatron's section has no strategy.
+    if not environment.is_on_cpu() or "strategy" not in config.engine:
+        return
+    wanted = {
+        "engine.strategy": ("fsdp2", "VERL_PLATFORM=cpu has FSDP2 and Megatron"),
+        "model.use_remove_padding": (False, "packed sequences need flash-attn, which has no CPU build"),
+        "model.override_config.attn_implementation": ("sdpa", "flash-attn has no CPU build"),
+    }
+    for key, (value, reason) in wanted.items():
+        if OmegaConf.select(config, key) != value:
+            yield f"{key}={OmegaConf.select(config, key)}: {reason}; set {key}={value}"
+
+
 def _validation(config: Any) -> Iterator[str]:
     files = _listed(config.data.val_files)
     if not files:
@@ -126,12 +141,46 @@ def _validation(config: Any) -> Iterator[str]:
     except (ArrowException, OSError) as error:
         yield f"{where}: not a valid parquet file ({' '.join(str(error).split())}); make it again"
         return
+    path = config.reward.custom_reward_function.path
     if missing := [name for name in ("prompt", "data_source", "reward_model") if name not in names]:
         there = ", ".join(names)
         yield f"{where}: it has no column {', '.join(missing)}, only {there}; `frpo-verl data` makes such files"
-    path = config.reward.custom_reward_function.path
-    if path and not path.startswith("pkg://") and not Path(path.removeprefix("file://")).is_file():
+    elif path and not path.startswith("pkg://") and not Path(path.removeprefix("file://")).is_file():
         yield f"reward.custom_reward_function.path={path}: there is no such file; correct the path"
+    else:
+        yield from _reward(config, files[0], where)
+
+
+def _reward(config: Any, file: str, where: str) -> Iterator[str]:
+    """Yields what the reward function says of validation's prompts, before anything is sampled for it."""
+    from pyarrow import parquet
+
+    try:
+        reward = validation.reward_function(config)
+    # whatever the user's file raises while it is imported
+    except Exception as error:
+        reason = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
+        yield f"reward.custom_reward_function: it cannot be loaded ({' '.join(reason.split())}); correct it"
+        return
+    names = [name for name in parquet.read_schema(file).names if name != "prompt"]
+    for said in validation.unfit(reward, parquet.read_table(file, columns=names).to_pylist()):
+        yield f"{where}: its reward: {said}; set reward.custom_reward_function.path to a function that grades it"
+
+
+def _tokenizer(config: Any) -> tuple[Any, list[str]]:
+    """Returns the policy's tokenizer, or a sentence why there is none."""
+    from verl.utils import hf_tokenizer
+
+    key = "model.tokenizer_path" if config.model.get("tokenizer_path") else "model.path"
+    path = config.model.get("tokenizer_path") or config.model.path
+    try:
+        return hf_tokenizer(path, trust_remote_code=config.model.get("trust_remote_code", False)), []
+    # transformers raises whatever the library of that tokenizer does
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return None, [
+            f"{key}={path}: its tokenizer cannot be loaded ({reason}); correct the name, or download the model"
+        ]
 
 
 def _models(config: Any, settings: Settings | None) -> Iterator[str]:
@@ -160,11 +209,22 @@ def _items(config: Any, settings: Settings, graded: Graded) -> Iterator[str]:
             f"fpa.loss={settings.loss}: it compares a better with a worse response, and data.train_files have no "
             "prompt with two different scores; use fpa.loss=outcome, or sample more responses of each prompt"
         )
+    elif not len(found):
+        yield (
+            f"fpa.advantage={settings.advantage}: data.train_files have no prompt with two different scores, so that "
+            "no response has an advantage; set fpa.advantage=signed, or sample more responses of each prompt"
+        )
     elif len(found) < data.train_batch_size:
         kind = "pairs" if settings.is_pairwise else "responses with an advantage"
+        more = ", raise data.pairs_per_prompt" if settings.is_pairwise else ""
         yield (
-            f"data.train_batch_size={data.train_batch_size}: data.train_files make {len(found)} {kind}; lower it, or "
-            "give more responses"
+            f"data.train_batch_size={data.train_batch_size}: data.train_files make {len(found)} {kind}; lower "
+            f"it{more}, or give more responses"
+        )
+    if settings.loss == "outcome" and settings.advantage == "signed" and max(graded.scores) <= settings.threshold:
+        yield (
+            f"fpa.threshold={settings.threshold:g}: no response scores more, {max(graded.scores):g} at most, so that "
+            "none is right; lower it"
         )
     if data.use_dynamic_bsz and len(found):
         rows = [sum(len(row["input_ids"]) for row in item) for item in found]

@@ -7,12 +7,14 @@ With trainer.n_gpus_per_node=1 this process trains; with more it starts torchrun
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hydra
 
 from frpo_verl import __version__
+from frpo_verl.preflight import environment
 
 
 @hydra.main(config_path="config", config_name="fpa_trainer", version_base=None)
@@ -45,14 +47,26 @@ def main(config: Any) -> None:
 def examined(config: Any, ranks: int) -> Any:
     """Returns what was found of a run; ends the program with all problems at once, and says once what will run."""
     from frpo_verl.preflight.sentences import as_text
-    from frpo_verl.trainers import examination
+    from frpo_verl.trainers import examination, resumed
 
     found = examination.examine(config, ranks)
-    if found.problems:
-        raise SystemExit(f"frpo-verl: {as_text([], found.problems)}")
+    if problems := [*_place(), *found.problems]:
+        raise SystemExit(f"frpo-verl: {as_text([], problems)}")
+    if os.environ.get("RANK", "0") == "0":
+        resumed.remember(config)
     if "RANK" not in os.environ:
         print(f"frpo-verl {__version__}: {found.summary}", flush=True)
     return found
+
+
+def _place() -> Iterator[str]:
+    from verl.utils.device import get_device_name
+
+    if get_device_name() == "cpu" and not environment.is_on_cpu():
+        yield (
+            "this machine shows no GPU; set VERL_PLATFORM=cpu and the settings that go with it "
+            "(frpo_verl/trainers/README.md), or run recipes/run_fpa_cpu.sh"
+        )
 
 
 def built(config: Any, found: Any) -> Any:

@@ -79,7 +79,8 @@ def _file(path: Path, tokenizer: Any, longest: int, where: str) -> tuple[Graded 
     try:
         table, own = parquet.read_table(path).combine_chunks(), parquet.read_metadata(path).metadata
     except (ArrowException, OSError) as error:
-        return None, [f"{where}: not a valid parquet file ({' '.join(str(error).split())}); make it again"]
+        reason = " ".join(str(error).split())
+        return None, [f"{where}: not a valid parquet file ({reason}); make it by {unfit_rows.COMMAND}"]
     if problems := list(unfit_rows.of_table(table, where)):
         return None, problems
     metadata = json.loads((own or {}).get(METADATA, b"{}"))

@@ -73,6 +73,8 @@ def problems(section: Any) -> Iterator[str]:
         elif key in LEAST and value < LEAST[key]:
             why = ": lambda looks ahead, and 0 is the method without FPA" if key == "lam" else ""
             yield f"fpa.{key}={value}: it must not be negative{why}; set it to {LEAST[key]:g} or more"
+    if section["loss"] == "dpo" and section["beta"] == 0:
+        yield "fpa.beta=0: every coefficient of dpo has it as a factor, so that nothing is learned; set it above 0"
     if section["reference_cache"] is not None and section["lam"] and section["future"] == "exact":
         yield (
             f"fpa.reference_cache={section['reference_cache']}: the normaliser of the future policy is a sum over the "

@@ -44,6 +44,10 @@ class OfflineTrainer(SFTTrainer):
 
     def fit(self) -> None:
         """Trains, with validation before, between and after the steps."""
+        if self._step >= self.total_training_steps:
+            # verl would go through the motions, and its file logger would empty the metrics.
+            print(f"frpo-verl: nothing is left: the checkpoint is of step {self._step} of {self.total_training_steps}")
+            return
         first = self._validator and self.config.trainer.val_before_train and self._step == 0
         with _logged_first(self._validator(0) if first else {}):
             super().fit()

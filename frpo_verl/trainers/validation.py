@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,31 @@ def grade(reward: Callable, row: dict[str, Any], response: str) -> dict[str, Any
 
 async def _awaited(said: Any) -> Any:
     return await said
+
+
+def unfit(reward: Callable, rows: Iterable[dict[str, Any]], origin: Sequence[int] | None = None) -> Iterator[str]:
+    """Yields where a reward function fails on an empty response to the first prompt of a source.
+
+    Args:
+        reward: as in `grade`.
+        rows: of the file of prompts.
+        origin: the number of each row in its file, if rows were left out.
+
+    Yields:
+        What it raises and where, the end of a sentence.
+    """
+    seen = set()
+    for number, row in enumerate(rows):
+        if (source := row["data_source"]) in seen:
+            continue
+        seen.add(source)
+        try:
+            grade(reward, row, "")
+        # whatever the user's function raises
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            at = number if origin is None else origin[number]
+            yield f"it raises {said} on an empty response to the prompt of row {at}, of source {source}"
 
 
 def graded(lines: Sequence[dict[str, Any]], prompts: Sequence[dict[str, Any]], reward: Callable) -> Iterator[dict]:

@@ -55,23 +55,6 @@ def test_a_function_that_cannot_be_loaded(tmp_path, text, name, said):
     assert "it cannot be loaded" in model.reward_function("pkg://nothing.like.it")[1][0]
 
 
-def test_every_source_is_tried_once():
-    asked = []
-
-    def reward(data_source, **_):
-        asked.append(data_source)
-        raise KeyError(data_source)
-
-    rows = [{"data_source": source, "reward_model": {"ground_truth": "1"}} for source in ("a", "a", "b")]
-    said = list(model.unfit_reward(reward, rows, [0, 5, 6], "--reward x"))
-    assert asked == ["a", "b"]
-    assert [sentence.partition(" on an")[0] for sentence in said] == [
-        "--reward x: it raises KeyError: 'a'",
-        "--reward x: it raises KeyError: 'b'",
-    ]
-    assert "row 0, of source a" in said[0] and "row 6, of source b" in said[1]
-
-
 def test_a_folder_without_a_model(tmp_path):
     assert "there is no such folder with a config.json" in model.tokenizer(str(tmp_path / "none"))[1][0]
     (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')

@@ -25,6 +25,10 @@ def made(tmp_path_factory):
     rows = {"prompt_ids": [[5, 6]] * 4, "response_ids": [[[7], [8, 9]]] * 4, "scores": [[1.0, 0.0]] * 3 + [[1.0, 1.0]]}
     parquet.write_table(pa.table(rows), folder / "graded.parquet")
     parquet.write_table(pa.table({**rows, "scores": [[1.0, 1.0]] * 4}), folder / "right.parquet")
+    asked = {"prompt": [{"role": "user", "content": "1 + 1 ="}], "data_source": "mine"}
+    rows = [asked | {"reward_model": {"style": "rule", "ground_truth": "2"}}]
+    parquet.write_table(pa.Table.from_pylist(rows), folder / "prompts.parquet")
+    (folder / "raising.py").write_text("raise RuntimeError('while imported')\n")
     return folder
 
 
@@ -73,7 +77,7 @@ def test_lambda_zero_is_called_what_it_is(examined):
     [
         (["fpa.loss=dpo", "data.pairs_per_prompt=null"], 3),
         (["fpa.advantage=standardised"], 6),
-        (["fpa.threshold=1"], 8),
+        (["fpa.threshold=0.9"], 8),
     ],
 )
 def test_a_step_is_drawn_from(examined, overrides, items):
@@ -144,6 +148,29 @@ def test_all_findings_come_at_once(examined, made):
             1,
             "fpa.reference_path={made}/none: there is no such folder with a config",
         ),
+        (
+            ["fpa.threshold=1"],
+            1,
+            "fpa.threshold=1: no response scores more, 1 at most, so that none is right; lower it",
+        ),
+        (
+            ["fpa.advantage=standardised", "data.train_files={made}/right.parquet"],
+            1,
+            "fpa.advantage=standardised: data.train_files have no prompt with two different scores, so that no",
+        ),
+        (["fpa.loss=rpo", "data.train_batch_size=4"], 1, "lower it, raise data.pairs_per_prompt, or give more"),
+        (["model.path=nobody/nothing"], 1, "model.path=nobody/nothing: its tokenizer cannot be loaded ("),
+        (["data.train_files=null"], 1, "data.train_files: it names no file; give a parquet file of graded responses"),
+        (
+            ["data.val_files={made}/prompts.parquet"],
+            1,
+            "prompts.parquet: its reward: it raises NotImplementedError: Reward function is not implemented for",
+        ),
+        (
+            ["data.val_files={made}/prompts.parquet", "reward.custom_reward_function.path={made}/raising.py"],
+            1,
+            "reward.custom_reward_function: it cannot be loaded (RuntimeError: while imported); correct it",
+        ),
         (["+fpa.lambda=1"], 1, "fpa.lambda: there is no such key"),
     ],
 )
@@ -151,6 +178,15 @@ def test_refuses_in_a_sentence(examined, made, overrides, ranks, sentence):
     problems = refused(examined(*(override.format(made=made) for override in overrides), ranks=ranks)[0])
     assert sentence.format(made=made) in problems[0]
     assert len(problems) == (2 if "[a,b]" in overrides[0] else 1)
+
+
+def test_the_cpu_platform_has_one_value_for_some_keys(examined, monkeypatch):
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    keys = ["engine.strategy", "model.use_remove_padding", "model.override_config.attn_implementation"]
+    assert [problem.split("=")[0] for problem in refused(examined()[0])] == keys
+    fits = "engine.strategy=fsdp2", "model.use_remove_padding=False", "+model.override_config.attn_implementation=sdpa"
+    assert examined(*fits)[0].problems == []
+    assert examined("engine=megatron", "optim=megatron")[0].problems == []
 
 
 def test_files_of_another_tokenizer_are_refused(examined, made, tmp_path):

@@ -68,6 +68,13 @@ def test_what_depends_on_the_vocabulary_cannot_be_kept():
         assert settings.read(section).needs_reference and not settings.read(section).runs_reference
 
 
+def test_a_factor_of_zero_learns_nothing():
+    (found,) = settings.problems({**DEFAULTS, "loss": "dpo", "beta": 0})
+    assert found.startswith("fpa.beta=0: every coefficient of dpo has it as a factor")
+    # rpo keeps the likelihood of the chosen response
+    assert list(settings.problems({**DEFAULTS, "loss": "rpo", "beta": 0})) == []
+
+
 def test_all_problems_come_at_once():
     assert len(list(settings.problems({**DEFAULTS, "lam": -1, "beta": -1, "loss": "x"}))) == 3
 

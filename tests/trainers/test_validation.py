@@ -204,3 +204,22 @@ def test_what_was_stopped_in_the_middle_of_a_line_is_cut_off(text, long):
 def test_a_prompt_that_is_too_long_is_refused(vllm, tmp_path):
     with pytest.raises(SystemExit, match="a prompt of 3 tokens, and the limit is 2"):
         sampling.sample(spec_of(tmp_path, ["a", "abc"], max_prompt_tokens=2))
+
+
+def test_every_source_is_tried_once():
+    asked = []
+
+    def reward(data_source, **_):
+        asked.append(data_source)
+        raise KeyError(data_source)
+
+    rows = [{"data_source": source, "reward_model": {"ground_truth": "1"}} for source in ("a", "a", "b")]
+    assert list(validation.unfit(reward, rows, [0, 5, 6])) == [
+        "it raises KeyError: 'a' on an empty response to the prompt of row 0, of source a",
+        "it raises KeyError: 'b' on an empty response to the prompt of row 6, of source b",
+    ]
+    assert asked == ["a", "b"]
+    assert [said.partition("row ")[2] for said in validation.unfit(reward, rows)] == [
+        "0, of source a",
+        "2, of source b",
+    ]
