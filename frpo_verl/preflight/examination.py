@@ -102,7 +102,8 @@ def _problems(config: Any, look_at_machine: bool, starting: bool) -> Iterator[st
     yield from refused
     # verl repeats in its own words what the settings' checks have said.
     if not starting and not refused:
-        yield from verls_own.problems(config)
+        refused += verls_own.problems(config)
+        yield from refused
     # Ray shows no GPU to an actor, and its driver holds the ports and the memory.
     if _is_inside_ray() or layout.not_counts(config):
         return
