@@ -73,7 +73,6 @@ MUTANTS = (
     Mutant(REQUEST, "value < 1:", "value < 0:"),
     Mutant(REQUEST, "options.temperature == 0 and options.n != 1", "options.temperature == 0"),
     Mutant(MODEL, "wanted > most", "wanted >= most"),
-    Mutant(MODEL, 'first.setdefault(row["data_source"], number)', "first.setdefault(0, number)"),
     # the processes
     Mutant(SAMPLER, "key not in OF_TORCHRUN", "True"),
     Mutant(SAMPLER, "(ON_CPU if is_on_cpu() else {}) | environment | devices", "environment | devices | ON_CPU"),

@@ -16,6 +16,8 @@ FIRST = {
 """Where a mistake in a file shows soonest, if not in the test file of the same name."""
 
 MUTANTS = (
+    Mutant("trainers/validation.py", "seen.add(source)", "seen.add(0)"),
+    Mutant("trainers/resumed.py", "if earlier[key] != value", "if earlier[key] == value"),
     # the loss
     Mutant(OBJECTIVE, "shifts=-1, dims=0)", "shifts=0, dims=0)"),
     Mutant(OBJECTIVE, "* ranks / items", "/ items"),
