@@ -20,7 +20,7 @@ BLOCKS, LEAST_BLOCK = 32, 2**18
 
 
 class Weights(NamedTuple):
-    """What the weights of a batch, and the columns of their baseline, are made of.
+    """Holds what the weights of a batch, and the columns of their baseline, are made of.
 
     Attributes:
         outcome: Â, (bs,) or (bs, length).

@@ -20,7 +20,7 @@ METHODS = {
     "over problems": "percentile bootstrap, 10,000 resamples of the problems, 95 %",
     "over seeds": "mean and Student's t, 95 %",
 }
-"""What stands in the JSON file, so that nobody has to guess."""
+"""Names what stands in the JSON file, so that nobody has to guess."""
 
 
 class Result(NamedTuple):

@@ -12,7 +12,7 @@ NAMED = 3
 
 
 class Record(NamedTuple):
-    """What one line of a log says of a step; `where` is its file and line."""
+    """Holds what one line of a log says of a step; `where` is its file and line."""
 
     where: str
     step: int

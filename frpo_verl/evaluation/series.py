@@ -30,7 +30,7 @@ STEP = "training step"
 
 
 class Panel(NamedTuple):
-    """What is drawn over what, and what to say of it; `metrics` are empty where it is computed of the samples."""
+    """Says what is drawn over what; `metrics` are empty where it is computed of the samples."""
 
     title: str
     unit: str

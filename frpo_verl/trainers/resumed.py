@@ -9,7 +9,7 @@ KEPT = "fpa_run.json"
 """In `trainer.default_local_dir`: the settings of the run whose checkpoints are there."""
 
 KEYS = ("model.path", "data.train_files", "data.train_batch_size", "data.pairs_per_prompt", "data.seed")
-"""What makes it another run, besides the section `fpa`: weights, and which items a step has."""
+"""Keys that make it another run, besides the section `fpa`: weights, and which items a step has."""
 
 
 def problems(config: Any) -> Iterator[str]:

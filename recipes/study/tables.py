@@ -28,7 +28,7 @@ CLAIMS = (
         16,
     ),
 )
-"""What the paper says, as one method's pass@k above another's."""
+"""Claims of the paper, as one method's pass@k above another's."""
 
 
 class Estimate(NamedTuple):

@@ -20,7 +20,7 @@ _SPLIT_SEED = 0
 
 
 class Problem(NamedTuple):
-    """Where to start, where to end, and a step that has to be taken."""
+    """Holds where to start, where to end, and a step that has to be taken."""
 
     start: int
     end: int
@@ -28,7 +28,7 @@ class Problem(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the model reads."""
+        """Returns what the model reads."""
         return f"{self.start} > {self.end} with {self.step} ="
 
 

@@ -80,7 +80,7 @@ class World:
 
 
 def vanilla(weight: Tensor, ratio: Tensor) -> Tensor:
-    """What verl's `vanilla` loss multiplies ∇log π by: w·ρ, and 0 where it clips (ε, and the dual clip where w < 0)."""
+    """Returns what verl's `vanilla` loss multiplies ∇log π by: w·ρ, 0 where it clips (ε; the dual clip where w < 0)."""
     above, below = (weight > 0) & (ratio > 1 + CLIP), (weight < 0) & ((ratio < 1 - CLIP) | (ratio > DUAL_CLIP))
     return torch.where(above | below, 0.0, weight * ratio)
 

@@ -14,7 +14,7 @@ from frpo_verl.eval.sources import MODEL, Source, recognise
 
 @pytest.fixture
 def merger(monkeypatch):
-    """What verl's merger was asked; it writes a file, or fails."""
+    """Records what verl's merger was asked; it writes a file, or fails."""
     asked = types.SimpleNamespace(commands=[], fails=False)
 
     def run(command, **how):
