@@ -1,4 +1,4 @@
-"""What is read of a dump, and that no line of it is skipped in silence."""
+"""Reading of dumps: no line is skipped in silence."""
 
 import json
 import os

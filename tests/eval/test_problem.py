@@ -1,4 +1,4 @@
-"""What is kept of a problem, and which answers are one."""
+"""Problems: what is kept of one, and which answers are the same."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a word names, and which steps are read."""
+"""Sources: the kind that a word names, and the steps that are read."""
 
 import json
 

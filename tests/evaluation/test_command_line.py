@@ -1,4 +1,4 @@
-"""What a recorded command line says of a run."""
+"""Recorded command lines, and what they say of a run."""
 
 import pytest
 

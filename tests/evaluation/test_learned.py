@@ -1,4 +1,4 @@
-"""What a run learned: its figures by hand, what is missing."""
+"""Figures of what a run learned, by hand, and those that are missing."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What verl would say after the start-up, asked before it."""
+"""Asks verl before the start-up what it would say after it."""
 
 import functools
 
