@@ -97,9 +97,4 @@ def reward_function(reward: str | None) -> tuple[Callable | None, list[str]]:
     if path and not path.startswith("pkg://") and not Path(path.removeprefix("file://")).is_file():
         return None, [f"{where}: there is no such file; correct the path, or name a module by pkg://"]
     config = OmegaConf.create({"reward": {"custom_reward_function": {"path": path, "name": name}}})
-    try:
-        return validation.reward_function(config), []
-    # whatever the user's file raises while it is imported
-    except Exception as error:
-        reason = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
-        return None, [f"{where}: it cannot be loaded ({' '.join(reason.split())}); correct it"]
+    return validation.loaded(config, where)

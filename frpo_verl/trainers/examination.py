@@ -155,12 +155,9 @@ def _reward(config: Any, file: str, where: str) -> Iterator[str]:
     """Yields what the reward function says of validation's prompts, before anything is sampled for it."""
     from pyarrow import parquet
 
-    try:
-        reward = validation.reward_function(config)
-    # whatever the user's file raises while it is imported
-    except Exception as error:
-        reason = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
-        yield f"reward.custom_reward_function: it cannot be loaded ({' '.join(reason.split())}); correct it"
+    reward, problems = validation.loaded(config, "reward.custom_reward_function")
+    yield from problems
+    if reward is None:
         return
     names = [name for name in parquet.read_schema(file).names if name != "prompt"]
     for said in validation.unfit(reward, parquet.read_table(file, columns=names).to_pylist()):

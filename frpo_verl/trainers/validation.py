@@ -111,3 +111,13 @@ def reward_function(config: Any) -> Callable:
     from verl.utils.reward_score import default_compute_score
 
     return get_custom_reward_fn(config) or default_compute_score
+
+
+def loaded(config: Any, where: str) -> tuple[Callable | None, list[str]]:
+    """Loads `reward_function`; returns a sentence, which begins with `where`, if that fails."""
+    try:
+        return reward_function(config), []
+    # whatever the user's file raises while it is imported
+    except Exception as error:
+        reason = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
+        return None, [f"{where}: it cannot be loaded ({' '.join(reason.split())}); correct it"]
