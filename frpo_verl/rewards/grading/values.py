@@ -89,8 +89,12 @@ def _parts(value: Any) -> list[Any]:
 
 def _differ_as_numbers(one: Any, other: Any) -> bool:
     # A symbol may be a word that is spelt in two ways; math-verify takes 9% for 9.
-    unclear = (sympy.UnevaluatedExpr, sympy.oo, -sympy.oo, sympy.nan, sympy.zoo)
-    if one.is_Symbol or other.is_Symbol or one.has(*unclear) or other.has(*unclear):
+    if one.is_Symbol or other.is_Symbol or one.has(sympy.UnevaluatedExpr) or other.has(sympy.UnevaluatedExpr):
+        return False
+    if {one.doit().is_infinite, other.doit().is_infinite} == {True, False}:
+        return True
+    unclear = (sympy.oo, -sympy.oo, sympy.nan, sympy.zoo)
+    if one.has(*unclear) or other.has(*unclear):
         return False
     difference = _exact(one) - _exact(other)
     names = sorted({letter.name for letter in difference.free_symbols})
