@@ -13,19 +13,21 @@
 #             lambda_grpo  λ-GRPO: no_kl with each token divided by the number of responses that share its prefix
 #             drpo         DRPO: no_kl without the standard deviation, anchored to the rollout's probabilities; δ is its strength
 #             shuffled     control: frpo with each response's divergences at the wrong tokens
+#             frpo_fitted  frpo less the fitted baseline (frpo_verl/advantage/variance.md)
 # Table:    section 6 of arXiv 2601.10201 asks these questions of models of 1.7B and more.
 # Hardware: 2 cores, 7 GB of memory.
 # Time:     see recipes/study/README.md.
 # Figure:   see recipes/study/README.md.
 # verl:     0.9.1
-# A second call goes on where the first was stopped; METHODS, BETAS, DELTAS and SEEDS may name more, AT_MOST ends a call after
-# so many runs. No weights are kept. DRY_RUN=1 shows the first run, TINY=1 takes a model that has hardly learned for two steps.
+# A second call goes on where the first was stopped; METHODS, BETAS, DELTAS, CONTROL_BETAS and SEEDS may name more, AT_MOST ends a
+# call after so many runs. No weights are kept. DRY_RUN=1 shows the first run, TINY=1 takes a model that has hardly learned for two steps.
 set -euo pipefail
 
-METHODS=${METHODS:-no_kl kl_loss kl_reward frpo frpo_k3 rloo_future lambda_grpo drpo shuffled}
-# Of every method with a KL; DELTAS are DRPO's.
+METHODS=${METHODS:-no_kl kl_loss kl_reward frpo frpo_k3 rloo_future lambda_grpo drpo shuffled frpo_fitted}
+# Of every method with a KL; DELTAS are DRPO's, CONTROL_BETAS those of the two that are compared with frpo alone, at the same β.
 BETAS=${BETAS:-0.1 0.3 1}
 DELTAS=${DELTAS:-0.05 0.15 12.5}
+CONTROL_BETAS=${CONTROL_BETAS:-0.3}
 SEEDS=${SEEDS:-1 2 3 4 5}
 AT_MOST=${AT_MOST:-1000}
 RUNS=$(realpath -m "${RUNS:-runs}")
@@ -36,7 +38,7 @@ if [ "${TINY:-0}" = 1 ]; then
     TINY=0
     EXPERIMENT_NAME=study-tiny
     WARM_UP=(--steps 5)
-    METHODS="no_kl shuffled" BETAS=0.1 SEEDS=1
+    METHODS="no_kl shuffled" CONTROL_BETAS=0.1 SEEDS=1
     STEPS=${STEPS:-2} TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-8} VAL_N=${VAL_N:-2}
 fi
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
@@ -88,8 +90,11 @@ of_method() {
         shuffled)
             ALGORITHM+=(algorithm.adv_estimator=frpo algorithm.kl_ctrl.kl_coef="${BETA}" +study.shuffled=True)
             ;;
+        frpo_fitted)
+            ALGORITHM+=(algorithm.adv_estimator=frpo algorithm.kl_ctrl.kl_coef="${BETA}" +algorithm.frpo.baseline=fitted)
+            ;;
         *) stop "METHODS has ${METHOD}: choose from no_kl, kl_loss, kl_reward, frpo, frpo_k3, rloo_future, lambda_grpo," \
-            "drpo and shuffled" ;;
+            "drpo, shuffled and frpo_fitted" ;;
     esac
     ALGORITHM+=(
         actor_rollout_ref.actor.use_kl_loss=True
@@ -164,6 +169,7 @@ pending() {
             case ${METHOD} in
                 no_kl | lambda_grpo) strengths=0 ;;
                 drpo) strengths=${DELTAS} ;;
+                shuffled | frpo_fitted) strengths=${CONTROL_BETAS} ;;
                 *) strengths=${BETAS} ;;
             esac
             for BETA in ${strengths}; do
@@ -189,7 +195,7 @@ pending() {
     done
 }
 
-# One folder has runs of one kind: what METHODS, BETAS, DELTAS and SEEDS do not name is the same.
+# One folder has runs of one kind: what METHODS, BETAS, DELTAS, CONTROL_BETAS and SEEDS do not name is the same.
 remember() {
     local settings
     settings=$(printf '%s\n' "${STEPS} steps, ${TRAIN_BATCH_SIZE} prompts x ${ROLLOUT_N}, lr ${ACTOR_LR}" \

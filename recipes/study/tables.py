@@ -27,8 +27,12 @@ CLAIMS = (
         "shuffled",
         16,
     ),
+    ("The fitted baseline raises FRPO's pass@1", "frpo_fitted", "frpo", 1),
 )
-"""Claims of the paper, as one method's pass@k above another's."""
+"""Claims of the paper and of this repository, as one method's pass@k above another's."""
+
+CONTROLS = ("shuffled", "frpo_fitted")
+"""Methods that are compared at a strength that both have; for all others validation chooses the strength."""
 
 
 class Estimate(NamedTuple):
@@ -115,13 +119,20 @@ def claim_table(runs: Sequence[Run]) -> str:
     """Writes each claim with the difference, paired by seed, at the strengths that validation chose."""
     lines = ["| claim | difference | seeds | |", "| --- | ---: | ---: | --- |"]
     for claim, ours, theirs, k in CLAIMS:
-        best = chosen([run for run in runs if run.samples >= k], k)
+        best = chosen([run for run in compared(runs, ours, theirs) if run.samples >= k], k)
         if ours not in best or theirs not in best:
             continue
         found = difference(best[ours], best[theirs], lambda run, k=k: run.passed("test", k))
         if found is not None:
             lines.append(f"| {claim} | {found} | {found.seeds} | {verdict(found)} |")
     return "\n".join(lines)
+
+
+def compared(runs: Sequence[Run], ours: str, theirs: str) -> list[Run]:
+    """Selects the runs of two methods; with a control, those of strengths that both have."""
+    strengths = [{run.strength for run in runs if run.method == method} for method in (ours, theirs)]
+    allowed = set.intersection(*strengths) if {ours, theirs} & set(CONTROLS) else set.union(*strengths)
+    return [run for run in runs if run.method in (ours, theirs) and run.strength in allowed]
 
 
 def cost_table(runs: Sequence[Run]) -> str:

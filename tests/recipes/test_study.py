@@ -28,6 +28,7 @@ METHODS = {
     "lambda_grpo": ("grpo", 0, 0, False),
     "drpo": ("grpo", 0, 0, False),
     "shuffled": ("frpo", 0.03, 0, False),
+    "frpo_fitted": ("frpo", 0.03, 0, False),
 }
 """Estimator, β of the advantages or rewards, coefficient in the loss, KL in the reward."""
 
@@ -46,7 +47,7 @@ def planned(folder: Path, *words: str, **knobs: str) -> tuple[list[Path], list[s
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_what_it_says(tmp_path, monkeypatch, method):
     monkeypatch.setattr(inputs, "problems", lambda config: iter(()))
-    runs, _ = planned(tmp_path, METHODS=method, BETAS="0.03", DELTAS="0.15", SEEDS="4")
+    runs, _ = planned(tmp_path, METHODS=method, BETAS="0.03", CONTROL_BETAS="0.03", DELTAS="0.15", SEEDS="4")
     assert [run.name for run in runs] == [
         f"{method}-{ {'drpo': '0.15', 'no_kl': '0', 'lambda_grpo': '0'}.get(method, '0.03') }-seed-4"
     ]
@@ -65,6 +66,7 @@ def test_every_method_is_what_it_says(tmp_path, monkeypatch, method):
     assert algorithm.get("kl_mode") == ("future" if method == "rloo_future" else None)
     assert algorithm.get("token_weight") == ("lambda_grpo" if method == "lambda_grpo" else None)
     assert actor.policy_loss.loss_mode == ("drpo" if method == "drpo" else "vanilla")
+    assert (algorithm.get("frpo") or {}).get("baseline") == ("fitted" if method == "frpo_fitted" else None)
     assert "study" in config if method == "shuffled" else "study" not in config
     assert {config.data.seed, actor.data_loader_seed, config.actor_rollout_ref.rollout.seed} == {4}
     assert config.trainer.val_before_train == (method == "no_kl")
@@ -100,7 +102,7 @@ def test_the_page_lists_every_knob_with_its_default():
     actual["RUNS"] = re.search(r"\$\{RUNS:-(\w+)\}", script)[1]
     listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `?(.*?)`? \|", page, re.M))
     methods = re.findall(r"^\| `([a-z_0-9]+)` \|", page, re.M)
-    assert methods == actual.pop("METHODS").split() and listed.pop("METHODS") == "all nine" and len(methods) == 9
+    assert methods == actual.pop("METHODS").split() and listed.pop("METHODS") == "all ten" and len(methods) == 10
     assert listed == actual
 
 
@@ -277,6 +279,15 @@ def test_the_strength_is_chosen_on_validation_alone():
     best = tables.chosen(runs, 1)
     # at 1 there is one seed less
     assert {method: (of[0].strength, len(of)) for method, of in best.items()} == {"frpo": (0.1, 2), "no_kl": (0, 1)}
+
+
+def test_a_control_is_compared_at_the_strength_that_both_have():
+    runs = [run_of("frpo", 0.1, seed, 9, 9) for seed in (1, 2)] + [run_of("frpo", 0.3, seed, 1, 2) for seed in (1, 2)]
+    runs += [run_of("frpo_fitted", 0.3, seed, 1, 5) for seed in (1, 2)]
+    runs += [run_of("kl_loss", 1, seed, 1, 5) for seed in (1, 2)]
+    rows = {line.split(" | ")[0]: line.split(" | ")[1:] for line in tables.claim_table(runs).splitlines()[2:]}
+    assert rows["| The fitted baseline raises FRPO's pass@1"][:2] == ["0.300 ± 0.000", "2"]
+    assert rows["| FRPO has a higher pass@1 than GRPO with a KL loss"][:2] == ["0.400 ± 0.000", "2"]
 
 
 def test_differences_are_paired_by_seed():
