@@ -17,7 +17,6 @@ def test_colocate_async_on_megatron_with_expert_parallel_and_the_current_policys
         ACTOR_EP="2",
         overrides=(
             "trainer.v1.trainer_mode=colocate_async",
-            "+algorithm.frpo.kl=current",
             "actor_rollout_ref.actor.ppo_epochs=2",
         ),
     )
