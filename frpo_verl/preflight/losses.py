@@ -30,6 +30,11 @@ def is_anchored(config: Any) -> bool:
     return chosen(config) in (*_OF_REGION, *_DPPO)
 
 
+def anchors_on_engine(config: Any) -> bool:
+    """Returns True where the rollout engine's log-probs are taken for those of the policy that sampled."""
+    return bool((config.algorithm.get("rollout_correction") or {}).get("bypass_mode", False))
+
+
 def problems(config: Any) -> Iterator[str]:
     """Yields an unknown name; of a region no width, an anchor that nobody computes, and a verl that differs."""
     yield from _unknown(config)
@@ -38,7 +43,7 @@ def problems(config: Any) -> Iterator[str]:
     if chosen(config) in _OF_REGION:
         yield from contract.misfits()
         yield from _width(config.actor_rollout_ref.actor)
-    if _anchors_on_engine(config) and not config.actor_rollout_ref.rollout.calculate_log_probs:
+    if anchors_on_engine(config) and not config.actor_rollout_ref.rollout.calculate_log_probs:
         yield (
             f"{_LOG_PROBS}=False with {_BYPASS}=True: the rollout engine's log-probs are to be the anchor of "
             f"loss_mode={chosen(config)}, and nobody computes them; set {_LOG_PROBS}=True"
@@ -49,7 +54,7 @@ def warnings(config: Any) -> Iterator[str]:
     """Yields what such a loss measures from, and settings that do something else than one would think."""
     if not is_anchored(config):
         return
-    if not _anchors_on_engine(config):
+    if not anchors_on_engine(config):
         yield _anchor(config)
     actor = config.actor_rollout_ref.actor
     if chosen(config) in _DPPO and _is_number(actor.clip_ratio_c) and actor.clip_ratio_c < LEAST_TRUNCATION:
@@ -71,7 +76,7 @@ def summary(config: Any) -> Iterator[str]:
     if chosen(config) not in _OF_REGION:
         return
     low, high = region(config.actor_rollout_ref.actor)
-    anchor = "the rollout engine's" if _anchors_on_engine(config) else "the trainer's recomputed"
+    anchor = "the rollout engine's" if anchors_on_engine(config) else "the trainer's recomputed"
     reach = ", which no probability can reach" if min(low, high) >= 1 else ""
     yield (
         f"loss_mode={chosen(config)} measures from {anchor} probabilities, delta={high:g} where the advantage is "
@@ -89,10 +94,6 @@ def _unknown(config: Any) -> Iterator[str]:
         )
 
 
-def _anchors_on_engine(config: Any) -> bool:
-    return bool((config.algorithm.get("rollout_correction") or {}).get("bypass_mode", False))
-
-
 def _anchor(config: Any) -> str:
     without = f"{_BYPASS}=False"
     if not config.actor_rollout_ref.rollout.calculate_log_probs:
@@ -102,7 +103,10 @@ def _anchor(config: Any) -> str:
         f"rollout engine's own probabilities as its paper does ({without}), and leaves the mismatch of the two alone; "
     )
     if settings.asks_for_future(config.algorithm):
-        return f"{said}set {_BYPASS}=True to anchor on the engine, whose mismatch the future term then sums, too"
+        return (
+            f"{said}set {_BYPASS}=True to anchor on the engine, whose mismatch the future term then sums unless "
+            "algorithm.frpo.kl=current"
+        )
     return f"{said}set {_BYPASS}=True and {_LOG_PROBS}=True"
 
 

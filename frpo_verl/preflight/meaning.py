@@ -23,14 +23,16 @@ class Sizes(NamedTuple):
         averaged: with the mean of the advantages over the response, by divergence (k1, k3).
         dropped: with groups of equal rewards replaced by others (k1, G=4), where 48% and 7% of responses are right.
         truncated: with `top_p` of 0.8 (k1).
+        served: with the server's logits off by 0.1 nats, recomputed log-probs and the server's (k1).
     """
 
     averaged: tuple[float, float]
     dropped: tuple[float, float]
     truncated: float
+    served: tuple[float, float]
 
 
-SIZES = Sizes(averaged=(0.28, 0.39), dropped=(0.03, 0.47), truncated=0.31)
+SIZES = Sizes(averaged=(0.28, 0.39), dropped=(0.03, 0.47), truncated=0.31, served=(0.062, 0.135))
 
 
 def warnings(config: Any) -> Iterator[str]:
@@ -45,6 +47,7 @@ def warnings(config: Any) -> Iterator[str]:
     yield from _averaged(config)
     yield from _dropped_groups(config)
     yield from _truncated(config.actor_rollout_ref.rollout)
+    yield from _bypassed(config, chosen)
     if chosen.adaptive:
         yield from _decaying(config, chosen)
 
@@ -88,6 +91,20 @@ def _truncated(rollout: Any) -> Iterator[str]:
             f"actor_rollout_ref.rollout.{', '.join(cut)} samples from another policy than the one whose divergence is "
             f"summed: with top_p=0.8 the regulariser's gradient is off by {SIZES.truncated:.0%} on an enumerated "
             "policy of three tokens; set top_p=1 and top_k=-1"
+        )
+
+
+def _bypassed(config: Any, chosen: Settings) -> Iterator[str]:
+    # A loss that measures from the engine's probabilities needs them; the current policy's are the workers' own.
+    if losses.is_anchored(config) or chosen.variant.kl == "current":
+        return
+    if losses.anchors_on_engine(config):
+        recomputed, served = SIZES.served
+        yield (
+            "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
+            "frpo sums their mismatch over the whole response: where the engine's logits are off by 0.1 nats, the "
+            f"regulariser's gradient is off by {served:.0%} instead of {recomputed:.0%} on enumerated policies; set it "
+            "to False, or algorithm.frpo.kl=current"
         )
 
 

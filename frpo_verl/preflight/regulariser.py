@@ -53,13 +53,6 @@ def warnings(config: Any) -> Iterator[str]:
             f"actor_rollout_ref.actor.use_kl_loss=True with kl_loss_coef={actor.kl_loss_coef:g} counts the divergence "
             "to the reference a second time; set actor_rollout_ref.actor.use_kl_loss=False"
         )
-    correction = config.algorithm.get("rollout_correction")
-    # A loss that measures from the engine's probabilities needs them.
-    if correction is not None and correction.get("bypass_mode", False) and not losses.is_anchored(config):
-        yield (
-            "algorithm.rollout_correction.bypass_mode=True takes the rollout engine's log-probs for the policy's, and "
-            "frpo sums their mismatch over the whole response; set it to False"
-        )
     # Nothing is computed from sizes that are not numbers; they are reported by themselves.
     if not layout.not_counts(config):
         yield from meaning.warnings(config)
@@ -156,8 +149,7 @@ def _control(config: Any, chosen: Settings) -> Iterator[str]:
 
 def _one_update(config: Any, chosen: Settings) -> Iterator[str]:
     """Yields a correction of stale samples where none is: the only update is of the policy that sampled."""
-    correction = config.algorithm.get("rollout_correction") or {}
-    is_fresh = _mini_batches(config) == 1 and not meaning.is_stale(config) and not correction.get("bypass_mode", False)
+    is_fresh = _mini_batches(config) == 1 and not meaning.is_stale(config) and not losses.anchors_on_engine(config)
     if chosen.variant.stale != "none" and is_fresh:
         yield (
             f"algorithm.frpo.stale={chosen.variant.stale} with one mini-batch and one epoch a step: every importance "

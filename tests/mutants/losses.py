@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant("preflight/losses.py", "or not value > 0:", "or not value >= 0:"),
     Mutant("preflight/losses.py", "or not value > 0:", "or value <= 0:"),
     Mutant("preflight/losses.py", "and not config.actor_rollout_ref.rollout.calculate_log_probs:", "and False:"),
-    Mutant("preflight/losses.py", "if not _anchors_on_engine(config):", "if False:"),
+    Mutant("preflight/losses.py", "if not anchors_on_engine(config):", "if False:"),
     Mutant("preflight/losses.py", "actor.clip_ratio_c < LEAST_TRUNCATION", "actor.clip_ratio_c <= LEAST_TRUNCATION"),
     Mutant("preflight/losses.py", "not in (_CLIP_RATIO, low, high)", "not in (low, high)"),
     Mutant("preflight/losses.py", "        yield from contract.misfits()\n", ""),

@@ -57,7 +57,7 @@ MUTANTS = (
     Mutant("preflight/variants.py", 'if variant.kl != "current":', "if False:"),
     Mutant("preflight/regulariser.py", "_mini_batches(config) == 1 and not meaning", "not meaning"),
     Mutant("preflight/regulariser.py", " and not meaning.is_stale(config)", ""),
-    Mutant("preflight/regulariser.py", ' and not correction.get("bypass_mode", False)', ""),
+    Mutant("preflight/regulariser.py", " and not losses.anchors_on_engine(config)", ""),
     Mutant("preflight/input_files.py", "rows = min(rows, limit)", "rows = max(rows, limit)"),
 )
 

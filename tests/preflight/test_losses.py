@@ -117,7 +117,8 @@ def test_with_frpo_the_two_anchors_are_weighed(base, loss):
     config = run(base, loss, *FRPO, f"{ACTOR}.clip_ratio_c=10000")
     (warning,) = losses.warnings(config)
     assert warning.endswith(
-        f"; set {BYPASS}=True to anchor on the engine, whose mismatch the future term then sums, too"
+        f"; set {BYPASS}=True to anchor on the engine, whose mismatch the future term then sums unless "
+        "algorithm.frpo.kl=current"
     )
     config = changed(config, f"{BYPASS}=True")
     assert list(losses.warnings(config)) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import staleness
 from omegaconf import OmegaConf
 from oracles import (
     expected_divergence,
@@ -98,6 +99,11 @@ def test_truncated_samples_are_another_policys():
     assert relative_error(found, exact) == pytest.approx(meaning.SIZES.truncated, abs=0.005)
 
 
+@pytest.mark.parametrize(("bypass", "size"), list(zip((False, True), meaning.SIZES.served, strict=True)))
+def test_the_servers_log_probs_are_another_policys(bypass, size):
+    assert staleness.served(1, 0.1, bypass)["`kl=rollout`"] == pytest.approx(size, abs=0.0005)
+
+
 @pytest.fixture(scope="module")
 def verls():
     """verl's own configuration, composed once."""
@@ -128,6 +134,7 @@ def said(changed):
 GEO_MEAN = "actor_rollout_ref.actor.policy_loss.loss_mode=geo_mean"
 FILTER = ("+algorithm.filter_groups.enable=True", "+algorithm.filter_groups.metric=acc")
 ADAPTIVE = ("algorithm.kl_ctrl.type=adaptive", "data.train_batch_size=256", "actor_rollout_ref.rollout.n=5")
+BYPASS = "algorithm.rollout_correction.bypass_mode=True"
 STALE = "trainer.v1.trainer_mode=separate_async"
 
 
@@ -141,6 +148,7 @@ STALE = "trainer.v1.trainer_mode=separate_async"
         ),
         (["actor_rollout_ref.rollout.top_p=0.95"], "rollout.top_p=0.95 samples from another policy .* off by 31%"),
         (["actor_rollout_ref.rollout.top_k=50"], "rollout.top_k=50 samples from another policy"),
+        ([BYPASS], "sums their mismatch over the whole response: .* off by 14% instead of 6%"),
         # 1 − 0.2·1280/10000 at each of 50 steps
         (
             [*ADAPTIVE, "algorithm.kl_ctrl.kl_coef=0.01", "trainer.critic_warmup=50"],
@@ -166,6 +174,9 @@ def test_each_is_said_with_its_size(said, overrides, sentence):
         ["actor_rollout_ref.actor.policy_loss.loss_mode=gspo"],
         [*ADAPTIVE],
         [*ADAPTIVE, STALE, "algorithm.kl_penalty=k3"],
+        # not its log-probs are summed there; a loss that is anchored on them
+        [BYPASS, "+algorithm.frpo.kl=current"],
+        [BYPASS, "actor_rollout_ref.actor.policy_loss.loss_mode=dppo_tv"],
         # V0 does not read the mode
         [*ADAPTIVE, STALE, "trainer.use_v1=False"],
         ["trainer.critic_warmup=50", STALE],

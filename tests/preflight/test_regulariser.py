@@ -80,7 +80,6 @@ def test_what_cannot_run_is_refused_in_one_sentence(compose, override, sentence)
         ("actor_rollout_ref.actor.use_kl_loss=True", "counts the divergence to the reference a second time"),
         ("+algorithm.kl=current", "algorithm.kl=current: this key is ignored here; use +algorithm.frpo.kl"),
         ("algorithm.kl_ctrl.target_kl=0.05", "algorithm.kl_ctrl.target_kl=0.05 has no effect with type=fixed; set"),
-        ("algorithm.rollout_correction.bypass_mode=True", "sums their mismatch over the whole response"),
     ],
 )
 def test_what_is_doubtful_is_warned_about(compose, override, sentence):
