@@ -163,10 +163,11 @@ def test_with_the_current_policys_term_only_the_baseline_is_subtracted_here():
 # ---- Every batch of two groups of two ----
 
 
-def world(max_length: int):
+def world(max_length: int, sampler=None):
+    """π, π_ref and, of every response, its chance under the sampler, π if none is given, log μ − log π_ref, score."""
     policy, reference = tiny_policy(1, max_length), tiny_policy(2, max_length, requires_grad=False)
-    enumerated = [(response, p.item()) for response, p in policy.responses()]
-    deltas = [log_ratios(policy, reference, response) for response, _ in enumerated]
+    enumerated = [(response, p.item()) for response, p in (sampler or policy).responses()]
+    deltas = [log_ratios(sampler or policy, reference, response) for response, _ in enumerated]
     scores = [float(response[0] == 0 and response[-1] == END) for response, _ in enumerated]
     return policy, reference, enumerated, deltas, scores
 
@@ -178,9 +179,12 @@ def gradient_of_the_objective(policy, reference, f):
     return torch.autograd.grad(slope * p - BETA * expected_divergence(policy, reference, f), policy.logits)[0]
 
 
-def expected_gradient(max_length: int, advantages_of) -> torch.Tensor:
-    """E (1/4) Σ_i Σ_t Â_it ∇log π over all batches of two groups of two; `advantages_of` sees scores, δ and group."""
-    policy, _, enumerated, deltas, scores = world(max_length)
+def expected_gradient(max_length: int, advantages_of, sampler=None) -> torch.Tensor:
+    """E_μ (1/4) Σ_i Σ_t Â_it ρ_it ∇log π over all batches of two groups of two, μ = π where there is no sampler.
+
+    `advantages_of` sees scores, δ of μ and group.
+    """
+    policy, _, enumerated, deltas, scores = world(max_length, sampler)
     width = max(map(len, deltas))
     delta = torch.tensor([row + [math.nan] * (width - len(row)) for row in deltas], dtype=torch.float64)
     total = torch.zeros(len(deltas), width, dtype=torch.float64)
@@ -191,7 +195,12 @@ def expected_gradient(max_length: int, advantages_of) -> torch.Tensor:
         probability = orders * math.prod(enumerated[row][1] for row in rows.tolist())
         found = advantages_of(torch.tensor(scores).double()[rows], delta[rows], torch.tensor([0, 0, 1, 1]))
         total.index_add_(0, rows, found * (probability / 4))
-    return sum(weighted_score(policy, response, total[row].tolist()) for row, (response, _) in enumerate(enumerated))
+
+    def of_response(row: int, response) -> torch.Tensor:
+        ratios = [math.exp(d) for d in log_ratios(policy, sampler or policy, response)]
+        return weighted_score(policy, response, [total[row, t].item() * ratio for t, ratio in enumerate(ratios)])
+
+    return sum(of_response(row, response) for row, (response, _) in enumerate(enumerated))
 
 
 @pytest.mark.parametrize(
@@ -233,6 +242,26 @@ def test_the_own_group_in_the_fit_is_a_bias(kind, error):
     exact = gradient_of_the_objective(*world(2)[:2], f_of(BY_NAME["k1"]))
     estimate = expected_gradient(2, lambda *of: torch.tensor(by_loops(*of, kind=kind), dtype=torch.float64))
     assert error[0] <= ((estimate - exact).norm() / exact.norm()).item() < error[1]
+
+
+@pytest.mark.parametrize("kind", ["fitted", "loo_position"])
+def test_what_is_sent_to_later_updates_has_the_expected_gradient_of_the_outcome(kind):
+    # `kl=current`: the workers subtract their term, traced or not, from the outcome less the rollout's z·θ
+    sampler = tiny_policy(3, 2, requires_grad=False)
+
+    def outcome_of(scores, group):
+        return normalise_by_group(scores, group, 1e-300)
+
+    def sent(scores, delta, group):
+        changes = {"kl": "current", "stale": "vtrace"}
+        return run(outcome_of(scores, group), delta, ~delta.isnan(), group, baseline=kind, changes=changes).advantages
+
+    def alone(scores, delta, group):
+        return outcome_of(scores, group)[:, None].expand(delta.shape)
+
+    exact = expected_gradient(2, alone, sampler)
+    assert torch.allclose(expected_gradient(2, sent, sampler), exact, rtol=0, atol=EXACT)
+    assert exact.norm() > 0.01
 
 
 @pytest.mark.thorough

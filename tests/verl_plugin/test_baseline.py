@@ -155,15 +155,18 @@ def test_only_estimators_that_look_at_one_prompt_go_with_the_fit(estimator):
     assert variants.read({"baseline": "loo_position"}, estimator).baseline == "loo_position"
 
 
-def test_with_the_current_policy_the_worker_subtracts_the_term_and_the_trainer_the_baseline():
+@pytest.mark.parametrize("stale", ["none", "vtrace"])
+def test_with_the_current_policy_the_worker_subtracts_the_term_and_the_trainer_the_baseline(stale):
     data = batch()
     expected, *_ = by_loops(data)
-    sent = run(deepcopy(data), algorithm(frpo={"kl": "current"}))
+    sent = run(deepcopy(data), algorithm(frpo={"kl": "current", "stale": stale}))
     told = note.read(runs.outbox.take_note())
-    assert (told.beta, told.variant.baseline) == (BETA, "fitted")
+    assert (told.beta, told.variant.baseline, told.variant.stale) == (BETA, "fitted", stale)
     mask = data.batch["response_mask"]
     delta = data.batch["old_log_probs"] - data.batch["ref_log_prob"]
-    reg = worker.divergence_to_go(delta, mask, told.generator, told.variant, None)
+    # at the first update, whose weight is the one that was fitted to
+    same = torch.zeros_like(delta)
+    reg = worker.divergence_to_go(delta, mask, told.generator, told.variant, None, log_importance=same)
     found = worker.current_advantages(sent, reg, mask, told.beta)
     assert torch.allclose(found, expected, rtol=0, atol=1e-10)
 
