@@ -192,10 +192,13 @@ def test_an_overflow_is_said():
         regularise_batch(torch.zeros(1), log_prob, torch.zeros_like(log_prob), mask, 1.0, BY_NAME["forward_kl"])
 
 
-def test_a_coefficient_that_overflows_is_noticed():
-    log_prob = torch.full((1, 3), 1e36)
+@pytest.mark.parametrize("baseline", ["none", "fitted"])
+def test_a_coefficient_that_overflows_is_noticed(baseline):
+    log_prob, variant, group = torch.full((1, 3), 1e36), Variant(baseline=baseline), torch.zeros(1).long()
     with pytest.raises(InvalidInput, match="overflows torch.float32"):
-        regularise_batch(torch.zeros(1), log_prob, torch.zeros(1, 3), torch.ones(1, 3), 1e3)
+        regularise_batch(
+            torch.zeros(1), log_prob, torch.zeros(1, 3), torch.ones(1, 3), 1e3, variant=variant, group=group
+        )
 
 
 def test_inputs_are_left_as_they_were():

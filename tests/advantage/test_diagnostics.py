@@ -69,8 +69,19 @@ def test_an_outcome_of_each_token_is_as_good():
         assert one == pytest.approx(other, abs=1e-12)
 
 
-def test_equal_amounts_have_no_variance_whatever_the_rounding():
-    found = of(torch.zeros(50).double(), torch.full((50, 7), 0.1).double(), torch.ones(50, 7))
+def test_quantiles_of_the_term_itself_are_those_read_off_the_advantages():
+    outcome, delta, mask = torch.randn(4).double(), torch.randn(4, 9).double(), torch.rand(4, 9) > 0.3
+    done = regularise_batch(outcome, delta, torch.zeros_like(delta), mask, 0.5, LOCAL)
+    reg = torch.where(mask, delta, 0.0)
+    assert diagnose(done, outcome, mask, 0.5, reg).quantiles == pytest.approx(
+        diagnose(done, outcome, mask, 0.5).quantiles, abs=1e-12
+    )
+
+
+# what is left of the mean square less the squared mean is below 0 for the first, above for the second
+@pytest.mark.parametrize("amount", [0.1, 0.3])
+def test_equal_amounts_have_no_variance_whatever_the_rounding(amount):
+    found = of(torch.zeros(50).double(), torch.full((50, 7), amount).double(), torch.ones(50, 7))
     assert (found.variance_share, found.std) == (0.0, 0.0)
 
 
