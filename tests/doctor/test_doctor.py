@@ -111,18 +111,24 @@ def cluster(tmp_path):
         nodes.shutdown()
 
 
-def test_every_node_is_asked_and_one_without_frpo_verl_is_named_unless_the_run_brings_it(cluster):
-    ask = ("--json", "--ray-address", cluster, "--ray-timeout", "120")
-    report = found(doctor(*ask))
+def asked(cluster, *words):
+    return found(doctor("--json", "--ray-address", cluster, "--ray-timeout", "120", *words))
+
+
+def test_every_node_is_asked_and_one_without_frpo_verl_is_named(cluster):
+    report = asked(cluster)
     rows = report["sections"]["Plugin, in Ray's workers"]
     assert len(rows) == 3 and rows["address"] == cluster
     assert sum(state.startswith("active by entry point, frpo-verl ") for state in rows.values()) == 1
     (problem,) = report["problems"]
     assert "frpo-verl is not installed (ModuleNotFoundError: no frpo_verl here)" in problem
 
+
+@pytest.mark.thorough
+def test_a_run_that_brings_it_has_it_on_every_node(cluster):
     package = Path(frpo_verl.__file__).parent
     brings = f"+ray_kwargs.ray_init.runtime_env.py_modules=[{package}]"
-    report = found(doctor(*ask, "--", *RUNS, brings))
+    report = asked(cluster, "--", *RUNS, brings)
     assert report["problems"] == []
     states = [state for name, state in report["sections"]["Plugin, in Ray's workers"].items() if name != "address"]
     assert len(states) == 2

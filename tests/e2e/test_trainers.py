@@ -39,6 +39,7 @@ def test_colocate_async_on_megatron_with_expert_parallel_and_the_current_policys
 A_SERVER = ("actor_rollout_ref.rollout.checkpoint_engine.backend=cpu",)
 
 
+@pytest.mark.thorough
 def test_separate_async_with_two_updates_a_step_of_lambda_grpo_and_drpo(train):
     run = train(
         "separate-async",
@@ -60,16 +61,20 @@ def test_separate_async_with_two_updates_a_step_of_lambda_grpo_and_drpo(train):
         ),
     )
     steps = assert_trained_with_the_term(run, reference=assert_the_sampler_leaves_it)
+    # two updates a step, averaged by V1's aggregator, do not add up
+    assert {step["frpo/beta"] for step in steps} == {0.05}
+    assert_anchored(steps)
+    assert_weighed(steps)
+
+
+def assert_anchored(steps):
+    """Updates move away from μ; DRPO's weight changes by |π − μ|/δ, where δ is at least 0.2."""
     for step in steps:
-        # two updates a step, averaged by V1's aggregator, do not add up
-        assert step["frpo/beta"] == 0.05
-        # updates move away from μ; the weight changes by |π − μ|/δ, the recipe's 0.28 or, where A ≤ 0, 0.2
         distance = step["actor/drpo/distance/token_mean"]
         assert 0 < distance < step["actor/drpo/distance/max"] < 1
         assert 0 < step["actor/drpo/weight_change/token_mean"] < distance / 0.2
         assert 0 <= step["actor/drpo/reversed_share"] <= step["actor/drpo/outside_share"] < 1
         assert step["actor/drpo/ratio/max"] > 1
-    assert_weighed(steps)
 
 
 @pytest.mark.thorough
@@ -98,7 +103,7 @@ def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     assert_weighed(assert_trained_with_the_term(run))
 
 
-def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
+def test_fully_async_with_drpo_and_an_adaptive_beta_in_its_checkpoints(train):
     run = train(
         "fully-async",
         recipe="run_qwen3_4b_fully_async_fsdp2.sh",
@@ -110,6 +115,7 @@ def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
             "algorithm.kl_ctrl.target_kl=1.0",
             "algorithm.kl_ctrl.horizon=1000",
             "+algorithm.token_weight=lambda_grpo",
+            "actor_rollout_ref.actor.policy_loss.loss_mode=drpo",
         ),
     )
     # it never validates its configuration: this is said on the way to Ray
@@ -120,6 +126,7 @@ def test_fully_async_with_an_adaptive_beta_in_its_checkpoints(train):
     expected = [0.05 * (1 - 0.2 * 40 / 1000) ** n for n in range(4)]
     assert [step["frpo/beta"] for step in steps] == pytest.approx(expected[:3], rel=1e-9)
     assert_weighed(steps)
+    assert_anchored(steps)
     folder = run.directory / "checkpoints"
     last = int((folder / "latest_checkpointed_iteration.txt").read_text())
     assert json.loads((folder / f"global_step_{last}" / "frpo_verl.json").read_text())["beta"] in [

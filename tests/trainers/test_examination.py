@@ -174,10 +174,22 @@ def test_all_findings_come_at_once(examined, made):
         (["+fpa.lambda=1"], 1, "fpa.lambda: there is no such key"),
     ],
 )
-def test_refuses_in_a_sentence(examined, made, overrides, ranks, sentence):
+def test_refuses_in_a_sentence(examined, made, monkeypatch, overrides, ranks, sentence):
+    # Where there is no network, the hub is asked for most of a minute.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     problems = refused(examined(*(override.format(made=made) for override in overrides), ranks=ranks)[0])
     assert sentence.format(made=made) in problems[0]
     assert len(problems) == (2 if "[a,b]" in overrides[0] else 1)
+
+
+def test_the_program_ends_with_all_problems_before_anything_starts(examined):
+    from frpo_verl.trainers import fpa
+
+    _, config = examined("fpa.lam=-1", "model.path=/none")
+    with pytest.raises(SystemExit) as ended:
+        fpa.examined(config, 1)
+    assert "fpa.lam=-1: it must not be negative" in str(ended.value)
+    assert "model.path=/none: there is no" in str(ended.value)
 
 
 def test_the_cpu_platform_has_one_value_for_some_keys(examined, monkeypatch):
