@@ -125,8 +125,20 @@ def _checkpoint(word: str, path: Path) -> Source | str | None:
                 return Source(word, MODEL, whole)
         for backend, mark in MERGED_BY.items():
             if (folder / mark).is_file():
-                return Source(word, MODEL, folder, backend=backend)
+                lacks = _undescribed(word, folder) if backend == "megatron" else None
+                return lacks or Source(word, MODEL, folder, backend=backend)
     return None
+
+
+def _undescribed(word: str, folder: Path) -> str | None:
+    """Returns a sentence for Megatron's shards that verl saved without the model's configuration."""
+    place = folder / "model" / "huggingface"
+    if (place / "config.json").is_file():
+        return None
+    return (
+        f"{word}: verl saved Megatron's shards without a config.json, which its merger reads; copy config.json "
+        f"and the tokenizer's files of the model that was trained to {place}"
+    )
 
 
 def _is_megatrons_adapter(folder: Path) -> bool:

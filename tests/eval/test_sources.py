@@ -58,6 +58,14 @@ def test_an_adapter_is_merged_or_refused_and_its_base_is_not_taken_for_it(tmp_pa
         assert ("an adapter of Megatron's" in found) if is_one else found.kind == MODEL
 
 
+def test_megatrons_shards_without_the_models_configuration_are_refused(tmp_path):
+    word = str(touched(tmp_path, "actor/transformer_config.json", "actor/model/dist_ckpt/metadata.json"))
+    assert recognise(word) == (
+        f"{word}: verl saved Megatron's shards without a config.json, which its merger reads; copy config.json "
+        f"and the tokenizer's files of the model that was trained to {tmp_path}/actor/model/huggingface"
+    )
+
+
 def test_a_name_of_the_hub_is_a_model():
     assert recognise("Qwen/Qwen3-1.7B").kind == MODEL
 
