@@ -15,7 +15,7 @@ PROMPT, RESPONSE, ROWS = 4, 6, 8
 BETA = 0.3
 
 
-def actor(model: Path) -> Any:
+def actor(model: Path, *overrides: str) -> Any:
     """A real worker of role `actor`, with a fresh optimizer."""
     from hydra import compose, initialize_config_module
     from verl.workers.engine_workers import ActorRolloutRefWorker
@@ -37,6 +37,7 @@ def actor(model: Path) -> Any:
                 "+actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype=fp32",
                 "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
                 "trainer.device=cpu",
+                *overrides,
             ],
         )
     worker = ActorRolloutRefWorker(config=config.actor_rollout_ref, role="actor")
