@@ -38,7 +38,7 @@ from frpo_verl.advantage import (
 from frpo_verl.advantage.baseline import DECAY
 from frpo_verl.quickstart import reward, task
 
-LENGTH, GROUP, AT_ONCE, PROMPTS = 16, 8, 16, 96
+LENGTH, GROUP, AT_ONCE, PROMPTS = 16, 8, 16, 64
 """Tokens of a response, the quickstart's, and responses of a group; prompts that are sampled at the same time."""
 
 COORDINATES = 2**15
@@ -123,18 +123,33 @@ def sampled(model: Any, tokenizer: Any, problems: Sequence[task.Problem], group:
 
 def log_probs(model: Any, response: Response) -> Tensor:
     """The model's log-probs of a response's tokens."""
-    ids, tokens = torch.tensor([response.prompt + response.tokens]), torch.tensor(response.tokens)
-    logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(tokens) + 1).logits[0, :-1]
-    return logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    return _log_probs(model, _hidden(model, response), response)
 
 
-def token_gradients(log_prob: Tensor, parameters: Sequence[Tensor], kept: Tensor | slice) -> Tensor:
-    """(tokens, coordinates), ∇log π of each token by the kept ones of all parameters."""
+def _hidden(model: Any, response: Response) -> Tensor:
+    """What the output layer reads before each token of the response."""
+    ids = torch.tensor([response.prompt + response.tokens])
+    return model.model(input_ids=ids, use_cache=False).last_hidden_state[0, len(response.prompt) - 1 : -1]
+
+
+def _log_probs(model: Any, hidden: Tensor, response: Response) -> Tensor:
+    return model.lm_head(hidden).log_softmax(-1).gather(1, torch.tensor(response.tokens)[:, None])[:, 0]
+
+
+def scores(
+    model: Any, response: Response, parameters: Sequence[Tensor], kept: Tensor | slice = slice(None)
+) -> tuple[Tensor, Tensor]:
+    """The log-probs and (tokens, coordinates), ∇log π of each token by the kept ones of all parameters."""
+    hidden = _hidden(model, response)
+    # The product with the vocabulary is done once: a token's log-prob reads the hidden state of its own place alone.
+    leaf = hidden.detach().requires_grad_()
+    log_prob = _log_probs(model, leaf, response)
+    slopes = torch.autograd.grad(log_prob.sum(), leaf)[0]
     rows = []
-    for value in log_prob:
-        found = torch.autograd.grad(value, parameters, retain_graph=True)
+    for place, slope in enumerate(slopes):
+        found = torch.autograd.grad(hidden[place], parameters, slope, retain_graph=True)
         rows.append(torch.cat([part.flatten() for part in found])[kept])
-    return torch.stack(rows)
+    return log_prob.detach(), torch.stack(rows)
 
 
 def padded(rows: Sequence[Tensor]) -> Tensor:
@@ -152,8 +167,8 @@ def measured(policy: Any, reference: Any, responses: Sequence[Response], layer: 
     kept = torch.randperm(size, generator=torch.Generator().manual_seed(0))[:COORDINATES].sort().values
     ratios, gradients = [], []
     for response in responses:
-        log_prob = log_probs(policy, response)
-        gradients.append(token_gradients(log_prob, parameters, kept))
+        log_prob, rows = scores(policy, response, parameters, kept)
+        gradients.append(rows)
         with torch.no_grad():
             ratios.append((log_prob - log_probs(reference, response)).double())
     every = torch.cat(gradients)
@@ -162,7 +177,7 @@ def measured(policy: Any, reference: Any, responses: Sequence[Response], layer: 
         torch.tensor([response.reward for response in responses], dtype=torch.float64),
         padded(ratios),
         torch.arange(LENGTH) < lengths[:, None],
-        (every @ every.T).double(),
+        every @ every.T,
     )
 
 
@@ -323,8 +338,14 @@ def lines(name: str, of: Rollouts, betas: Sequence[float] = BETAS, batches: int 
     return result
 
 
+def read(file: str) -> Rollouts:
+    """The rollouts of a file; sums over them are in float64."""
+    found = Rollouts(**torch.load(file))
+    return found._replace(products=found.products.double())
+
+
 def table(files: Sequence[str]) -> None:
-    kept = {Path(file).stem: Rollouts(**torch.load(file)) for file in files}
+    kept = {Path(file).stem: read(file) for file in files}
     print(STATE, "| ---: " * 7 + "|", *(state_line(*item) for item in kept.items()), sep="\n", end="\n\n")
     names = [f"{name} | R² | moved" for name in list(WAYS)[1:]]
     print(f"| step | β | prompts | {' | '.join(names)} |", "| ---: " * (3 + 3 * len(names)) + "|", sep="\n")
@@ -375,7 +396,7 @@ def in_worker(options: argparse.Namespace) -> None:
     group = real_worker.ROWS // 2
     responses = sampled(model, tokenizer, task.split().train[:2], group)
     parameters = only(model, options.layer)
-    found = [token_gradients(log_probs(model, response), parameters, slice(None)) for response in responses]
+    found = [scores(model, response, parameters)[1] for response in responses]
     # SGD with a rate of 1 moves each parameter by its gradient.
     sgd = ("optim.optimizer=SGD", "optim.lr=1", "optim.weight_decay=0", "optim.clip_grad=1e9")
     worker = real_worker.actor(folder, *(f"actor_rollout_ref.actor.{override}" for override in sgd))
