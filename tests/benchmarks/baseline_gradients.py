@@ -44,7 +44,7 @@ LENGTH, GROUP, AT_ONCE, PROMPTS = 16, 8, 16, 64
 COORDINATES = 2**15
 """Parameters of the layer that are looked at, drawn at random."""
 
-BATCHES, RESAMPLED = 500, 1000
+BATCHES, RESAMPLED = 300, 1000
 SIZES, BETAS = (8, 16, 32), (0.01, 0.1, 1.0)
 
 
