@@ -8,6 +8,7 @@ from earlier batches. Both are constants to the token, so that the expected grad
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -211,12 +212,12 @@ def less_baseline(
         What was fitted.
     """
     who = Members.of(group, rollout, of.tokens)
-    visit = compiled_baseline.visit if compiled.can_take(of.to_go) else weights.visit
+    visit = compiled_baseline.visits(of, who) if compiled.can_take(of.to_go) else partial(weights.visit, of, who)
     moments = torch.zeros(who.groups, SIZE, SIZE, dtype=torch.float64, device=of.to_go.device)
-    visit(of, who, beta, moments, moments[:0, 0, 1:])
+    visit(beta, moments, moments[:0, 0, 1:])
     found = moments.cpu()
     theta = coefficients(found)
-    visit(of, who, subtracted, moments[:0], theta.to(moments.device))
+    visit(subtracted, moments[:0], theta.to(moments.device))
     if of.outcome.dim() == 2:
         for rows in row_blocks(of.to_go):
             of.to_go[rows] = torch.where(of.mask[rows].bool(), of.to_go[rows], of.outcome[rows])

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -109,7 +110,8 @@ def sample_slots(rows: int, length: int) -> Int[Tensor, " slots"]:
         Indices into the flattened batch, in order.
     """
     slots = rows * length
-    number = torch.arange(min(slots, SAMPLE), dtype=torch.float64)
-    if slots <= SAMPLE:
-        return number.long()
-    return ((number + number * GOLDEN % 1) * (slots / SAMPLE)).long()
+    # numpy starts no threads, which take longer than this does where cores are busy.
+    number = np.arange(min(slots, SAMPLE), dtype=np.float64)
+    if slots > SAMPLE:
+        number = (number + number * GOLDEN % 1) * (slots / SAMPLE)
+    return torch.from_numpy(number.astype(np.int64))
