@@ -139,7 +139,7 @@ def baselines(batch: Batch, device: str) -> dict[str, Callable[[], object]]:
         for kind in ("none", "fitted", "loo_position")
     }
     delta = batch.log_prob - batch.reference
-    cases[SUM] = lambda: return_to_go(delta, batch.mask)
+    cases[SUM] = lambda: return_to_go(delta, batch.mask, REVERSE_KL)
     moved = 3 * batch.log_prob.nbytes + batch.mask.nbytes
     return cases | {NEW: copies(moved, device)[NEW]}
 
