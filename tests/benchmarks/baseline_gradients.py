@@ -320,22 +320,28 @@ def state_line(name: str, of: Rollouts) -> str:
 STATE = "| step | mean reward | groups with unequal rewards | tokens | std of δ | divergence, nats | its std |"
 
 
-def lines(name: str, of: Rollouts, betas: Sequence[float] = BETAS, batches: int = BATCHES) -> list[str]:
-    """Of each β and size: each way's variance relative to none, with its interval, R² and how far the mean moved."""
-    result = []
-    for beta in betas:
-        for size in SIZES:
-            if size >= len(of.reward) // GROUP:
-                continue
-            found = gradients(of, drawn(len(of.reward) // GROUP, size, batches), beta)
-            first = found.pop("none")
-            base, cells = variance(of, first.factors), []
-            for one in found.values():
-                middle, low, high = ratio(variance(of, one.factors), base)
-                away = moved(of, one.factors - first.factors)
-                cells.append(f"{middle:.3f} ({low:.2f} to {high:.2f}) | {one.r2:.3f} | {away:.1f}")
-            result.append(f"| {name} | {beta:g} | {size} | {' | '.join(cells)} |")
-    return result
+HEAD = (
+    "| step | β | `loo_position` | `fitted` | `fitted`, memory | the same: interval | R² | moved |",
+    "| ---: | ---: | --- | --- | --- | --- | --- | --- |",
+)
+"""Variances relative to none, by the number of prompts; the last three are of `fitted` with a memory."""
+
+
+def line(name: str, of: Rollouts, beta: float, batches: int = BATCHES) -> str:
+    """What each way does at one β, of as many prompts as there are."""
+    prompts = len(of.reward) // GROUP
+    cells: dict[str, list[str]] = {way: [] for way in [*WAYS, "interval", "r2", "moved"] if way != "none"}
+    for size in (size for size in SIZES if size < prompts):
+        found = gradients(of, drawn(prompts, size, batches), beta)
+        first = found.pop("none")
+        base = variance(of, first.factors)
+        for way, one in found.items():
+            middle, low, high = ratio(variance(of, one.factors), base)
+            cells[way].append(f"{middle:.2f}")
+        cells["interval"].append(f"{low:.2f} to {high:.2f}")
+        cells["r2"].append(f"{one.r2:.2f}")
+        cells["moved"].append(f"{moved(of, one.factors - first.factors):.1f}")
+    return f"| {name} | {beta:g} | {' | '.join(' / '.join(values) for values in cells.values())} |"
 
 
 def read(file: str) -> Rollouts:
@@ -345,12 +351,13 @@ def read(file: str) -> Rollouts:
 
 
 def table(files: Sequence[str]) -> None:
+    """Prints both tables, in the order of the files."""
     kept = {Path(file).stem: read(file) for file in files}
     print(STATE, "| ---: " * 7 + "|", *(state_line(*item) for item in kept.items()), sep="\n", end="\n\n")
-    names = [f"{name} | R² | moved" for name in list(WAYS)[1:]]
-    print(f"| step | β | prompts | {' | '.join(names)} |", "| ---: " * (3 + 3 * len(names)) + "|", sep="\n")
-    for item in kept.items():
-        print("\n".join(lines(*item)), flush=True)
+    print(*HEAD, sep="\n")
+    for name, of in kept.items():
+        for beta in BETAS:
+            print(line(name, of, beta), flush=True)
 
 
 # ---- Programs ----
