@@ -17,6 +17,7 @@ what an update of verl's own FSDP2 worker does to the same parameters.
 
 import argparse
 import os
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -227,7 +228,7 @@ def rows_of(groups: Tensor) -> Tensor:
 
 
 class Gradients(NamedTuple):
-    """Gradients of batches as sums over tokens: (batches, tokens); and the mean out-of-fold R²."""
+    """Gradients of batches as sums over tokens: (batches, tokens); and the median out-of-fold R²."""
 
     factors: Tensor
     r2: float
@@ -246,14 +247,14 @@ def gradients(of: Rollouts, batches: Tensor, beta: float) -> dict[str, Gradients
     number[of.mask] = torch.arange(tokens)
     result = {}
     for name, way in WAYS.items():
-        factors, r2 = torch.zeros(len(batches), tokens, dtype=torch.float64), 0.0
+        factors, shares = torch.zeros(len(batches), tokens, dtype=torch.float64), []
         for factor, groups in zip(factors, batches, strict=True):
             rows, mask = rows_of(groups), of.mask[rows_of(groups)]
             elsewhere = torch.ones(prompts, dtype=torch.bool).index_fill_(0, groups, False)
             advantages, share = way(of, rows, beta, alone[elsewhere].mean(0))
             factor[number[rows][mask]] = advantages[mask] / mask.sum()
-            r2 += share / len(batches)
-        result[name] = Gradients(factors, r2)
+            shares.append(share)
+        result[name] = Gradients(factors, statistics.median(shares))
     return result
 
 
