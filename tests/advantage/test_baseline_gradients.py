@@ -166,13 +166,21 @@ def test_a_mean_that_moved_is_told_from_one_that_did_not(vectors):
     assert program.moved(of, torch.zeros_like(noise)) == 0
 
 
+def test_a_row_has_what_its_head_says(vectors):
+    of, _ = vectors
+    cells = program.line("5", of, 0.3, batches=4).strip("| ").split(" | ")
+    assert len(cells) == program.HEAD[0].strip("| ").count(" | ") + 1
+    # ten prompts make batches of eight alone
+    assert cells[:2] == ["5", "0.3"] and not any("/" in cell for cell in cells)
+
+
 def test_no_prompt_is_twice_in_a_batch():
     batches = program.drawn(PROMPTS, 8, 50)
     assert all(len(set(batch.tolist())) == 8 for batch in batches) and len(batches.unique(dim=0)) > 40
 
 
 @pytest.mark.slow
-def test_it_runs_and_its_sums_are_the_updates_of_verls_worker(tmp_path):
+def test_it_measures_and_its_sums_are_the_updates_of_verls_worker(tmp_path):
     pytest.importorskip("verl")
     from frpo_verl.quickstart import tiny
 
@@ -186,9 +194,9 @@ def test_it_runs_and_its_sums_are_the_updates_of_verls_worker(tmp_path):
         return ended.stdout
 
     out = tmp_path / "0.pt"
-    run("measure", str(model), str(model), "--prompts", "9", "--out", str(out))
-    rows = [line for line in run("table", str(out)).splitlines() if line.startswith("| 0 |")]
-    assert len(rows) == 1 + len(program.BETAS)  # nine prompts make batches of eight alone
+    run("measure", str(model), str(model), "--prompts", "3", "--out", str(out))
+    found = program.read(out)
+    assert found.products.shape == (found.mask.sum(), found.mask.sum()) and not found.log_ratio.any()
     length, difference = (float(part.split()[-1]) for part in run("worker", str(model)).splitlines()[-1].split(","))
     # float32
     assert length > 1e-3 and difference < 1e-4
