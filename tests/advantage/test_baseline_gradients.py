@@ -196,7 +196,7 @@ def test_it_measures_and_its_sums_are_the_updates_of_verls_worker(tmp_path):
     out = tmp_path / "0.pt"
     run("measure", str(model), str(model), "--prompts", "3", "--out", str(out))
     found = program.read(out)
-    assert found.products.shape == (found.mask.sum(), found.mask.sum()) and not found.log_ratio.any()
+    assert found.products.shape == (found.mask.sum(), found.mask.sum()) and found.log_ratio.abs().max() < 1e-4
     length, difference = (float(part.split()[-1]) for part in run("worker", str(model)).splitlines()[-1].split(","))
     # float32
     assert length > 1e-3 and difference < 1e-4
