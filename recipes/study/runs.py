@@ -19,7 +19,7 @@ from typing import Any
 FINISHED = "finished"
 
 
-def main(folders: Sequence[str]) -> None:
+def main(folders: Sequence[str], actor: "type[Runs] | None" = None) -> None:
     """Composes and checks all runs, then does them in turn; a folder gets `finished`, with the seconds it took."""
     import ray
     from verl.trainer import main_ppo
@@ -30,7 +30,7 @@ def main(folders: Sequence[str]) -> None:
     for config in configs:
         validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     refuse_other_servers(folders, configs)
-    runs = ray.remote(Runs)
+    runs = ray.remote(actor or Runs)
     main_ppo.run_ppo(configs[0], SimpleNamespace(remote=lambda: runs.remote(list(zip(folders, configs, strict=True)))))
 
 
@@ -72,9 +72,13 @@ class Runs:
             runner = task_runner()
             with servers.kept(), of_its_own(config):
                 runner.run(config)
+            self.look_at(Path(folder), runner)
             end(runner)
             (Path(folder) / FINISHED).write_text(f"{time.monotonic() - started:.1f}\n")
             print(f"study: {folder} took {time.monotonic() - started:.1f} s", flush=True)
+
+    def look_at(self, folder: Path, runner: Any) -> None:
+        """Is there for who measures: a run has ended and its workers still live."""
 
 
 def task_runner() -> Any:
