@@ -226,6 +226,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/step_cost"), help="folder for models, data and runs")
     parser.add_argument("--read", type=Path, help="folder of an earlier call; nothing is run")
     options = parser.parse_args()
+    if options.steps <= WARM or options.rounds < 1:
+        parser.error(f"--steps {options.steps} --rounds {options.rounds}: {WARM} steps are not counted; take more")
     folder = options.read
     if folder is None:
         folder = options.runs.resolve() / f"{options.model}-{time.strftime('%Y%m%d-%H%M%S')}"
