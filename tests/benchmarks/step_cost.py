@@ -134,9 +134,11 @@ def measure(model: str, folder: Path, rounds: int, steps: int) -> None:
 
 def about(model: str, knobs: dict[str, str], rounds: int, steps: int) -> str:
     """Says what is measured, and on what."""
-    from importlib.metadata import version
+    from importlib.metadata import packages_distributions, version
 
-    packages = ", ".join(f"{name} {version(name)}" for name in ("verl", "vllm", "torch", "TransferQueue"))
+    # vLLM's CPU build has another name in the index.
+    named = {module: packages_distributions()[module][0] for module in ("verl", "vllm", "torch", "transfer_queue")}
+    packages = ", ".join(f"{name} {version(name)}" for name in named.values())
     size = f"{knobs['TRAIN_BATCH_SIZE']} prompts × {knobs.get('ROLLOUT_N', '8')} responses"
     return (
         f"{model}: {size} × {knobs['MAX_RESPONSE_LENGTH']} tokens, {knobs['DTYPE']}; {rounds} rounds of "
