@@ -80,6 +80,16 @@ def test_ratios_are_paired_by_round(tmp_path):
     assert cells["peak of driver, MiB"] == [*["5"] * 4, *["1.00×"] * 3]
 
 
+def test_the_fastest_is_of_all_counted_steps(tmp_path):
+    for turn in (0, 1):
+        for name in step_cost.METHODS:
+            a_run(tmp_path, f"{turn}-{name}", 0.1, 0.1, 9, 5 - turn, 7 if name == "frpo" else 2 + turn)
+    lines = step_cost.fastest_table(step_cost.read(tmp_path)).splitlines()
+    assert "| step, s | 16.000 | 16.000 | 16.000 | 32.000 | 2.00× |" in lines
+    assert "| ref, s | 2.000 | 2.000 | – | 4.000 | 2.00× |" in lines
+    assert "| old_log_prob, s | – | – | – | – | – |" in lines
+
+
 def test_frames_are_summed_without_the_name():
     class Socket:
         def recv_multipart(self, copy):

@@ -62,6 +62,7 @@ class Run(NamedTuple):
         method: a name of METHODS.
         turn: of which round.
         seconds: the median of each phase that it has.
+        fastest: the least of the same steps, which other work on the machine changes less.
         first: seconds of its first step.
         held: peak bytes of the driver, the worker and TransferQueue's storage unit.
         moved: bytes into and out of the storage unit, a step.
@@ -71,6 +72,7 @@ class Run(NamedTuple):
     method: str
     turn: int
     seconds: dict[str, float]
+    fastest: dict[str, float]
     first: float
     held: dict[str, float]
     moved: dict[str, float]
@@ -143,7 +145,7 @@ def about(model: str, knobs: dict[str, str], rounds: int, steps: int) -> str:
     return (
         f"{model}: {size} × {knobs['MAX_RESPONSE_LENGTH']} tokens, {knobs['DTYPE']}; {rounds} rounds of "
         f"{len(METHODS)} runs of {steps} steps, of which {WARM} are not counted.\n"
-        f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.2f}; {packages}.\n"
+        f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.2f}; {packages}."
     )
 
 
@@ -169,15 +171,15 @@ def read_run(folder: Path) -> Run:
     steps = [step.metrics for step in log.steps if "timing_s/step" in step.metrics]
     counted = steps[WARM:]
     requests = [json.loads(line) for line in (folder / "transfer_queue.jsonl").read_text().splitlines()]
+    times = {
+        phase: [step[f"timing_s/{phase}"] for step in counted] for phase in PHASES if f"timing_s/{phase}" in counted[0]
+    }
     turn, method = folder.name.split("-", 1)
     return Run(
         method,
         int(turn),
-        {
-            phase: median(step[f"timing_s/{phase}"] for step in counted)
-            for phase in PHASES
-            if f"timing_s/{phase}" in counted[0]
-        },
+        {phase: median(of) for phase, of in times.items()},
+        {phase: min(of) for phase, of in times.items()},
         steps[0]["timing_s/step"],
         json.loads((folder / "memory.json").read_text()) | {"TransferQueue": max(line["peak"] for line in requests)},
         {way: sum(line[way] for line in requests) / len(steps) for way in ("received", "sent")},
@@ -220,6 +222,20 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def fastest_table(runs: Sequence[Run]) -> str:
+    """Returns the fastest of all counted steps, phase by phase, and FRPO's ratio to the KL loss."""
+    lines = [f"| fastest | {' | '.join(of[0] for of in METHODS.values())} | FRPO, ratio |", f"| --- |{' ---: |' * 5}"]
+    for phase in PHASES:
+        of = {
+            name: [run.fastest[phase] for run in runs if run.method == name and phase in run.fastest]
+            for name in METHODS
+        }
+        cells = [format(min(values), ".3f") if values else "–" for values in of.values()]
+        compared = f"{min(of[OURS]) / min(of[BASELINE]):.2f}×" if of[OURS] and of[BASELINE] else "–"
+        lines.append(f"| {phase}, s | {' | '.join(cells)} | {compared} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measures, unless there is something to read, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -236,7 +252,8 @@ def main() -> None:
         folder = options.runs.resolve() / f"{options.model}-{time.strftime('%Y%m%d-%H%M%S')}"
         (folder / "recipe").mkdir(parents=True)
         measure(options.model, folder, options.rounds, options.steps)
-    print((folder / "about.txt").read_text() + "\n" + table(read(folder)))
+    runs = read(folder)
+    print((folder / "about.txt").read_text(), table(runs), fastest_table(runs), sep="\n\n")
 
 
 if __name__ == "__main__":
