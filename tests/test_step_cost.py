@@ -104,38 +104,6 @@ def test_frames_are_summed_without_the_name():
     assert (counted.received, counted.sent) == (7, 11)
 
 
-@pytest.mark.verl
-def test_a_real_storage_unit_writes_what_each_request_moved(tmp_path):
-    zmq, torch = pytest.importorskip("zmq"), pytest.importorskip("torch")
-    from transfer_queue.storage.simple_storage import STORAGE_CLIENT_IDENTITY_PREFIXES as KNOWN
-    from transfer_queue.storage.simple_storage import SimpleStorageUnit
-    from transfer_queue.utils.zmq_utils import ZMQMessage, ZMQRequestType
-
-    ledger = tmp_path / "ledger"
-    unit = step_runs.counting(SimpleStorageUnit.__ray_metadata__.modified_class.__ray_actor_class__)(
-        {"ledger": str(ledger)}
-    )
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.IDENTITY, KNOWN[0] + b"test")
-    socket.connect(unit.get_zmq_server_info().to_addr("put_get_socket"))
-    moved = []
-    for kind, asked in (
-        (ZMQRequestType.PUT_DATA, {"data": {"a": torch.arange(2000).reshape(2, 1000)}}),
-        (ZMQRequestType.GET_DATA, {"fields": ["a"]}),
-    ):
-        request = ZMQMessage.create(kind, "test", {"global_indexes": [0, 1], **asked}).serialize()
-        socket.send_multipart(request)
-        answer = socket.recv_multipart()
-        moved.append({"received": sum(map(len, map(bytes, request))), "sent": sum(map(len, answer))})
-    unit.shutdown()
-    context.destroy(0)
-    found = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert [{way: line[way] for way in ("received", "sent")} for line in found] == moved
-    # 2,000 numbers of eight bytes, put and read
-    assert 16000 < moved[0]["received"] < 16500 and 16000 < moved[1]["sent"] < 16500
-
-
 def test_a_peak_is_forgotten():
     held = bytearray(64 * step_cost.MIB)
     held[::4096] = b"1" * len(held[::4096])
