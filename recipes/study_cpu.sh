@@ -44,7 +44,7 @@ fi
 source "$(dirname "${BASH_SOURCE[0]}")/lib/start.sh"
 
 STEPS=${STEPS:-40}
-ACTOR_LR=${ACTOR_LR:-5e-5}
+ACTOR_LR=${ACTOR_LR:-1e-4}
 TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-16}
 ROLLOUT_N=${ROLLOUT_N:-8}
 VAL_N=${VAL_N:-16}
