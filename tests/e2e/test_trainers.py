@@ -68,11 +68,11 @@ def test_separate_async_with_two_updates_a_step_of_lambda_grpo_and_drpo(train):
 
 
 def assert_anchored(steps):
-    """Updates move away from μ; DRPO's weight changes by |π − μ|/δ, where δ is at least 0.2."""
+    """Updates move away from μ; DRPO's weight changes by |π − μ|/δ, where δ is 0.2 or, where A > 0, may be more."""
     for step in steps:
         distance = step["actor/drpo/distance/token_mean"]
         assert 0 < distance < step["actor/drpo/distance/max"] < 1
-        assert 0 < step["actor/drpo/weight_change/token_mean"] < distance / 0.2
+        assert 0 < step["actor/drpo/weight_change/token_mean"] <= distance / 0.2 * (1 + 1e-6)
         assert 0 <= step["actor/drpo/reversed_share"] <= step["actor/drpo/outside_share"] < 1
         assert step["actor/drpo/ratio/max"] > 1
 
