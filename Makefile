@@ -29,10 +29,10 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 	@$(RUN) python -P -m frpo_verl quickstart --model $(MODEL)
 
 test: everyday  ## Everything that needs no GPU but what test-all adds
-	@echo "make test: all passed. Left to make test-all: mutants, verl's own tests on the patches, other releases of verl, the long fuzz, four more runs"
+	@echo "make test: all passed. Left to make test-all: mutants, verl's own tests on the patches, other releases of verl, the long fuzz, five more runs"
 
 test-all: everyday mutants thorough  ## The same, the mutants, and what runs on a schedule or when its inputs change
-	@echo "make test-all: all passed, with mutants, verl's own tests on the patches, other releases of verl, the long fuzz and four more runs"
+	@echo "make test-all: all passed, with mutants, verl's own tests on the patches, other releases of verl, the long fuzz and five more runs"
 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
@@ -50,7 +50,7 @@ beside: setup
 	@$(RUN) nice -n 5 bash -c 'OMP_NUM_THREADS=1 pytest -m "slow and not thorough" --durations=25 --ignore=tests/e2e' \
 		> build/beside.log 2>&1; status=$$?; cat build/beside.log; exit $$status
 
-thorough: setup  ## What runs on a schedule: verl's own tests on the patches, other releases of verl, the long fuzz, four more runs
+thorough: setup  ## What runs on a schedule: verl's own tests on the patches, other releases of verl, the long fuzz, five more runs
 	@$(RUN) $(TWO_AT_A_TIME) -m thorough --durations=0 --dist loadfile --ignore=tests/e2e
 	@$(RUN) pytest -m thorough --durations=0 tests/e2e
 
