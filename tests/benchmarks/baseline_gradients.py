@@ -128,7 +128,7 @@ def log_probs(model: Any, response: Response) -> Tensor:
 
 
 def _hidden(model: Any, response: Response) -> Tensor:
-    """What the output layer reads before each token of the response."""
+    """Computes the input of the output layer before each token of the response."""
     ids = torch.tensor([response.prompt + response.tokens])
     return model.model(input_ids=ids, use_cache=False).last_hidden_state[0, len(response.prompt) - 1 : -1]
 
@@ -279,7 +279,7 @@ def ratio(numerator: Tensor, denominator: Tensor) -> tuple[float, float, float]:
 
 
 def moved(of: Rollouts, difference: Tensor) -> float:
-    """How far the mean gradient moved, in standard errors over the prompts: about 1 where it stays.
+    """Measures the move of the mean gradient in standard errors over the prompts: about 1 where it stays.
 
     Each group's mean difference d over the batches that hold it: ‖Σ d‖ / √(Σ ‖d‖²), whose square is 1 in the mean where
     the d are independent of mean 0.
@@ -329,7 +329,7 @@ HEAD = (
 
 
 def line(name: str, of: Rollouts, beta: float, batches: int = BATCHES) -> str:
-    """What each way does at one β, of as many prompts as there are."""
+    """Compares the ways at one β, of as many prompts as there are."""
     prompts = len(of.reward) // GROUP
     cells: dict[str, list[str]] = {way: [] for way in [*WAYS, "interval", "r2", "moved"] if way != "none"}
     for size in (size for size in SIZES if size < prompts):
@@ -439,7 +439,7 @@ def of_layer(worker: Any, layer: int) -> Tensor:
 
 
 def as_verl_sends(responses: Sequence[Response], pad: int) -> dict[str, Tensor]:
-    """Prompts padded on the left and responses on the right."""
+    """Pads prompts on the left and responses on the right."""
     width = max(len(response.prompt) for response in responses)
     length = max(len(response.tokens) for response in responses)
     ids = torch.full((len(responses), width + length), pad)

@@ -56,7 +56,7 @@ MIB = 2**20
 
 
 class Run(NamedTuple):
-    """What one run took.
+    """Holds the costs of one run.
 
     Attributes:
         method: a name of METHODS.
