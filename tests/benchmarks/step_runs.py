@@ -31,7 +31,7 @@ def forget_peak() -> None:
 
 
 class Counted:
-    """A socket of TransferQueue's storage unit that sums the frames of one request and of its answer."""
+    """Sums the bytes that a socket of TransferQueue's storage unit moves for one request and its answer."""
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
