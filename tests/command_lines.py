@@ -41,5 +41,5 @@ def changed(config: Any, *words: str) -> Any:
 
 
 def refused(config: Any) -> list[str]:
-    """What the settings' checks have against a configuration."""
+    """Lists what the settings' checks have against a configuration."""
     return list(examination.settings_problems(config))

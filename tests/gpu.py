@@ -1,4 +1,4 @@
-"""What a machine with a GPU can say about this project, in one call: `python tests/gpu.py`.
+"""Measures what needs a GPU, in one call: `python tests/gpu.py`.
 
 Part after part, each in a process of its own, so that one that crashes costs only itself: the core on the GPU against
 the core on the CPU in float64; the core's own tests on tensors of the GPU; the estimator's benchmark there; a real

@@ -1,4 +1,4 @@
-"""What three frameworks compute when configured to be FRPO with k1, in own words and by loops in float64.
+"""Computes what three frameworks do when configured to be FRPO with k1, in own words and by loops in float64.
 
 Each takes (scores, group_size, log_prob, ref_log_prob, mask, beta); responses of one prompt are consecutive, rows cover
 response slots only, right padding is masked. All three are A_t = A - beta * sum over j >= t of m_j k_j; they differ in

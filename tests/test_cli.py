@@ -12,7 +12,7 @@ from frpo_verl.doctor.report import Report, Section
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the doctor was asked; it answers with `problems`."""
+    """Records what the doctor was asked; it answers with `problems`."""
     calls: dict = {"problems": []}
 
     def examine(for_verl, **options):

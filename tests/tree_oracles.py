@@ -44,7 +44,7 @@ def set_sizes(responses: Sequence[Response], groups: Sequence[Hashable]) -> list
 
 
 def distinct_tokens(tree: dict) -> int:
-    """How many tokens the tree has, each counted once; ends are not tokens."""
+    """Counts the tree's tokens, each once; ends are not tokens."""
     return sum(1 + distinct_tokens(child) for token, child in tree["children"].items() if token is not None)
 
 
@@ -75,7 +75,7 @@ def released_rule(responses: Sequence[Response]) -> list[list[int]]:
 
 
 def _common_length(responses: list[Response]) -> int:
-    """How many tokens all of them share from the start."""
+    """Counts the tokens that all of them share from the start."""
     length = 0
     for tokens in zip(*responses, strict=False):
         if len(set(tokens)) > 1:

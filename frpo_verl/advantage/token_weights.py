@@ -103,7 +103,7 @@ def _shared(sets: ProcessSets, response_mask: Tensor) -> _Shared:
 
 
 class TreeFigures(NamedTuple):
-    """How much the responses of a batch have in common.
+    """Measures what the responses of a batch have in common.
 
     Attributes:
         mean_weight: Σ m/|λ| / Σ m, λ-GRPO's mean weight: the distinct tokens' share of all.

@@ -17,7 +17,7 @@ from frpo_verl.rewards.box import LONGEST_OF_A_TASK
 
 
 class Draw(NamedTuple):
-    """How problems are drawn from a task.
+    """Describes how problems are drawn from a task.
 
     Attributes:
         size: how many are drawn; fewer are kept, since none is kept twice.

@@ -44,7 +44,7 @@ class Source(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Where a row keeps its parts; the first of several names that the row has counts, in any case of letters.
+    """Names the columns of a row's parts; the first of several that the row has counts, in any case of letters.
 
     Attributes:
         text: names of the problem's column; a dot steps into a struct.

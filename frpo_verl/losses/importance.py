@@ -15,7 +15,7 @@ LARGEST_LOG_RATIO = 20.0
 
 
 class Importance(NamedTuple):
-    """How π and μ differ on each token.
+    """Holds the difference of π and μ on each token.
 
     Attributes:
         ratio: r = π/μ.

@@ -18,7 +18,7 @@ from frpo_verl.losses.unfit import refuse_lengths, refuse_pairs, refuse_rows
 
 
 class Pairs(NamedTuple):
-    """Which rows of the batch are compared; both are (pairs,) integers.
+    """Holds the rows of the batch that are compared; both are (pairs,) integers.
 
     Attributes:
         chosen: y_w, the row that is better.

@@ -42,7 +42,7 @@ STYLES = {
 
 
 class State(NamedTuple):
-    """Where the policy is after some updates; expectations over contexts and over μ.
+    """Describes the policy after some updates; expectations over contexts and over μ.
 
     Attributes:
         distance: mean |π − μ|.
@@ -151,7 +151,7 @@ def _frame(axes: "Axes", title: str, variable: str) -> None:
 
 def main() -> None:
     """Prints the table and, where a path is given, draws the figure."""
-    parser = argparse.ArgumentParser(description="What δ does to a small policy: a table, and a figure.")
+    parser = argparse.ArgumentParser(description="Shows the role of δ on a small policy: a table, and a figure.")
     parser.add_argument("png", nargs="?", type=Path, help="also draw the figure into this file (needs matplotlib)")
     path = parser.parse_args().png
     print(table())

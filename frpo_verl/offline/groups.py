@@ -8,7 +8,7 @@ THRESHOLD = 0.5
 """The trainer's default of `fpa.threshold`, above which a response is right."""
 
 Counts = collections.Counter[str]
-"""How many of what; the names are in the room's page."""
+"""Counts by name; the names are in the room's page."""
 
 
 class Response(NamedTuple):

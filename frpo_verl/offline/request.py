@@ -1,4 +1,4 @@
-"""What a command line asks for, and what is wrong with it."""
+"""Reads a command line, and finds what is wrong with it."""
 
 import argparse
 import json

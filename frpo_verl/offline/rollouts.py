@@ -16,7 +16,7 @@ from frpo_verl.offline.groups import Group, Response
 from frpo_verl.offline.prompts import Prompts
 
 DUMPED = {"input": str, "output": str, "score": int | float}
-"""What a line must have."""
+"""Fields that a line must have."""
 
 
 class Found(NamedTuple):

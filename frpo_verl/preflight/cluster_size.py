@@ -18,10 +18,10 @@ ACCELERATORS = ("GPU", "NPU")
 """Ray's resources by which verl places its workers."""
 
 SECONDS_TO_JOIN = 120
-"""How long nodes that were started a moment ago may take."""
+"""Seconds that nodes may take that were started a moment ago."""
 
 SECONDS_TO_ANSWER = 10
-"""How long a cluster's first node may take to accept a connection."""
+"""Seconds that a cluster's first node may take to accept a connection."""
 
 
 def chosen(accelerators: Sequence[int], nodes: int | None, per_node: int | None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from frpo_verl.preflight.errors import SettingsError
 
 DEFAULT_MAIN = "verl.trainer.main_ppo"
 HYDRA_SAYS = ("Could not override", "Could not delete")
-"""How Hydra's message begins where a key does not exist."""
+"""Begins Hydra's message where a key does not exist."""
 
 
 class CommandLine(NamedTuple):

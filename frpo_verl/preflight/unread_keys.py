@@ -12,10 +12,10 @@ _MISSPELT = {
     "token_weight": ("token_weights", "tokenweight", "token-weight"),
     "frpo": ("frp", "fpro", "frop", "FRPO", "Frpo"),
 }
-"""How our keys get misspelt; no other estimator has settings of these names."""
+"""Common misspellings of our keys; no other estimator has settings of these names."""
 
 _ELSEWHERE = ("algorithm.kl_ctrl", "actor_rollout_ref", "actor_rollout_ref.actor", "trainer")
-"""Where our keys get put by mistake, besides the root."""
+"""Sections into which our keys get put by mistake, besides the root."""
 
 
 def problems(config: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ _SPLIT_SEED = 0
 
 
 class Style(NamedTuple):
-    """How a problem is asked and answered."""
+    """Asks and answers a problem."""
 
     data_source: str  # by which verl names the reward and the validation metrics
     system_message: str  # before the question

@@ -20,7 +20,7 @@ ON_CPU = {
     "OMP_WAIT_POLICY": "passive",
     "TORCH_COMPILE_DISABLE": "1",
 }
-"""What vLLM's CPU build is given where the environment does not say it, as in `recipes/lib/cpu.sh`."""
+"""Variables of vLLM's CPU build that are set where the environment does not set them, as in `recipes/lib/cpu.sh`."""
 
 SECONDS = 0.5
 

@@ -1,4 +1,4 @@
-"""What a composed configuration will run."""
+"""Tests the account of what a composed configuration will run."""
 
 import pytest
 from command_lines import FRPO, composed

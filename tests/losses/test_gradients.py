@@ -1,4 +1,4 @@
-"""What holds for every loss of the room: values and gradients by the definition, in float64, and numerical care."""
+"""Tests every loss of the room: values and gradients by the definition, in float64, and numerical care."""
 
 import math
 

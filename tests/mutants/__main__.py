@@ -59,7 +59,7 @@ class Running(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a job: `KILLED` by a test, `SURVIVED`, or `NO_VERDICT` for a reason."""
+    """Outcome of a job: `KILLED` by a test, `SURVIVED`, or `NO_VERDICT` for a reason."""
 
     kind: str
     why: str = ""

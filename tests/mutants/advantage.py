@@ -8,7 +8,7 @@ FIRST = {
     "advantage/weights.py": ("advantage/test_baseline.py",),
     "advantage/compiled_baseline.py": ("advantage/test_baseline.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # the return-to-go, as defined

@@ -8,7 +8,7 @@ FIRST = {
     "verl_plugin/cpu/shims/saved_weights.py": ("verl_plugin/cpu/test_saved_weights.py",),
     "verl_plugin/cpu/shims/shim.py": ("verl_plugin/cpu/test_shim.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # weights on their way

@@ -7,7 +7,7 @@ FIRST = {
     "data/catalogue.py": ("data/test_problem.py",),
     "data/problem.py": ("data/test_reading.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # which problems are the same

@@ -5,7 +5,7 @@ from mutants.mutant import Mutant
 FIRST = {
     "divergences/parts.py": ("divergences/test_catalogue.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # divergences

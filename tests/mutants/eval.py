@@ -14,7 +14,7 @@ FIRST = {
     READING: ("eval/test_evaluating.py", "eval/test_sampling.py"),
     DIVERGENCE: ("eval/test_divergence.py", "eval/test_sampling.py"),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # the bootstrap

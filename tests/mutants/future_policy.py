@@ -8,7 +8,7 @@ FIRST = {
     FILE: ("losses/test_future_policy.py", "losses/test_vocabulary.py"),
     "losses/unfit.py": ("losses/test_unfit.py", "losses/test_vocabulary.py"),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # the future policy

@@ -5,7 +5,7 @@ from mutants.mutant import Mutant
 FIRST = {
     "checks.py": ("advantage/test_future.py", "advantage/test_groups.py"),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     Mutant("checks.py", "bad.nonzero()[0]", "bad.nonzero()[-1]"),

@@ -11,7 +11,7 @@ FIRST = {
     "losses/study.py": ("losses/test_study.py", "losses/test_page.py"),
     "verl_plugin/reduction.py": ("verl_plugin/test_reduction.py", "verl_plugin/test_policy_losses.py"),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     Mutant("losses/importance.py", "LARGEST_LOG_RATIO = 20.0", "LARGEST_LOG_RATIO = 80.0"),

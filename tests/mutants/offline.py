@@ -10,7 +10,7 @@ FIRST = {
     SAMPLED: ("offline/test_making.py",),
     "offline/findings.py": ("offline/test_responses.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # duplicates and signal

@@ -11,7 +11,7 @@ FIRST = {
     "rewards/processes/tally.py": ("rewards/processes/test_pool.py",),
     "rewards/verdict.py": ("rewards/test_math.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 GRADING, VALUES, WORDING = "rewards/grading/__init__.py", "rewards/grading/values.py", "rewards/grading/wording.py"
 POOL, WORKER = "rewards/processes/pool.py", "rewards/processes/worker.py"

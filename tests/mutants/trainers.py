@@ -13,7 +13,7 @@ FIRST = {
     SAMPLING: ("trainers/test_validation.py",),
     "trainers/ragged.py": ("trainers/test_graded.py",),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     Mutant("trainers/validation.py", "seen.add(source)", "seen.add(0)"),

@@ -27,7 +27,7 @@ FIRST = {
         "verl_plugin/test_baseline.py",
     ),
 }
-"""Where a mistake in a file shows soonest, if not in the test file of the same name."""
+"""Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
 MUTANTS = (
     # the mode in verl: any estimator, current policy

@@ -116,7 +116,7 @@ def test_experts_are_split_by_ranks_of_their_own():
 
 
 def logits(*overrides, engine=()) -> tuple[float, float]:
-    """What the logits add to log-probs and update, in elements of the vocabulary and half precision."""
+    """Computes what the logits add to log-probs and update, in elements of the vocabulary and half precision."""
     found = phases("actor_rollout_ref.model.use_fused_kernels=False", *overrides, engine=engine)
     fused = phases(*overrides, engine=engine)
     return tuple((found[phase] - fused[phase]) / 100_000 / 2 for phase in ("log-probs", "update"))

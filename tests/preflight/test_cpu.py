@@ -1,4 +1,4 @@
-"""What the CPU platform refuses before Ray starts."""
+"""Tests the refusals of the CPU platform before Ray starts."""
 
 import json
 import os

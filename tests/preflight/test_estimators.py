@@ -1,4 +1,4 @@
-"""Whether verl's trainers hand an estimator what it takes: what is said before Ray starts, and what verl does."""
+"""Tests what verl's trainers hand an estimator: what is said before Ray starts, and what verl does."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -24,7 +24,7 @@ LACKING = {
     "optimal_token_baseline": "sum_pi_squared",
     "tir_optimal_token_baseline": "sum_pi_squared",
 }
-"""What verl's V1 trainer does not hand over, by estimator."""
+"""Arguments that verl's V1 trainer does not hand over, by estimator."""
 
 
 @pytest.fixture(scope="module")

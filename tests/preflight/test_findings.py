@@ -1,4 +1,4 @@
-"""What a process's account means."""
+"""Tests the account that a process gives of its findings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run reads and runs on, looked at before it starts."""
+"""Tests the look at a run's inputs and machine before it starts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What changes the meaning of the term is said at start-up, with its size, measured here on enumerated policies."""
+"""Measures, on enumerated policies, what start-up says of settings that change the meaning of the term."""
 
 import itertools
 import math

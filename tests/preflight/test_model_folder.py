@@ -1,4 +1,4 @@
-"""What a model's folder says, also where it says nothing."""
+"""Tests the reading of a model's folder, also where it says nothing."""
 
 import pytest
 

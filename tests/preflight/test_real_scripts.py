@@ -40,7 +40,7 @@ SECTIONS = {
     "D": "data",
     "T": "trainer",
 }
-"""What a key begins with in the table below."""
+"""Beginnings of the keys in the table below."""
 
 MAINS = {
     "main_ppo": (),

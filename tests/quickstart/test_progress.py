@@ -1,4 +1,4 @@
-"""What a waiting user sees."""
+"""Tests the progress that a waiting user sees."""
 
 import json
 

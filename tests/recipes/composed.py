@@ -1,4 +1,4 @@
-"""What a recipe would run: its command, caught before it starts, and the configuration that verl composes of it."""
+"""Catches what a recipe would run: its command, before it starts, and the configuration that verl composes of it."""
 
 import os
 import shutil

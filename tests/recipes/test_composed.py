@@ -71,7 +71,7 @@ def configuration_of(tmp_path_factory):
 
 
 def refusals(config) -> list[str]:
-    """What the plugin's start-up checks and verl's own have against a configuration; its dataclasses are made there."""
+    """Lists what our start-up checks and verl's own have against a configuration; its dataclasses are made there."""
     found = configuration.examine(config)
     assert found.rows["advantage estimator"] == config.algorithm.adv_estimator
     return found.problems

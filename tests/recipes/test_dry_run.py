@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.verl]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """What is read of a model: its configuration and tokenizer."""
+    """Makes what is read of a model: its configuration and tokenizer."""
     folder = tmp_path_factory.mktemp("model")
     tokenizer = tiny.make_tokenizer()
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""What a recipe says, in one sentence, before anything is loaded."""
+"""Tests the one sentence by which a recipe refuses, before anything is loaded."""
 
 import pytest
 from composed import caught

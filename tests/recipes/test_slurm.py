@@ -1,4 +1,4 @@
-"""What `slurm.sh` does with the nodes of its job, without Slurm and without Ray; with Ray in tests/e2e."""
+"""Tests `slurm.sh` on the nodes of its job, without Slurm and without Ray; with Ray in tests/e2e."""
 
 import os
 import subprocess

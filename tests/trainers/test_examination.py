@@ -1,4 +1,4 @@
-"""What is said of a run before it starts: all findings at once."""
+"""Tests the findings before a run starts: all at once."""
 
 import json
 

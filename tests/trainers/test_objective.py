@@ -151,7 +151,7 @@ def test_micro_batches_and_ranks_add_up(batch, loss):
 
 
 def gathered(*metrics):
-    """What verl's worker makes of the metrics of each rank's micro-batches."""
+    """Reduces the metrics of each rank's micro-batches as verl's worker does."""
     from verl.utils.py_functional import append_to_dict
 
     ranks = []

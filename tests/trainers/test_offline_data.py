@@ -1,4 +1,4 @@
-"""What steps are drawn from: advantages, pairs, rows."""
+"""Tests what steps are drawn from: advantages, pairs, rows."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What is made of samples: grades, dumps as verl's, figures; and the sampler's lines, with a vLLM of a few lines."""
+"""Tests what is made of samples: grades, dumps as verl's, figures; and the sampler's lines, with a tiny vLLM."""
 
 import json
 import sys

@@ -12,14 +12,14 @@ from frpo_verl.preflight.ray_names import node_name
 from frpo_verl.verl_plugin.ray.launch import DRIVERS_VERSION, another_version
 
 SECONDS = 60
-"""How long nodes have to answer, the set-up of Ray's runtime environment included."""
+"""Seconds that nodes have to answer, the set-up of Ray's runtime environment included."""
 
 ACCELERATORS = ("GPU", "NPU")
 """Ray's resources by which verl places its workers."""
 
 
 VERL_SAYS = "Total available GPUs"
-"""How verl's refusal begins where the pools ask for more than there is."""
+"""Begins verl's refusal where the pools ask for more than there is."""
 
 
 class Answer(NamedTuple):

@@ -15,10 +15,10 @@ from frpo_verl.preflight.ray_names import node_name
 
 POLL_SECONDS = 3
 GRACE_SECONDS = 25
-"""How long verl has to end by itself, with its own account of what was lost and its loggers closed."""
+"""Seconds that verl has to end by itself, with its own account of what was lost and its loggers closed."""
 
 REMEMBERED_SECONDS = 60
-"""How long after an actor's end its node's death still explains it: Ray hears of actors before it hears of nodes."""
+"""Seconds after an actor's end for which its node's death explains it: Ray hears of actors before it hears of nodes."""
 
 VERLS = ("WorkerDict", "HttpServer", "AgentLoopWorker", "RewardLoopWorker", "StorageUnit", "Controller", "LoadBalancer")
 """Parts of the names of verl's and TransferQueue's own actors. A run can do without others, such as a user's tools."""
