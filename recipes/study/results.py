@@ -29,6 +29,8 @@ CURVES = {
     "reference_seconds": "timing_s/ref",
 }
 """Column of curves.csv and verl's metric; drift is k3 to the reference in nats per token, at the updates."""
+WITHOUT_REFERENCE = ("no_kl", "lambda_grpo", "drpo")
+"""Methods that pay the reference's pass here only because their drift is measured."""
 PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights")
 """verl's names of what a step spends its time on; a run has the median of each, in seconds."""
 _LETTERS = string.digits + string.ascii_lowercase
@@ -64,6 +66,11 @@ class Run(NamedTuple):
     def last(self, quantity: str) -> float:
         """Returns a quantity's mean over the last steps."""
         return self.curve[max(self.curve)][quantity]
+
+    def seconds(self, step: int) -> float:
+        """Returns the mean seconds of the steps up to a point of the curve, less a pass that the method does not need."""
+        of = self.curve[step]
+        return of["seconds"] - (of["reference_seconds"] if self.method in WITHOUT_REFERENCE else 0)
 
 
 def collect(folder: Path) -> list[Run]:

@@ -35,21 +35,29 @@ CONTROLS = ("shuffled", "frpo_fitted")
 """Methods that are compared at a strength that both have; for all others validation chooses the strength."""
 
 
+OF_INTEREST = 0.05
+"""A difference of pass@k that would matter to who chooses a method."""
+
+
 class Estimate(NamedTuple):
-    """A mean over seeds with its interval of 95 %."""
+    """A mean over seeds, and their standard deviation; infinite for one seed."""
 
     mean: float
-    half: float
+    deviation: float
     seeds: int
+
+    @property
+    def half(self) -> float:
+        """Computes half of Student's interval of 95 %."""
+        return student_t(0.975, self.seeds - 1) * self.deviation / math.sqrt(self.seeds) if self.seeds > 1 else math.inf
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.half:.3f}"
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Computes Student's interval; it is infinite for one value."""
-    n = len(values)
-    return Estimate(fmean(values), student_t(0.975, n - 1) * stdev(values) / math.sqrt(n) if n > 1 else math.inf, n)
+    """Computes mean and standard deviation."""
+    return Estimate(fmean(values), stdev(values) if len(values) > 1 else math.inf, len(values))
 
 
 def cells(runs: Sequence[Run]) -> dict[tuple[str, float], list[Run]]:
@@ -104,7 +112,8 @@ def outcome_table(runs: Sequence[Run]) -> str:
             continue
         last = {name: fmean(run.last(name) for run in of) for name in results.CURVES}
         figures = [f"{last[name]:.3f}" for name in ("entropy", "drift")] + [f"{last['length']:.1f}"]
-        figures += [f"{last['reward']:.3f}", f"{last['seconds']:.2f}", str(sum(map(has_collapsed, of)))]
+        seconds = fmean(run.seconds(max(run.curve)) for run in of)
+        figures += [f"{last['reward']:.3f}", f"{seconds:.2f}", str(sum(map(has_collapsed, of)))]
         lines.append(f"| {method} | {strength:g} | {len(of)} | {' | '.join([*scores, *figures])} |")
     return "\n".join(lines)
 
@@ -116,15 +125,22 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
 
 
 def claim_table(runs: Sequence[Run]) -> str:
-    """Writes each claim with the difference, paired by seed, at the strengths that validation chose."""
-    lines = ["| claim | difference | seeds | |", "| --- | ---: | ---: | --- |"]
+    """Writes each claim with the difference, paired by seed, at the strengths that validation chose.
+
+    The fourth column has the seeds by which a difference of `OF_INTEREST` would be found.
+    """
+    lines = [
+        f"| claim | difference | seeds | seeds for {OF_INTEREST} | |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
     for claim, ours, theirs, k in CLAIMS:
         best = chosen([run for run in compared(runs, ours, theirs) if run.samples >= k], k)
         if ours not in best or theirs not in best:
             continue
         found = difference(best[ours], best[theirs], lambda run, k=k: run.passed("test", k))
         if found is not None:
-            lines.append(f"| {claim} | {found} | {found.seeds} | {verdict(found)} |")
+            needed = seeds_needed(found.deviation, OF_INTEREST) if found.seeds > 1 else "?"
+            lines.append(f"| {claim} | {found} | {found.seeds} | {needed} | {verdict(found)} |")
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +47,7 @@ class Ended(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A run in progress, until the `with` block ends or it is killed."""
+    """A run in progress, until the `with` block ends."""
 
     name: str
     run: Run
@@ -71,13 +70,6 @@ class Started(NamedTuple):
             log = self.run.log.read_text(errors="replace")
             assert self.run.process.poll() is None and time.monotonic() < deadline, log[-3000:]
             time.sleep(0.1)
-
-    def kill(self) -> None:
-        """Sends SIGKILL to all its processes, as when the power fails."""
-        for process in processes_of(self.run):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        self.run.process.wait()
 
     def end(self, limit: float = TIME_LIMIT_SECONDS) -> Ended:
         """Waits for the end of the run and sees what it leaves behind."""

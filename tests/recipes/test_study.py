@@ -300,12 +300,19 @@ def test_differences_are_paired_by_seed():
     assert tables.difference(ours[2:], theirs, lambda run: 0.0) is None
     assert tables.verdict(tables.Estimate(-0.2, 0.1, 5)) == "the opposite"
     assert tables.verdict(tables.Estimate(0.2, 0.1, 5)) == "seen"
+    # 2.776 · 0.1 / √5 = 0.124
+    assert tables.verdict(tables.Estimate(0.12, 0.1, 5)) == "not seen"
     assert math.isinf(tables.estimate([1.0]).half)
 
 
 def test_the_seeds_that_a_difference_needs():
     # (2.8 · 0.05 / 0.07)² + 2 = 4 + 2
     assert tables.seeds_needed(0.05, 0.07) == 6
+    runs = [run_of("frpo", 0.1, seed, 0, test) for seed, test in ((1, 3), (2, 7))]
+    runs += [run_of("kl_loss", 0.1, seed, 0, 2) for seed in (1, 2)]
+    row = next(line for line in tables.claim_table(runs).splitlines() if "pass@1 than GRPO" in line)
+    # 0.1 and 0.5: the deviation is 0.283; (2.8 · 0.283 / 0.05)² + 2 = 252.9
+    assert row.split(" | ")[1:4] == ["0.300 ± 2.541", "2", "253"]
 
 
 @pytest.mark.parametrize(
@@ -332,6 +339,22 @@ def test_a_batch_is_in_the_order_of_its_prompts():
 def test_a_methods_cost_is_the_median_of_its_runs():
     runs = [run_of("frpo", 0.1, seed, 0, 0)._replace(phases=[float(seed)] * 6) for seed in (1, 2, 9)]
     assert tables.cost_table(runs).splitlines()[-1] == "| frpo |" + " 2.000 |" * 6
+
+
+def test_a_methods_seconds_leave_out_a_pass_that_it_does_not_need():
+    runs = [run_of(method, 0, 1, 0, 0) for method in ("no_kl", "frpo")]
+    for run in runs:
+        run.curve[0].update(seconds=5.0, reference_seconds=0.5)
+    assert [run.seconds(0) for run in runs] == [4.5, 5.0]
+    assert [line.split(" | ")[9] for line in tables.outcome_table(runs).splitlines()[2:]] == ["4.50", "5.00"]
+
+
+def test_the_figure_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    from study import figures
+
+    figures.draw([run_of("frpo", 0.1, seed, 1, 5, 0.1, 0.5) for seed in (1, 2)], tmp_path / "study.png")
+    assert (tmp_path / "study.png").stat().st_size > 10_000
 
 
 def test_a_row_has_all_columns_where_pass_at_16_is_not_known():
