@@ -68,7 +68,7 @@ class Run(NamedTuple):
         return self.curve[max(self.curve)][quantity]
 
     def seconds(self, step: int) -> float:
-        """Returns the mean seconds of the steps up to a point of the curve, less a pass that is not the method's own."""
+        """Returns the mean seconds of the steps up to a point of the curve, less a pass that only measures."""
         of = self.curve[step]
         return of["seconds"] - (of["reference_seconds"] if self.method in WITHOUT_REFERENCE else 0)
 
