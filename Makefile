@@ -9,7 +9,7 @@ TWO_AT_A_TIME := OMP_NUM_THREADS=1 pytest -n 2
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all everyday e2e beside thorough test-fast mutants lint lock dist benchmark clean
+.PHONY: help setup quickstart test test-all everyday e2e thorough test-fast mutants lint lock dist benchmark clean
 
 help:  ## Show this text
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
@@ -37,18 +37,10 @@ test-all: everyday mutants thorough  ## The same, the mutants, and what runs on 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
 	@$(RUN) $(TWO_AT_A_TIME) --durations=25
-	@$(MAKE) --no-print-directory -j 2 e2e beside
+	@$(RUN) $(TWO_AT_A_TIME) -m "slow and not thorough" --dist loadgroup --no-loadscope-reorder --durations=40
 
-# The cluster last: it needs most memory, and the tests beside it are over by then.
-CLUSTER := tests/e2e/test_cluster.py
 e2e: setup  ## The runs of the real trainer
-	@$(RUN) pytest -m "slow and not thorough" --durations=0 $(filter-out $(CLUSTER),$(wildcard tests/e2e/test_*.py)) $(CLUSTER)
-
-# Alone, the runs leave a third of two cores idle. Not nicer than 5: a node of Ray has 30 seconds to start.
-beside: setup
-	@mkdir -p build
-	@$(RUN) nice -n 5 bash -c 'OMP_NUM_THREADS=1 pytest -m "slow and not thorough" --durations=25 --ignore=tests/e2e' \
-		> build/beside.log 2>&1; status=$$?; cat build/beside.log; exit $$status
+	@$(RUN) pytest -m "slow and not thorough" --durations=0 tests/e2e
 
 thorough: setup  ## What runs on a schedule: verl's own tests on the patches, other releases of verl, the long fuzz, five more runs
 	@$(RUN) $(TWO_AT_A_TIME) -m thorough --durations=0 --dist loadfile --ignore=tests/e2e

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,6 +10,8 @@ from hypothesis import HealthCheck, settings
 # The time of an example on a shared machine says nothing of the code.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
+
+RUNS = Path(__file__).parent / "e2e"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
         import torch
 
         torch.set_default_device(config.getoption("--device"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the trainer's runs on one worker, one after the other, and each file on one (`--dist loadgroup`)."""
+    # The longest first; of the runs, the cluster last, since it needs most memory.
+    items.sort(key=lambda item: (RUNS not in item.path.parents, item.path.name == "test_cluster.py"))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("e2e" if RUNS in item.path.parents else str(item.path)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
