@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,6 @@ def sdist_file(tmp_path_factory):
 def wheel_file(sdist_file, tmp_path_factory):
     """Returns the path of the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
-    with tarfile.open(sdist_file) as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(sdist_file, folder)
     (unpacked,) = folder.iterdir()
     return build("wheel", unpacked, folder / "built")
