@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_default_device(config.getoption("--device"))
 
 
+# First: pytest-xdist reads the groups in its own hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps the trainer's runs on one worker, one after the other, and each file on one (`--dist loadgroup`)."""
     # The longest first; of the runs, the cluster last, since it needs most memory.
