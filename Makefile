@@ -37,7 +37,7 @@ test-all: everyday mutants thorough  ## The same, the mutants, and what runs on 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
 	@$(RUN) $(TWO_AT_A_TIME) --durations=25
-	@$(RUN) $(TWO_AT_A_TIME) -m "slow and not thorough" --dist loadgroup --no-loadscope-reorder --durations=40
+	@$(RUN) $(TWO_AT_A_TIME) -m "slow and not thorough" --dist loadfile --no-loadscope-reorder --durations=40
 
 e2e: setup  ## The runs of the real trainer
 	@$(RUN) pytest -m "slow and not thorough" --durations=0 tests/e2e

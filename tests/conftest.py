@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-RUNS = Path(__file__).parent / "e2e"
+RUNS = "tests/e2e/"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,14 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_default_device(config.getoption("--device"))
 
 
-# First: pytest-xdist reads the groups in its own hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the trainer's runs on one worker, one after the other, and each file on one (`--dist loadgroup`)."""
-    # The longest first; of the runs, the cluster last, since it needs most memory.
-    items.sort(key=lambda item: (RUNS not in item.path.parents, item.path.name == "test_cluster.py"))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("e2e" if RUNS in item.path.parents else str(item.path)))
+    """Puts what takes longest first: the trainer's runs, of which the cluster, which needs most memory, comes last."""
+    items.sort(key=lambda item: (not item.nodeid.startswith(RUNS), item.path.name == "test_cluster.py"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps the trainer's runs on one worker, one after the other (`--dist loadfile`)."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneRunAtATime(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return RUNS if nodeid.startswith(RUNS) else super()._split_scope(nodeid)
+
+    return OneRunAtATime(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
