@@ -41,9 +41,9 @@ def environment(tmp_path):
     venv.create(tmp_path / "venv", symlinks=True)
     (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     for name in OF_VERL:
+        # A directory of another name where pip is old and the package has no wheel.
         metadata = Path(str(importlib.metadata.distribution(name)._path))
-        (packages / metadata.name).mkdir()
-        shutil.copy(metadata / "METADATA", packages / metadata.name)
+        shutil.copytree(metadata, packages / metadata.name)
     return packages
 
 
