@@ -209,8 +209,7 @@ remember() {
 study() {
     local log
     say "model and task"
-    # The same numbers on every x86-64 processor: without these, each kind of machine makes a model of its own.
-    ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE python -P -m study.model "${FOLDER}" ${WARM_UP[@]+"${WARM_UP[@]}"}
+    python -P -m study.model "${FOLDER}" ${WARM_UP[@]+"${WARM_UP[@]}"}
     [ "${DRY_RUN}" = 1 ] || remember "$@"
     pending "$@"
     if [ "${#PENDING[@]}" -gt 0 ]; then

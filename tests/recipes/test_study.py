@@ -3,8 +3,11 @@
 import itertools
 import json
 import math
+import os
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import command_lines
@@ -187,6 +190,17 @@ def test_the_tokenizer_has_a_token_for_each_word():
     answer = tokenizer.encode("*3 21 +5 26 +5 31", add_special_tokens=False)
     # verl reads what was sampled without its end token.
     assert tokenizer.decode([*answer, tokenizer.eos_token_id], skip_special_tokens=True) == "*3 21 +5 26 +5 31"
+
+
+@pytest.mark.slow
+def test_the_model_is_the_same_on_processors_with_other_instructions(tmp_path):
+    path = os.pathsep.join([str(RECIPES), *filter(None, sys.path)])
+    for instructions in ("SSE4_2", "AVX2"):
+        environment = {**os.environ, "PYTHONPATH": path, "MKL_ENABLE_INSTRUCTIONS": instructions}
+        command = [sys.executable, "-P", "-m", "study.model", str(tmp_path / instructions), "--steps", "2"]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in tmp_path.iterdir())
+    assert first == second
 
 
 @pytest.mark.verl
