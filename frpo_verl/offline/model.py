@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frpo_verl.offline.prompts import Prompts, sha256
+from frpo_verl.preflight import model_folder
 
 
 def tokenizer(model: str) -> tuple[Any, list[str]]:
@@ -17,16 +18,7 @@ def tokenizer(model: str) -> tuple[Any, list[str]]:
     local = folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") > 1
     if local and not (folder / "config.json").is_file():
         return None, [f"{where}: there is no such folder with a config.json; give the folder of a Hugging Face model"]
-    try:
-        found = AutoTokenizer.from_pretrained(str(folder) if local else model)
-    # transformers raises whatever the library of that tokenizer does
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        return None, [f"{where}: its tokenizer cannot be loaded ({reason}); correct the name, or download the model"]
-    # transformers makes an empty one of a folder without its files
-    if not found("a")["input_ids"]:
-        return None, [f"{where}: its folder has no files of a tokenizer; put them there"]
-    return found, []
+    return model_folder.tokenizer(lambda: AutoTokenizer.from_pretrained(str(folder) if local else model), where)
 
 
 def encoded(
@@ -50,8 +42,6 @@ def encoded(
 
 def too_short(model: str, wanted: int) -> Iterator[str]:
     """Yields where a prompt and a response may be longer than the model's positions."""
-    from frpo_verl.preflight import model_folder
-
     said = model_folder.description(model)
     scaled = said.get("rope_scaling") or (said.get("rope_parameters") or {}).get("rope_type", "default") != "default"
     most = said.get("max_position_embeddings")

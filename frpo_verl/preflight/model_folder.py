@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,17 @@ def parameters(path: str | Path) -> int | None:
 def _read(path: str | Path) -> Any:
     file = Path(path).expanduser() / "config.json"
     return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def tokenizer(load: Callable[[], Any], where: str) -> tuple[Any, list[str]]:
+    """Loads a tokenizer that `where` names; returns a sentence where there is none."""
+    try:
+        found = load()
+    # transformers raises whatever the library of that tokenizer does
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return None, [f"{where}: its tokenizer cannot be loaded ({reason}); correct the name, or download the model"]
+    # transformers makes an empty one of a folder without its files
+    if not found("a")["input_ids"]:
+        return None, [f"{where}: its folder has no files of a tokenizer; put them there"]
+    return found, []

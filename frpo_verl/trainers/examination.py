@@ -165,19 +165,12 @@ def _reward(config: Any, file: str, where: str) -> Iterator[str]:
 
 
 def _tokenizer(config: Any) -> tuple[Any, list[str]]:
-    """Returns the policy's tokenizer, or a sentence why there is none."""
     from verl.utils import hf_tokenizer
 
     key = "model.tokenizer_path" if config.model.get("tokenizer_path") else "model.path"
     path = config.model.get("tokenizer_path") or config.model.path
-    try:
-        return hf_tokenizer(path, trust_remote_code=config.model.get("trust_remote_code", False)), []
-    # transformers raises whatever the library of that tokenizer does
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        return None, [
-            f"{key}={path}: its tokenizer cannot be loaded ({reason}); correct the name, or download the model"
-        ]
+    trusted = config.model.get("trust_remote_code", False)
+    return model_folder.tokenizer(lambda: hf_tokenizer(path, trust_remote_code=trusted), f"{key}={path}")
 
 
 def _models(config: Any, settings: Settings | None) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Tests the findings before a run starts: all at once."""
 
 import json
+import shutil
 
 import pytest
 
@@ -22,6 +23,8 @@ def made(tmp_path_factory):
     for name, vocabulary in (("policy", len(tokenizer)), ("other", 1000)):
         tokenizer.save_pretrained(folder / name)
         (folder / name / "config.json").write_text(json.dumps({"vocab_size": vocabulary, "model_type": "qwen2"}))
+    (folder / "bare").mkdir()
+    shutil.copy(folder / "policy" / "config.json", folder / "bare")
     rows = {"prompt_ids": [[5, 6]] * 4, "response_ids": [[[7], [8, 9]]] * 4, "scores": [[1.0, 0.0]] * 3 + [[1.0, 1.0]]}
     parquet.write_table(pa.table(rows), folder / "graded.parquet")
     parquet.write_table(pa.table({**rows, "scores": [[1.0, 1.0]] * 4}), folder / "right.parquet")
@@ -160,6 +163,7 @@ def test_all_findings_come_at_once(examined, made):
         ),
         (["fpa.loss=rpo", "data.train_batch_size=4"], 1, "lower it, raise data.pairs_per_prompt, or give more"),
         (["model.path=nobody/nothing"], 1, "model.path=nobody/nothing: its tokenizer cannot be loaded ("),
+        (["model.tokenizer_path={made}/bare"], 1, "bare: its folder has no files of a tokenizer; put them there"),
         (["data.train_files=null"], 1, "data.train_files: it names no file; give a parquet file of graded responses"),
         (
             ["data.val_files={made}/prompts.parquet"],
