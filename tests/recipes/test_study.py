@@ -363,8 +363,9 @@ def test_a_methods_seconds_leave_out_a_pass_that_it_does_not_need():
     assert [line.split(" | ")[9] for line in tables.outcome_table(runs).splitlines()[2:]] == ["4.50", "5.00"]
 
 
-def test_the_tables_are_those_of_the_runs():
-    folder = RECIPES / "study" / "results"
+@pytest.mark.parametrize("of", [".", "pilot"])
+def test_the_tables_are_those_of_the_runs(of):
+    folder = RECIPES / "study" / "results" / of
     assert (folder / "tables.md").read_text() == tables.report(results.read(folder))
 
 
