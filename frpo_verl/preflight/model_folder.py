@@ -42,11 +42,6 @@ def parameters(path: str | Path) -> int | None:
     return count or None
 
 
-def _read(path: str | Path) -> Any:
-    file = Path(path).expanduser() / "config.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
-
-
 def tokenizer(load: Callable[[], Any], where: str) -> tuple[Any, list[str]]:
     """Loads a tokenizer that `where` names; returns a sentence where there is none."""
     try:
@@ -59,3 +54,8 @@ def tokenizer(load: Callable[[], Any], where: str) -> tuple[Any, list[str]]:
     if not found("a")["input_ids"]:
         return None, [f"{where}: its folder has no files of a tokenizer; put them there"]
     return found, []
+
+
+def _read(path: str | Path) -> Any:
+    file = Path(path).expanduser() / "config.json"
+    return json.loads(file.read_text()) if file.is_file() else {}

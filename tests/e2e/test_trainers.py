@@ -34,7 +34,7 @@ def test_colocate_async_on_megatron_with_expert_parallel_and_the_current_policys
 
 
 def assert_subtracted_by_the_workers(steps):
-    """The current policy's term is measured while the policy moves through several mini-batches."""
+    """Checks that the current policy's term is measured while the policy moves through several mini-batches."""
     for step in steps:
         assert abs(step["actor/frpo/subtracted/token_mean"]) > 1e-6
         assert abs(step["actor/frpo/drift_from_old/token_mean"]) > 1e-6

@@ -19,7 +19,7 @@ def _below_the_systems(
 ) -> None:
     # verl takes the first free port from the start: two groups that start there together would take the same one.
     start = random.SystemRandom().randrange(FIRST, LAST)
-    return host(group, pg, bundle_index, master_port_range or [start, start + _TRIED])
+    host(group, pg, bundle_index, master_port_range or [start, start + _TRIED])
 
 
 def _is_needed(base: ModuleType) -> bool:
@@ -37,7 +37,7 @@ SHIM = Shim(
     module="verl.single_controller.ray.base",
     hosts=("verl",),
     versions=("0.9.1",),
-    reason="verl picks a port half a minute before a worker listens there, and the system may give it to another",
+    reason="verl picks a port long before a worker listens there, and the system may give it to another",
     is_needed=_is_needed,
     apply=_apply,
 )
