@@ -28,8 +28,13 @@ CLAIMS = (
         16,
     ),
     ("The fitted baseline raises FRPO's pass@1", "frpo_fitted", "frpo", 1),
+    ("λ-GRPO has a higher pass@1 than GRPO", "lambda_grpo", "no_kl", 1),
+    ("DRPO has a higher pass@1 than GRPO", "drpo", "no_kl", 1),
 )
-"""Claims of the paper and of this repository, as one method's pass@k above another's."""
+"""Claims of the papers and of this repository, as one method's pass@k above another's."""
+
+MATCHED = ("kl_loss", "kl_reward", "frpo_k3", "rloo_future")
+"""Methods that have FRPO's β, and are compared with it at each."""
 
 CONTROLS = ("shuffled", "frpo_fitted")
 """Methods that are compared at a strength that both have; for all others validation chooses the strength."""
@@ -144,6 +149,27 @@ def claim_table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def matched_table(runs: Sequence[Run]) -> str:
+    """Writes FRPO's figures less those of each method at the same β, paired by seed."""
+    figures: dict[str, Callable[[Run], float]] = {
+        "pass@1": lambda run: run.passed("test", 1),
+        "pass@16": lambda run: run.passed("test", 16),
+        "entropy": lambda run: run.last("entropy"),
+        "drift": lambda run: run.last("drift"),
+    }
+    lines = [f"| FRPO less | β | {' | '.join(figures)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    grouped = cells([run for run in runs if run.samples >= 16])
+    for method in MATCHED:
+        for strength in sorted(of for name, of in grouped if name == method):
+            found = [
+                difference(grouped.get(("frpo", strength), []), grouped[method, strength], of)
+                for of in figures.values()
+            ]
+            if None not in found:
+                lines.append(f"| {method} | {strength:g} | {' | '.join(map(str, found))} |")
+    return "\n".join(lines)
+
+
 def compared(runs: Sequence[Run], ours: str, theirs: str) -> list[Run]:
     """Selects the runs of two methods; with a control, those of strengths that both have."""
     strengths = [{run.strength for run in runs if run.method == method} for method in (ours, theirs)]
@@ -177,7 +203,7 @@ def seeds_needed(deviation: float, wanted: float) -> int:
 
 def report(runs: Sequence[Run]) -> str:
     """Writes all tables."""
-    return f"{outcome_table(runs)}\n\n{claim_table(runs)}\n\n{cost_table(runs)}\n"
+    return "\n\n".join(table(runs) for table in (outcome_table, claim_table, matched_table, cost_table)) + "\n"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -304,6 +304,18 @@ def test_a_control_is_compared_at_the_strength_that_both_have():
     assert rows["| FRPO has a higher pass@1 than GRPO with a KL loss"][:2] == ["0.400 ± 0.000", "2"]
 
 
+def test_frpo_is_compared_at_each_strength_that_a_method_shares():
+    runs = [run_of("frpo", strength, seed, 0, 4) for strength in (0.1, 1) for seed in (1, 2)]
+    runs += [run_of("kl_loss", 1, seed, 0, 0, 0.25) for seed in (2, 1)] + [run_of("kl_loss", 0.3, 1, 0, 4)]
+    runs += [run_of("rloo_future", 0.1, 1, 0, 8), run_of("lambda_grpo", 1, 1, 0, 4)]
+    # with 16 samples; less is not enough for pass@16
+    assert tables.matched_table([run._replace(samples=16) for run in runs]).splitlines()[2:] == [
+        "| kl_loss | 1 | 0.250 ± 0.000 | 1.000 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 |",
+        "| rloo_future | 0.1 | -0.250 ± inf | 0.000 ± inf | 0.000 ± inf | 0.000 ± inf |",
+    ]
+    assert len(tables.matched_table(runs).splitlines()) == 2
+
+
 def test_differences_are_paired_by_seed():
     ours = [run_of("a", 0, seed, 0, test) for seed, test in ((1, 3), (2, 7), (4, 9))]
     theirs = [run_of("b", 0, seed, 0, test) for seed, test in ((2, 5), (1, 2), (3, 1))]
