@@ -1,14 +1,15 @@
 """Draws the study: what each method learned by step and by second, and where each strength ends."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 
 from study.results import BASE, Run
-from study.tables import cells, chosen
+from study.tables import WITHOUT_DRIFT, cells, chosen, estimate
 
 PANELS = {"reward": "reward", "entropy": "entropy, nats/token", "drift": "drift from the reference, nats/token"}
+BANDS = ("no_kl", "frpo", "kl_loss")
+"""Methods whose range over the seeds is drawn; of all, the bands would cover each other."""
 
 
 def draw(runs: Sequence[Run], file: Path) -> None:
@@ -18,30 +19,44 @@ def draw(runs: Sequence[Run], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 3, figsize=(14, 8), layout="constrained")
+    figure, axes = pyplot.subplots(2, 3, figsize=(14, 8.5), layout="constrained")
     axes = axes.flat
     trained = [run for run in runs if run.method != BASE]
     colours = {method: f"C{index}" for index, method in enumerate(dict.fromkeys(run.method for run in trained))}
-    for axis, (name, label) in zip(axes, PANELS.items(), strict=False):
-        for method, of in chosen(trained, 1).items():
-            steps = sorted(of[0].curve)
-            values = [[run.curve[step][name] for run in of] for step in steps]
-            axis.plot(steps, [fmean(at) for at in values], color=colours[method], label=method)
-            axis.fill_between(steps, [*map(min, values)], [*map(max, values)], color=colours[method], alpha=0.12, lw=0)
-        axis.set(xlabel="step", ylabel=label)
     for method, of in chosen(trained, 1).items():
         steps = sorted(of[0].curve)
-        widths = [step - before for before, step in zip([0, *steps], steps, strict=False)]
-        spent = [width * fmean(run.seconds(step) for run in of) for width, step in zip(widths, steps, strict=True)]
-        reward = [fmean(run.curve[step]["reward"] for run in of) for step in steps]
-        axes[3].plot([*accumulate(spent)], reward, color=colours[method])
+        label = f"{method} {of[0].strength:g}" if of[0].strength else method
+        for axis, (name, title) in zip(axes, PANELS.items(), strict=False):
+            values = [[run.curve[step][name] for run in of] for step in steps]
+            axis.plot(steps, [fmean(at) for at in values], color=colours[method], label=label)
+            if method in BANDS:
+                low, high = [*map(min, values)], [*map(max, values)]
+                axis.fill_between(steps, low, high, color=colours[method], alpha=0.12, lw=0)
+            axis.set(xlabel="step", ylabel=title)
+        seconds = fmean(run.seconds(steps[-1]) for run in of)
+        rewards = [fmean(run.curve[step]["reward"] for run in of) for step in steps]
+        axes[3].plot([step * seconds for step in steps], rewards, color=colours[method])
     axes[3].set(xlabel="seconds of training", ylabel="reward")
     for axis, k in zip(axes[4:], (1, 16), strict=True):
-        for (method, _), of in cells(trained).items():
-            if k <= of[0].samples:
-                drift, passed = fmean(run.last("drift") for run in of), fmean(run.passed("test", k) for run in of)
-                axis.plot(drift, passed, "o", color=colours[method])
-        axis.set(xlabel="drift at the end, nats/token", ylabel=f"pass@{k} on the test problems")
-    axes[0].legend(fontsize="small")
+        _outcomes(axis, [run for run in runs if k <= run.samples], k, colours)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=9, frameon=False)
     figure.savefig(file, dpi=90)
     pyplot.close(figure)
+
+
+def _outcomes(axis: object, runs: Sequence[Run], k: int, colours: dict[str, str]) -> None:
+    """Draws a method's strengths, joined, with intervals over seeds; the base model is a line."""
+    ends: dict[str, list[tuple[float, float, float, float]]] = {}
+    for (method, strength), of in cells(runs).items():
+        passed = estimate([[run.passed("test", k)] for run in of])
+        if method == BASE:
+            axis.axhline(passed.mean, color="grey", ls=":", lw=1)
+        elif method != WITHOUT_DRIFT:
+            drift = fmean(run.last("drift") for run in of)
+            ends.setdefault(method, []).append((strength, drift, passed.mean, passed.half))
+    for method, points in ends.items():
+        strengths, drifts, means, halves = zip(*sorted(points), strict=True)
+        axis.errorbar(drifts, means, yerr=halves, fmt="o-", ms=4, lw=1, elinewidth=0.5, color=colours[method])
+        for strength, drift, mean in zip(strengths, drifts, means, strict=True):
+            axis.annotate(f"{strength:g}", (drift, mean), (3, 3), textcoords="offset points", fontsize="x-small")
+    axis.set(xlabel="drift at the end, nats/token", ylabel=f"pass@{k} on the test problems")

@@ -7,7 +7,7 @@ curves.csv has its training figures, each the mean of `EVERY` steps.
 import csv
 import math
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -29,6 +29,10 @@ CURVES = {
     "reference_seconds": "timing_s/ref",
 }
 """Column of curves.csv and verl's metric; drift is k3 to the reference in nats per token, at the updates."""
+PER_RESPONSE = {"entropy": "actor/entropy_loss", "drift": "actor/kl_loss"}
+"""Metrics that verl has of `drpo`: sums over a response, divided by `LOSS_SCALE`, both at the updates."""
+LOSS_SCALE = 16
+"""`actor.loss_scale_factor` of `drpo`."""
 WITHOUT_REFERENCE = ("no_kl", "lambda_grpo", "drpo")
 """Methods that pay the reference's pass here only because their drift is measured."""
 PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights")
@@ -61,7 +65,11 @@ class Run(NamedTuple):
 
     def passed(self, part: str, k: int) -> float:
         """Estimates pass@k, the mean over the problems of `validation` or `test`."""
-        return fmean(pass_at_k(self.samples, right, k) for right in getattr(self, part))
+        return fmean(self.passed_each(part, k))
+
+    def passed_each(self, part: str, k: int) -> list[float]:
+        """Estimates pass@k of each problem of `validation` or `test`."""
+        return [pass_at_k(self.samples, right, k) for right in getattr(self, part)]
 
     def last(self, quantity: str) -> float:
         """Returns a quantity's mean over the last steps."""
@@ -101,16 +109,25 @@ def _run(method: str, strength: float, seed: int, dump: Path, steps: Sequence[St
     if len(samples) != 1:
         raise ValueError(f"{dump}: problems have {sorted(samples)} samples; a response failed, run it again")
     phases = [median(step.metrics.get(f"timing_s/{phase}", math.nan) for step in steps) for phase in PHASES if steps]
-    return Run(method, strength, seed, samples.pop(), right["validation"], right["test"], phases, dict(_thinned(steps)))
+    return Run(
+        method, strength, seed, samples.pop(), right["validation"], right["test"], phases, dict(_thinned(method, steps))
+    )
 
 
-def _thinned(steps: Sequence[Step]) -> Iterator[tuple[int, dict[str, float]]]:
+def _thinned(method: str, steps: Sequence[Step]) -> Iterator[tuple[int, dict[str, float]]]:
     for start in range(0, len(steps), EVERY):
         part = steps[start : start + EVERY]
-        yield (
-            part[-1].step,
-            {name: fmean(step.metrics.get(metric, math.nan) for step in part) for name, metric in CURVES.items()},
-        )
+        figures = [_figures(method, step.metrics) for step in part]
+        yield part[-1].step, {name: fmean(of[name] for of in figures) for name in CURVES}
+
+
+def _figures(method: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Reads a step's figures; those that `drpo` has by the response are made figures by the token."""
+    figures = {name: metrics.get(metric, math.nan) for name, metric in CURVES.items()}
+    if method == "drpo":
+        tokens = figures["length"] / LOSS_SCALE
+        figures |= {name: metrics.get(metric, math.nan) / tokens for name, metric in PER_RESPONSE.items()}
+    return figures
 
 
 def write(runs: Sequence[Run], folder: Path) -> None:

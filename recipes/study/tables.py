@@ -7,6 +7,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import NamedTuple
@@ -19,7 +20,7 @@ CLAIMS = (
     ("FRPO has a higher pass@16 than GRPO without a KL", "frpo", "no_kl", 16),
     ("FRPO has a higher pass@16 than GRPO with a KL loss", "frpo", "kl_loss", 16),
     ("FRPO has a higher pass@1 than GRPO with a KL loss", "frpo", "kl_loss", 1),
-    ("FRPO has a higher pass@1 than the KL in the reward, which collapses", "frpo", "kl_reward", 1),
+    ("FRPO has a higher pass@1 than the KL in the reward", "frpo", "kl_reward", 1),
     ("k1 has a higher pass@16 than k3", "frpo", "frpo_k3", 16),
     (
         "The divergence's credit to tokens helps: FRPO has a higher pass@16 than its shuffled control",
@@ -29,40 +30,67 @@ CLAIMS = (
     ),
     ("The fitted baseline raises FRPO's pass@1", "frpo_fitted", "frpo", 1),
     ("λ-GRPO has a higher pass@1 than GRPO", "lambda_grpo", "no_kl", 1),
-    ("DRPO has a higher pass@1 than GRPO", "drpo", "no_kl", 1),
+    ("DRPO, with its settings, has a higher pass@1 than GRPO", "drpo", "no_kl", 1),
 )
 """Claims of the papers and of this repository, as one method's pass@k above another's."""
 
-MATCHED = ("kl_loss", "kl_reward", "frpo_k3", "rloo_future")
+MATCHED = ("kl_loss", "kl_reward", "frpo_k3", "rloo_future", "shuffled", "frpo_fitted")
 """Methods that have FRPO's β, and are compared with it at each."""
 
 CONTROLS = ("shuffled", "frpo_fitted")
 """Methods that are compared at a strength that both have; for all others validation chooses the strength."""
 
 
+WITHOUT_DRIFT = "lambda_grpo"
+"""The method whose drift is weighted as its loss is, which makes it too small to be compared."""
+
 OF_INTEREST = 0.05
 """A difference of pass@k that would matter to who chooses a method."""
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, and their standard deviation; infinite for one seed."""
+    """A mean over seeds and problems, and the standard deviations of their means.
+
+    Attributes:
+        mean: of all.
+        deviation: of the seeds' means; infinite for one seed.
+        seeds: how many there are.
+        problem_deviation: of the problems' means; 0 for what is not measured by the problem.
+        problems: how many there are, 1 for what is not measured by the problem.
+    """
 
     mean: float
     deviation: float
     seeds: int
+    problem_deviation: float = 0.0
+    problems: int = 1
 
     @property
     def half(self) -> float:
-        """Computes half of Student's interval of 95 %."""
-        return student_t(0.975, self.seeds - 1) * self.deviation / math.sqrt(self.seeds) if self.seeds > 1 else math.inf
+        """Computes half of an interval of 95 % for other seeds and other problems, √(h_seeds² + h_problems²).
+
+        Each h is half of Student's interval. The noise of sampling is in both, so it is rather too wide.
+        """
+        if self.seeds == 1:
+            return math.inf
+        problems = _half(self.problem_deviation, self.problems) if self.problems > 1 else 0.0
+        return math.hypot(_half(self.deviation, self.seeds), problems)
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.half:.3f}"
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Computes mean and standard deviation."""
-    return Estimate(fmean(values), stdev(values) if len(values) > 1 else math.inf, len(values))
+def _half(deviation: float, number: int) -> float:
+    return student_t(0.975, number - 1) * deviation / math.sqrt(number)
+
+
+def estimate(values: Sequence[Sequence[float]]) -> Estimate:
+    """Computes mean and standard deviations of a value for each problem (or one), for each seed."""
+    of_seeds = [fmean(of) for of in values]
+    of_problems = [fmean(of) for of in zip(*values, strict=True)]
+    deviation = stdev(of_seeds) if len(values) > 1 else math.inf
+    problem_deviation = stdev(of_problems) if len(of_problems) > 1 else 0.0
+    return Estimate(fmean(of_seeds), deviation, len(values), problem_deviation, len(of_problems))
 
 
 def cells(runs: Sequence[Run]) -> dict[tuple[str, float], list[Run]]:
@@ -91,11 +119,18 @@ def _validated(runs: Sequence[Run], k: int) -> float:
     return fmean(run.passed("validation", k) for run in runs)
 
 
-def difference(ours: Sequence[Run], theirs: Sequence[Run], of: Callable[[Run], float]) -> Estimate | None:
-    """Estimates the mean difference of two methods over the seeds that both have; None where they share none."""
+def difference(ours: Sequence[Run], theirs: Sequence[Run], of: Callable[[Run], Sequence[float]]) -> Estimate | None:
+    """Estimates the mean difference of two methods over the seeds that both have; None where they share none.
+
+    `of` gives a run's values, one or one for each test problem; differences are paired by seed and problem.
+    """
     other = {run.seed: of(run) for run in theirs}
-    values = [of(run) - other[run.seed] for run in ours if run.seed in other]
+    values = [_less(of(run), other[run.seed]) for run in ours if run.seed in other]
     return estimate(values) if values else None
+
+
+def _less(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [our - their for our, their in zip(ours, theirs, strict=True)]
 
 
 def has_collapsed(run: Run) -> bool:
@@ -132,32 +167,33 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
 def claim_table(runs: Sequence[Run]) -> str:
     """Writes each claim with the difference, paired by seed, at the strengths that validation chose.
 
-    The fourth column has the seeds by which a difference of `OF_INTEREST` would be found.
+    The fifth column has the seeds by which a difference of `OF_INTEREST` would be found on these problems.
     """
     lines = [
-        f"| claim | difference | seeds | seeds for {OF_INTEREST} | |",
-        "| --- | ---: | ---: | ---: | --- |",
+        f"| claim | β or δ | difference | seeds | seeds for {OF_INTEREST} | |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
     ]
     for claim, ours, theirs, k in CLAIMS:
         best = chosen([run for run in compared(runs, ours, theirs) if run.samples >= k], k)
         if ours not in best or theirs not in best:
             continue
-        found = difference(best[ours], best[theirs], lambda run, k=k: run.passed("test", k))
+        found = difference(best[ours], best[theirs], lambda run, k=k: run.passed_each("test", k))
         if found is not None:
+            strengths = " / ".join(f"{best[method][0].strength or '–'}" for method in (ours, theirs))
             needed = seeds_needed(found.deviation, OF_INTEREST) if found.seeds > 1 else "?"
-            lines.append(f"| {claim} | {found} | {found.seeds} | {needed} | {verdict(found)} |")
+            lines.append(f"| {claim} | {strengths} | {found} | {found.seeds} | {needed} | {verdict(found)} |")
     return "\n".join(lines)
 
 
 def matched_table(runs: Sequence[Run]) -> str:
     """Writes FRPO's figures less those of each method at the same β, paired by seed."""
-    figures: dict[str, Callable[[Run], float]] = {
-        "pass@1": lambda run: run.passed("test", 1),
-        "pass@16": lambda run: run.passed("test", 16),
-        "entropy": lambda run: run.last("entropy"),
-        "drift": lambda run: run.last("drift"),
+    figures: dict[str, Callable[[Run], Sequence[float]]] = {
+        "pass@1": lambda run: run.passed_each("test", 1),
+        "pass@16": lambda run: run.passed_each("test", 16),
+        "entropy": lambda run: [run.last("entropy")],
+        "drift": lambda run: [run.last("drift")],
     }
-    lines = [f"| FRPO less | β | {' | '.join(figures)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    lines = [f"| FRPO less, at equal β | β | {' | '.join(figures)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     grouped = cells([run for run in runs if run.samples >= 16])
     for method in MATCHED:
         for strength in sorted(of for name, of in grouped if name == method):
@@ -168,6 +204,38 @@ def matched_table(runs: Sequence[Run]) -> str:
             if None not in found:
                 lines.append(f"| {method} | {strength:g} | {' | '.join(map(str, found))} |")
     return "\n".join(lines)
+
+
+def drift_table(runs: Sequence[Run]) -> str:
+    """Writes FRPO's pass@k less that of each method and strength, at the drift of the latter."""
+    lines = ["| FRPO less, at equal drift | β or δ | pass@1 | pass@16 | seeds |", "| --- | ---: | ---: | ---: | ---: |"]
+    known = [run for run in runs if run.samples >= 16]
+    ours = {
+        seed: [run for run in known if run.seed == seed and run.method in ("frpo", "no_kl")]
+        for seed in {run.seed for run in known}
+    }
+    for (method, strength), of in cells(known).items():
+        if method in (BASE, "frpo", "no_kl", WITHOUT_DRIFT):
+            continue
+        found = []
+        for k in (1, 16):
+            pairs = [(at_drift(ours[run.seed], run.last("drift"), k), run.passed_each("test", k)) for run in of]
+            found.append([_less(frpo, theirs) for frpo, theirs in pairs if frpo is not None])
+        if found[0]:
+            scores = " | ".join(str(estimate(values)) for values in found)
+            lines.append(f"| {method} | {strength:g} | {scores} | {len(found[0])} |")
+    return "\n".join(lines)
+
+
+def at_drift(runs: Sequence[Run], drift: float, k: int) -> list[float] | None:
+    """Interpolates pass@k of each test problem in the logarithm of the drift; None outside of what the runs span."""
+    ordered = sorted(runs, key=lambda run: run.last("drift"))
+    for low, high in pairwise(ordered):
+        if low.last("drift") <= drift <= high.last("drift"):
+            share = math.log(drift / low.last("drift")) / math.log(high.last("drift") / low.last("drift"))
+            both = zip(low.passed_each("test", k), high.passed_each("test", k), strict=True)
+            return [less + share * (more - less) for less, more in both]
+    return None
 
 
 def compared(runs: Sequence[Run], ours: str, theirs: str) -> list[Run]:
@@ -188,9 +256,9 @@ def cost_table(runs: Sequence[Run]) -> str:
 
 def verdict(found: Estimate) -> str:
     """Says what an interval says of a claim that a difference is positive."""
-    if abs(found.mean) <= found.half:
-        return "not seen"
-    return "seen" if found.mean > 0 else "the opposite"
+    if abs(found.mean) > found.half:
+        return "seen" if found.mean > 0 else "the opposite"
+    return f"no difference of {OF_INTEREST}" if abs(found.mean) + found.half < OF_INTEREST else "open"
 
 
 def seeds_needed(deviation: float, wanted: float) -> int:
@@ -203,7 +271,8 @@ def seeds_needed(deviation: float, wanted: float) -> int:
 
 def report(runs: Sequence[Run]) -> str:
     """Writes all tables."""
-    return "\n\n".join(table(runs) for table in (outcome_table, claim_table, matched_table, cost_table)) + "\n"
+    tables = (outcome_table, claim_table, matched_table, drift_table, cost_table)
+    return "\n\n".join(table(runs) for table in tables) + "\n"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -71,6 +71,7 @@ def test_every_method_is_what_it_says(tmp_path, monkeypatch, method):
     assert actor.policy_loss.loss_mode == ("drpo" if method == "drpo" else "vanilla")
     assert (algorithm.get("frpo") or {}).get("baseline") == ("fitted" if method == "frpo_fitted" else None)
     assert "study" in config if method == "shuffled" else "study" not in config
+    assert method != "drpo" or (actor.loss_scale_factor, actor.calculate_entropy) == (results.LOSS_SCALE, True)
     assert {config.data.seed, actor.data_loader_seed, config.actor_rollout_ref.rollout.seed} == {4}
     assert config.trainer.val_before_train == (method == "no_kl")
 
@@ -105,7 +106,8 @@ def test_the_page_lists_every_knob_with_its_default():
     actual["RUNS"] = re.search(r"\$\{RUNS:-(\w+)\}", script)[1]
     listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `?(.*?)`? \|", page, re.M))
     methods = re.findall(r"^\| `([a-z_0-9]+)` \|", page, re.M)
-    assert methods == actual.pop("METHODS").split() and listed.pop("METHODS") == "all ten" and len(methods) == 10
+    assert methods == [*actual.pop("METHODS").split(), "frpo_fitted"] == list(METHODS)
+    assert listed.pop("METHODS") == "all but `frpo_fitted"
     assert listed == actual
 
 
@@ -282,6 +284,21 @@ def test_runs_survive_the_two_files(tmp_path):
     assert (tmp_path / "runs.csv").stat().st_size < 3 * 400
 
 
+def test_drpos_figures_by_the_response_become_figures_by_the_token(tmp_path):
+    a_run(tmp_path, "drpo-0.15-seed-1", {"validation": 0, "test": 1})
+    a_run(tmp_path, "frpo-0.1-seed-1", {"validation": 0, "test": 1})
+    file = tmp_path / "drpo-0.15-seed-1" / "metrics.jsonl"
+    steps = [json.loads(line) for line in file.read_text().splitlines()]
+    for step in steps:
+        del step["data"]["actor/entropy"]
+        step["data"] |= {"response_length/mean": 12.0, "actor/entropy_loss": 0.6, "actor/kl_loss": 0.03}
+    file.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    drpo, frpo = results.collect(tmp_path)
+    # 12 tokens' sum over 16: times 16 / 12
+    assert (drpo.curve[5]["entropy"], drpo.curve[5]["drift"]) == (pytest.approx(0.8), pytest.approx(0.04))
+    assert (frpo.curve[5]["entropy"], frpo.curve[5]["drift"]) == (3, 3)
+
+
 def run_of(method: str, strength: float, seed: int, validation: int, test: int, *rewards: float) -> Run:
     curve = {step: dict.fromkeys(results.CURVES, reward) for step, reward in enumerate(rewards or (0.5,))}
     return Run(method, strength, seed, 10, [validation], [test], [1.0] * len(results.PHASES), curve)
@@ -300,8 +317,8 @@ def test_a_control_is_compared_at_the_strength_that_both_have():
     runs += [run_of("frpo_fitted", 0.3, seed, 1, 5) for seed in (1, 2)]
     runs += [run_of("kl_loss", 1, seed, 1, 5) for seed in (1, 2)]
     rows = {line.split(" | ")[0]: line.split(" | ")[1:] for line in tables.claim_table(runs).splitlines()[2:]}
-    assert rows["| The fitted baseline raises FRPO's pass@1"][:2] == ["0.300 ± 0.000", "2"]
-    assert rows["| FRPO has a higher pass@1 than GRPO with a KL loss"][:2] == ["0.400 ± 0.000", "2"]
+    assert rows["| The fitted baseline raises FRPO's pass@1"][:3] == ["0.3 / 0.3", "0.300 ± 0.000", "2"]
+    assert rows["| FRPO has a higher pass@1 than GRPO with a KL loss"][:3] == ["0.1 / 1", "0.400 ± 0.000", "2"]
 
 
 def test_frpo_is_compared_at_each_strength_that_a_method_shares():
@@ -316,19 +333,55 @@ def test_frpo_is_compared_at_each_strength_that_a_method_shares():
     assert len(tables.matched_table(runs).splitlines()) == 2
 
 
+def test_at_equal_drift_frpo_is_what_lies_between_its_runs():
+    runs = [run_of("frpo", 1, 1, 0, 2, 0.01), run_of("frpo", 0.1, 1, 0, 4, 0.04), run_of("no_kl", 0, 1, 0, 8, 0.16)]
+    runs = [run._replace(samples=16) for run in runs]
+    # half of the way from .01 to .04 and from .04 to .16, in logarithms
+    assert tables.at_drift(runs, 0.02, 1) == [pytest.approx(3 / 16)]
+    assert tables.at_drift(runs, 0.08, 1) == [pytest.approx(6 / 16)]
+    assert tables.at_drift(runs, 0.04, 1) == [pytest.approx(4 / 16)]
+    assert tables.at_drift(runs, 0.17, 1) is None and tables.at_drift(runs[:1], 0.01, 1) is None
+    others = [run_of("drpo", 0.15, 1, 0, 0, 0.08), run_of("kl_reward", 0.1, 1, 0, 0, 0.009)]
+    others += [run_of("kl_loss", 1, seed, 0, 0, 0.02) for seed in (1, 2)]
+    others += [run_of("lambda_grpo", 0, 1, 0, 0, 0.02), run_of(BASE, 0, 1, 0, 0)]
+    assert tables.drift_table(runs + [run._replace(samples=16) for run in others]).splitlines()[2:] == [
+        "| drpo | 0.15 | 0.375 ± inf | 1.000 ± inf | 1 |",
+        # of the second seed there is no FRPO
+        "| kl_loss | 1 | 0.188 ± inf | 1.000 ± inf | 1 |",
+    ]
+
+
 def test_differences_are_paired_by_seed():
     ours = [run_of("a", 0, seed, 0, test) for seed, test in ((1, 3), (2, 7), (4, 9))]
     theirs = [run_of("b", 0, seed, 0, test) for seed, test in ((2, 5), (1, 2), (3, 1))]
-    found = tables.difference(ours, theirs, lambda run: run.passed("test", 1))
+    found = tables.difference(ours, theirs, lambda run: run.passed_each("test", 1))
     # 0.1 and 0.2: mean 0.15, standard deviation 0.0707, of which 12.706 / √2
     assert found.mean == pytest.approx(0.15) and found.half == pytest.approx(12.706 * 0.05, rel=1e-4)
-    assert found.seeds == 2 and tables.verdict(found) == "not seen"
-    assert tables.difference(ours[2:], theirs, lambda run: 0.0) is None
-    assert tables.verdict(tables.Estimate(-0.2, 0.1, 5)) == "the opposite"
-    assert tables.verdict(tables.Estimate(0.2, 0.1, 5)) == "seen"
-    # 2.776 · 0.1 / √5 = 0.124
-    assert tables.verdict(tables.Estimate(0.12, 0.1, 5)) == "not seen"
-    assert math.isinf(tables.estimate([1.0]).half)
+    assert found.seeds == 2
+    assert tables.difference(ours[2:], theirs, lambda run: [0.0]) is None
+    assert math.isinf(tables.estimate([[1.0]]).half)
+
+
+def test_an_interval_is_for_other_seeds_and_other_problems():
+    found = tables.estimate([[0.1, 0.3, 0.2], [0.3, 0.5, 0.7]])
+    # seeds .2 and .5, deviation .2121; problems .2, .4, .45, deviation .1323
+    seeds, problems = 12.7062 * 0.21213 / math.sqrt(2), 4.30265 * 0.13229 / math.sqrt(3)
+    assert found.mean == pytest.approx(0.35) and found.half == pytest.approx(math.hypot(seeds, problems), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "says"),
+    [
+        (-0.2, 0.1, "the opposite"),
+        (0.2, 0.1, "seen"),
+        # 2.776 · 0.1 / √5 = 0.124, and 0.0124
+        (0.12, 0.1, "open"),
+        (-0.01, 0.01, "no difference of 0.05"),
+        (0.04, 0.04, "open"),
+    ],
+)
+def test_a_verdict_tells_no_difference_from_no_evidence(mean, deviation, says):
+    assert tables.verdict(tables.Estimate(mean, deviation, 5)) == says
 
 
 def test_the_seeds_that_a_difference_needs():
@@ -338,7 +391,7 @@ def test_the_seeds_that_a_difference_needs():
     runs += [run_of("kl_loss", 0.1, seed, 0, 2) for seed in (1, 2)]
     row = next(line for line in tables.claim_table(runs).splitlines() if "pass@1 than GRPO" in line)
     # 0.1 and 0.5: the deviation is 0.283; (2.8 · 0.283 / 0.05)² + 2 = 252.9
-    assert row.split(" | ")[1:4] == ["0.300 ± 2.541", "2", "253"]
+    assert row.split(" | ")[1:5] == ["0.1 / 0.1", "0.300 ± 2.541", "2", "253"]
 
 
 @pytest.mark.parametrize(
