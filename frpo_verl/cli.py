@@ -5,6 +5,7 @@ command that reads a command line of verl sets the default `for_verl=None`; what
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,7 +32,19 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status; without `arguments`, those of this process."""
-    own, for_verl = _split(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read it has gone, as `head` does; what is left of the output goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(arguments: list[str]) -> int:
+    own, for_verl = _split(arguments)
     parser = _parser()
     options, unknown = parser.parse_known_args(own)
     if unknown:

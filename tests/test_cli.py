@@ -28,6 +28,15 @@ def test_alone_it_prints_help(capsys):
     assert "doctor" in capsys.readouterr().out
 
 
+def test_a_reader_that_goes_is_no_traceback(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step":1,"data":{"actor/entropy":1.0}}\n')
+    words = [sys.executable, "-m", "frpo_verl", "report", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ours:
+        ours.stdout.close()
+        assert ours.stderr.read() == b""
+    assert ours.returncode == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["heal"], ["doctor", "a=b"], ["doctor", "--ray-timeout", "soon"], ["data", "--"], ["report", "runs", "--"]],

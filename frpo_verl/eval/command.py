@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _numbers(word: str) -> list[int]:
-    found = sorted({int(part) for part in word.split(",")})
-    if found[0] < 1:
-        raise argparse.ArgumentTypeError(f"{word}: every k is 1 or more")
+    parts = word.split(",")
+    if not all(part.isdecimal() for part in parts) or (found := sorted(set(map(int, parts))))[0] < 1:
+        raise argparse.ArgumentTypeError(f"{word}: every k is a whole number from 1 on, such as 1,4,16")
     return found

@@ -48,8 +48,11 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _unfit(options: argparse.Namespace, sources: Sequence[Source]) -> Iterator[str]:
-    for word in sorted({word for word in options.sources if options.sources.count(word) > 1}):
-        yield f"{word}: it is there twice, and counts as one seed; leave one out"
+    known: dict[Path, str] = {}
+    for source in sources:
+        if (place := source.path.resolve()) in known:
+            yield f"{source.word}: it is the same as {known[place]}, and would count as another seed; leave it out"
+        known[place] = source.word
     if not any(source.kind == DUMPS for source in sources):
         if options.steps is not None:
             yield "--steps: no source has dumps of steps; leave it out"
@@ -60,10 +63,14 @@ def _unfit(options: argparse.Namespace, sources: Sequence[Source]) -> Iterator[s
             request.steps(options.steps)
         except ValueError:
             yield f"--steps {options.steps}: it is not of the form A:B; write for instance 100:200"
-    for name in ("json", "csv"):
-        file = getattr(options, name)
-        if file is not None and not file.expanduser().parent.is_dir():
+    asked = {name: file.expanduser() for name in ("json", "csv") if (file := getattr(options, name)) is not None}
+    for name, file in asked.items():
+        if not file.parent.is_dir():
             yield f"--{name} {file}: there is no such folder; make it"
+        elif file.is_dir():
+            yield f"--{name} {file}: it is a folder; name a file in it"
+    if len(asked) == 2 and len({file.resolve() for file in asked.values()}) == 1:
+        yield f"--json and --csv are both {options.csv}; name two files"
 
 
 def _units(
@@ -157,19 +164,25 @@ def _write(options: argparse.Namespace, results: Sequence[Result], said: Said) -
     about: dict[str, Any] = {"frpo_verl": __version__, "sources": options.sources, "reference": options.reference}
     about |= {"correct_at": options.correct_at, "score_key": options.score_key}
     about |= {"problems": said.problems, "remarks": remarks}
-    if options.json is not None:
-        output.write_json(options.json.expanduser(), results, about)
-    if options.csv is not None:
-        output.write_csv(options.csv.expanduser(), results)
     if results:
         print(output.table(results))
     for remark in remarks:
         print(f"frpo-verl: {remark}", file=sys.stderr)
+    try:
+        if options.json is not None:
+            output.write_json(options.json.expanduser(), results, about)
+        if options.csv is not None:
+            output.write_csv(options.csv.expanduser(), results)
+    except OSError as error:
+        said.problems.append(f"{error.filename}: it cannot be written ({error.strerror}); give another file")
 
 
 def _folder(options: argparse.Namespace) -> Path | None:
     file = options.json or options.csv
-    return None if file is None else file.expanduser().with_name(f"{file.name}.work")
+    # a pipe or a device has nothing beside it
+    if file is None or (file.exists() and not file.is_file()):
+        return None
+    return file.expanduser().with_name(f"{file.name}.work")
 
 
 def _refused(problems: Sequence[str]) -> int:

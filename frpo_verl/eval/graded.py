@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from frpo_verl.eval.problem import ALL, Problem, Samples, boxed, key_of, voted
+from frpo_verl.eval.problem import Problem, Samples, boxed, voted
+from frpo_verl.evaluation.dumps import ALL, key_of
+from frpo_verl.findings import Findings, Mistake
 from frpo_verl.offline import table
-from frpo_verl.offline.findings import Findings, Mistake
 
 AT_ONCE = 64
 """Prompts that are in memory at a time."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frpo_verl.eval.measured import Estimate
-from frpo_verl.eval.problem import ALL
+from frpo_verl.evaluation.dumps import ALL
 from frpo_verl.evaluation.intervals import Interval
 from frpo_verl.evaluation.tables import number
 
@@ -111,6 +111,10 @@ def _rows(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
 
 
 def _write(file: Path, text: str) -> None:
+    if file.exists() and not file.is_file():
+        # a pipe or a device, which a renamed file would replace
+        file.write_text(text, encoding="utf-8")
+        return
     partial = file.with_name(f"{file.name}.writing")
     partial.write_text(text, encoding="utf-8")
     partial.replace(file)

@@ -1,15 +1,10 @@
 """A problem and its graded samples, without their texts, so that files larger than memory can be read."""
 
-import hashlib
-import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from frpo_verl.rewards.box import last_box
-
-ALL = "all"
-"""Data source of samples that do not name theirs, as verl's dumps do not."""
 
 
 class Problem:
@@ -17,7 +12,7 @@ class Problem:
 
     Args:
         place: where its first sample stands, for sentences.
-        source: the data source, or `ALL`.
+        source: the data source, or `dumps.ALL`.
     """
 
     def __init__(self, place: str, source: str) -> None:
@@ -98,9 +93,3 @@ def boxed(response: str) -> str | None:
 def voted(problems: dict[str, Problem], has_field: bool) -> str | None:
     """Says how answers were found, see `Samples`."""
     return "field" if has_field else "box" if any(any(problem.said) for problem in problems.values()) else None
-
-
-def key_of(asked: Any, gold: Any, source: str) -> str:
-    """Names a problem: what is asked, the right answer, the data source."""
-    text = json.dumps([asked, gold, source], sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -51,14 +51,15 @@ class Kept:
         return None
 
     def write(self, file: Path, samples: Samples) -> None:
-        """Keeps what a file says."""
+        """Keeps what a file says, if it can: else the file is read again."""
         if self._folder is None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         problems = {key: each.state() for key, each in samples.problems.items()}
-        partial = self._path(file).with_suffix(".writing")
-        partial.write_text(json.dumps(samples._asdict() | {"problems": problems}))
-        partial.replace(self._path(file))
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            partial = self._path(file).with_suffix(".writing")
+            partial.write_text(json.dumps(samples._asdict() | {"problems": problems}))
+            partial.replace(self._path(file))
 
     def remove(self) -> None:
         """Removes the folder."""
@@ -99,9 +100,9 @@ def read(unit: Unit, score_key: str, reference: str | None, kept: Kept) -> Found
         return Found(None, problems, [])
     remarks = list(_missing(unit, samples))
     if reference and unit.source.kind == DUMPS:
-        remarks.append(
+        problems = [
             f"{unit.source.word}: no divergence, since verl's dumps have no tokens; evaluate the checkpoint instead"
-        )
+        ]
     elif reference:
         problems = _measure(unit, samples, reference)
         samples = samples._replace(has_reference=not problems)

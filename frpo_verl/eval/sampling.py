@@ -14,7 +14,12 @@ OPTIONS = ("prompts", "reward", "template", "vllm", *request.SAMPLING)
 
 def problems(options: argparse.Namespace, sources: Sequence[Source]) -> Iterator[str]:
     """Yields what is wrong with the options of sampling by themselves."""
-    if any(source.kind == MODEL for source in sources):
+    models = [source for source in sources if source.kind == MODEL]
+    if options.prompts is None and (absent := [source.word for source in models if not source.path.exists()]):
+        for word in absent:
+            yield f"{word}: there is no such folder; correct the path, or give --prompts if it is a model of the hub"
+        return
+    if models:
         yield from request.problems(_namespace(options, "MODEL", Path("samples.parquet")))
         n = request.SAMPLING["n"] if options.n is None else options.n
         yield from (f"--k {k}: --n is {n}; draw more, or lower k" for k in options.k or () if k > n)

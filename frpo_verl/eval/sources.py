@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import finished_dumps
+from frpo_verl.evaluation import dumps
 
 DUMPS, GRADED, MODEL = "dumps", "graded", "model"
 MERGED_BY = {"fsdp": "fsdp_config.json", "megatron": "transformer_config.json"}
@@ -45,11 +45,14 @@ def recognise(word: str) -> Source | str:
     if path.is_file():
         return _file(word, path)
     if not path.is_dir():
+        _, _, rest = word.partition("=")
+        if rest and Path(rest).expanduser().exists():
+            return f"{word}: a source has no name here, as runs of `report` have; give {rest}"
         hub = word.count("/") == 1 and not word.startswith((".", "/", "~"))
         return Source(word, MODEL, path) if hub else f"{word}: there is no such file or folder; correct the path"
     for folder in (path, path / "validation"):
-        if dumps := _dumps(folder):
-            return Source(word, DUMPS, folder, dumps)
+        if files := dumps.files(folder):
+            return Source(word, DUMPS, folder, files)
     if (path / "config.json").is_file():
         return Source(word, MODEL, path)
     if found := _checkpoint(word, path):
@@ -76,16 +79,11 @@ def steps_of(sources: Sequence[Source], limits: tuple[float, float] | None) -> S
     whole: dict[int, list[Source]] = {}
     remarks, problems = [], []
     for source in sources:
-        finished = finished_dumps(source.path) if source.path.is_dir() else source.dumps
-        for step in sorted(step for step in source.dumps if first <= step <= last):
-            if step in finished:
-                whole.setdefault(step, []).append(source)
+        for step in (step for step in source.dumps if first <= step <= last):
+            if sentence := dumps.cut(source.dumps[step]):
+                remarks.append(sentence)
             else:
-                file = source.dumps[step]
-                remarks.append(
-                    f"{file}, line {_lines(file) + 1}: it is cut off, since verl is writing the file or was stopped; "
-                    "the file is left out"
-                )
+                whole.setdefault(step, []).append(source)
     chosen = sorted(whole) if limits else [step for step in sorted(whole) if len(whole[step]) == len(sources)][-1:]
     for step in chosen:
         absent = [source.word for source in sources if source not in whole[step]]
@@ -93,7 +91,7 @@ def steps_of(sources: Sequence[Source], limits: tuple[float, float] | None) -> S
     if sources and not chosen:
         have = "; ".join(f"{source.word}: {_few(sorted(source.dumps))}" for source in sources)
         which = "within --steps" if limits else "in every source"
-        problems = [f"there is no step {which} with a whole dump ({have}); wait for one, or give other --steps"]
+        problems.append(f"there is no step {which} with a whole dump ({have}); wait for one, or give other --steps")
     return Steps({step: whole[step] for step in chosen}, remarks, problems)
 
 
@@ -105,10 +103,6 @@ def _file(word: str, path: Path) -> Source | str:
     return (
         f"{word}: it is neither STEP.jsonl, as verl dumps it, nor a parquet file of graded responses; give one of these"
     )
-
-
-def _dumps(folder: Path) -> dict[int, Path]:
-    return {int(file.stem): file for file in folder.glob("*.jsonl") if file.stem.isdecimal()}
 
 
 def _checkpoint(word: str, path: Path) -> Source | str | None:
@@ -146,11 +140,6 @@ def _is_megatrons_adapter(folder: Path) -> bool:
         return bool(json.loads((folder / "ckpt_contents.json").read_text())["backend"]["peft"])
     except (OSError, ValueError, LookupError, TypeError):
         return False
-
-
-def _lines(file: Path) -> int:
-    with file.open("rb") as opened:
-        return sum(block.count(b"\n") for block in iter(lambda: opened.read(2**20), b""))
 
 
 def _few(steps: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import glob
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def add_score(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which held-out samples are correct."""
     parser.add_argument(
-        "--correct-at", type=float, default=1.0, help="a held-out sample is correct from this score on (default: 1)"
+        "--correct-at", type=_score, default=1.0, help="a held-out sample is correct from this score on (default: 1)"
     )
     parser.add_argument(
         "--score-key", default="score", help="the field of the validation dumps to read (default: score; often: acc)"
@@ -37,7 +38,12 @@ def read(words: Sequence[str], score_key: str) -> tuple[dict[str, list[Run]], in
     """Returns the runs of each name, and how many could not be read, each of which is a sentence on stderr."""
     runs: dict[str, list[Run]] = {}
     unread = 0
+    known: set[tuple[str, Path]] = set()
     for name, path in named(words):
+        if (name, path.resolve()) in known:
+            print(f"frpo-verl: {path} is named twice as {name}, and counts once", file=sys.stderr)
+            continue
+        known.add((name, path.resolve()))
         try:
             runs.setdefault(name, []).append(read_run(path, score_key))
         except (RunLogError, OSError) as error:
@@ -62,3 +68,13 @@ def named(words: Sequence[str]) -> list[tuple[str, Path]]:
 def _folder(path: Path) -> str:
     path = path.resolve()
     return path.parent.name if path.name in ("metrics.jsonl", "trainer.log") else path.name
+
+
+def _score(word: str) -> float:
+    try:
+        score = float(word)
+    except ValueError:
+        score = math.nan
+    if math.isnan(score):
+        raise argparse.ArgumentTypeError(f"{word}: not a number; give a score, such as 0.5")
+    return score

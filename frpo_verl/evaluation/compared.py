@@ -1,5 +1,6 @@
 """Compares methods by what their runs measured, at the steps that all seeds of a method have."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from frpo_verl.evaluation import held_out
 from frpo_verl.evaluation.metrics import first
 from frpo_verl.evaluation.runs import Run
-from frpo_verl.evaluation.series import LOGGED, PROFILE, Panel, Series, series
+from frpo_verl.evaluation.series import BETA, LOGGED, PROFILE, Panel, Series, series
 
 LAST = 5
 """Steps at the end of a run that are averaged: one step's batch is small."""
@@ -53,14 +54,19 @@ def compare(runs: Mapping[str, Sequence[Run]], correct_at: float = 1.0) -> Compa
     measured = tuple(quantity for quantity in every if any(quantity.methods.values()))
     missing = tuple(quantity.panel.title for quantity in every if not any(quantity.methods.values()))
     shown = {source for quantity in measured for source in quantity.sources}
-    return Comparison(methods, measured, missing, (*_read(methods, shown), *_unequal(methods)))
+    notes = (*_read(methods, shown), *_unequal(methods), *_unlike(methods), *_mixed(measured))
+    return Comparison(methods, measured, missing, notes)
 
 
 def of_seeds(seeds: Sequence[Mapping[int, float]]) -> Values:
-    """Returns the values by step of the seeds that have any, at the steps that all of these have."""
+    """Returns the values by step of the seeds that have any, at the steps that all of these have.
+
+    Where one of them is not finite, all are NaN, which is a gap in a picture.
+    """
     measured = [seed for seed in seeds if seed]
     shared = sorted(set.intersection(*map(set, measured))) if measured else []
-    return {step: [seed[step] for seed in measured] for step in shared}
+    values = {step: [seed[step] for seed in measured] for step in shared}
+    return {step: at if all(map(math.isfinite, at)) else [math.nan] * len(at) for step, at in values.items()}
 
 
 def _panels(methods: Mapping[str, Sequence[Run]], correct_at: float) -> list[tuple[Panel, Callable[[Run], Series]]]:
@@ -71,7 +77,11 @@ def _panels(methods: Mapping[str, Sequence[Run]], correct_at: float) -> list[tup
         says = f"{says} {k} samples of a held-out problem is correct." if k > 1 else says
         panel = Panel(f"pass@{k}, held out", "probability", says)
         found.append((panel, partial(held_out.pass_at_k, k=k, correct_at=correct_at)))
-    found += [(panel, lambda run, names=panel.metrics: series(run.log.steps, names)) for panel in LOGGED]
+    every = [run for seeds in methods.values() for run in seeds]
+    for panel in LOGGED:
+        # of one quantity's estimates, one that all runs have
+        names = next(([name] for name in panel.metrics if all(map(partial(_has, name), every))), panel.metrics)
+        found.append((panel, lambda run, names=names: series(run.log.steps, names)))
     profile = f"Mean of the divergence still to come at each tenth of the responses, last {LAST} steps, before β."
     found.append((Panel("future term along the response", "nats", profile, axis="tenth of the response"), _profile))
     if most > 1:
@@ -79,6 +89,10 @@ def _panels(methods: Mapping[str, Sequence[Run]], correct_at: float) -> list[tup
         panel = Panel("pass@k by k, held out", "probability", says, axis="k")
         found.append((panel, lambda run: Series("validation dumps", held_out.by_k(run.dumps, most, correct_at))))
     return found
+
+
+def _has(name: str, run: Run) -> bool:
+    return any(name in step.metrics for step in run.log.steps)
 
 
 def _profile(run: Run) -> Series:
@@ -123,3 +137,31 @@ def _unequal(methods: Mapping[str, Sequence[Run]]) -> list[str]:
             said = ", ".join(f"{run.path} at {end}" for run, end in zip(runs, ends, strict=True))
             notes.append(f"{name}: its runs end at different steps ({said}); mean and band stop where one of them does")
     return notes
+
+
+def _unlike(methods: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Returns a sentence where runs validated on other problems than the first, or have unequal numbers of samples."""
+    runs = [run for seeds in methods.values() for run in seeds if run.dumps]
+    asked = [{key for problems in run.dumps.values() for key in problems} for run in runs]
+    others = [f"{run.path} ({len(keys)})" for run, keys in zip(runs, asked, strict=True) if keys != asked[0]]
+    notes = []
+    if others:
+        notes.append(
+            f"{first(others)} validated on other problems than {runs[0].path} ({len(asked[0])}): their pass@k cannot "
+            "be compared"
+        )
+    for run in runs:
+        samples = [len(scores) for problems in run.dumps.values() for scores in problems.values()]
+        least, most = min(samples), max(samples)
+        if least < most:
+            notes.append(f"{run.path}: its problems have {least} to {most} samples, so k is at most {least}")
+    return notes
+
+
+def _mixed(quantities: Sequence[Quantity]) -> list[str]:
+    """Returns a sentence for each quantity of which runs have different estimates."""
+    return [
+        f"{quantity.panel.title}: not all runs have one estimate of it, which is {first(quantity.sources)}"
+        for quantity in quantities
+        if len(quantity.sources) > 1 and quantity.panel.metrics != BETA
+    ]

@@ -31,13 +31,20 @@ def numbers(data: dict[str, Any]) -> dict[str, float]:
     """Returns the numbers of a line; what is a text or a list is no metric."""
     # orjson, which verl's file logger uses, writes NaN and infinity as null: dropping them would hide a divergence.
     known = {name: math.nan if value is None else value for name, value in data.items()}
-    return {name: float(value) for name, value in known.items() if isinstance(value, int | float)}
+    return {name: _float(value) for name, value in known.items() if isinstance(value, int | float)}
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _row(line: bytes) -> tuple[Any, str]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, "not JSON" if line.endswith(b"\n") else CUT
     is_verls = isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict)
     return row, "" if is_verls else "not a JSON object with the number 'step' and the object 'data'"

@@ -28,7 +28,8 @@ def pass_at_k(run: Run, k: int, correct_at: float) -> Series:
     """
     if run.dumps:
         return Series("validation dumps", {step: of_samples(run.dumps[step], k, correct_at) for step in run.dumps})
-    wanted = [(name, n) for kind, n, name in _metrics(run.log.steps) if (kind == "mean" if k == 1 else n == k)]
+    kind_of_k = "mean" if k == 1 else "best"
+    wanted = [(name, n) for kind, n, name in _metrics(run.log.steps) if kind == kind_of_k and (k == 1 or n == k)]
     best = max((n for _, n in wanted), default=0)
     names = [name for name, n in wanted if n == best]
     at = {step.step: [step.metrics[name] for name in names if name in step.metrics] for step in run.log.steps}

@@ -2,14 +2,15 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from frpo_verl.evaluation import held_out
 from frpo_verl.evaluation.command_line import Command
 from frpo_verl.evaluation.pass_at_k import pass_at_k_per_problem
 from frpo_verl.evaluation.run_log import Step
 from frpo_verl.evaluation.runs import Run
-from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
+from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, Series, series
 
 
 class Point(NamedTuple):
@@ -77,24 +78,41 @@ def learned(run: Run, correct_at: float = 1.0) -> Learned:
         command=run.command,
         correct_at=correct_at,
         reward=_logged("reward (training)", "score", REWARD, steps),
-        pass_at_1=held_out(1, run.dumps, correct_at),
-        pass_at_8=held_out(8, run.dumps, correct_at),
+        pass_at_1=_held_out(1, run, correct_at),
+        pass_at_8=_held_out(8, run, correct_at),
         divergence=_logged("divergence to reference", "nats/token", DIVERGENCE, steps),
         entropy=_logged("entropy", "nats/token", ENTROPY, steps),
     )
 
 
 def _logged(name: str, unit: str, metrics: Sequence[str], steps: Sequence[Step]) -> Quantity:
-    metric, values = series(steps, metrics)
-    points = tuple(Point(step, value) for step, value in values.items())
-    return Quantity(name, unit, metric, points, starts_at=points[0].step if points else 0)
+    return _quantity(name, unit, series(steps, metrics), steps)
 
 
-def held_out(k: int, dumps: Mapping[int, Mapping[str, Sequence[float]]], correct_at: float) -> Quantity:
-    """Computes pass@k of each validated step that has k samples of every problem, its mean over the problems."""
+def _quantity(name: str, unit: str, found: Series, steps: Sequence[Step]) -> Quantity:
+    points = tuple(Point(step, value) for step, value in found.points.items())
+    return Quantity(name, unit, found.metric, points, _starts_at(found.points, steps))
+
+
+def _starts_at(measured: Iterable[int], steps: Sequence[Step]) -> int:
+    """Returns the step of the first measurement, or an earlier one where that was made at the end of training."""
+    first = min(measured, default=0)
+    return 0 if steps and first > max(1, steps[0].step) and first >= steps[-1].step else first
+
+
+def _held_out(k: int, run: Run, correct_at: float) -> Quantity:
+    """Computes pass@k of each validated step that has k samples of every problem, its mean over the problems.
+
+    Without dumps it is what verl logged.
+    """
+    name, unit = f"held-out pass@{k}", "probability"
+    if not run.dumps:
+        found = held_out.pass_at_k(run, k, correct_at)
+        source = found.metric if held_out.most_samples(run) else "no validation dumps"
+        return _quantity(name, unit, found._replace(metric=source), run.log.steps)
     points, sizes = [], []
-    for step in sorted(dumps):
-        scores = dumps[step].values()
+    for step in sorted(run.dumps):
+        scores = run.dumps[step].values()
         num_samples = [len(of_problem) for of_problem in scores]
         if min(num_samples, default=0) < k:
             continue
@@ -102,9 +120,8 @@ def held_out(k: int, dumps: Mapping[int, Mapping[str, Sequence[float]]], correct
         solved = pass_at_k_per_problem(num_samples, num_correct, k)
         points.append(Point(step, statistics.fmean(solved), _standard_error(solved)))
         sizes.append(f"{len(num_samples)} problems x {_range(num_samples)} samples")
-    nothing = f"needs {k} samples of each problem" if dumps else "no validation dumps"
-    source = " -> ".join(dict.fromkeys((sizes[0], sizes[-1]))) if sizes else nothing
-    return Quantity(f"held-out pass@{k}", "probability", source, tuple(points), starts_at=min(dumps, default=0))
+    source = " -> ".join(dict.fromkeys((sizes[0], sizes[-1]))) if sizes else f"needs {k} samples of each problem"
+    return Quantity(name, unit, source, tuple(points), _starts_at(run.dumps, run.log.steps))
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

@@ -42,7 +42,10 @@ def joined(source: Path, found: Iterable[Record | str]) -> Log:
             notes.append(record)
             continue
         step = record.step
-        if step < last and steps.get(step, {}).keys() & record.metrics.keys():
+        is_again = bool(steps.get(step, {}).keys() & record.metrics.keys())
+        if is_again and step == last:
+            returns.append(f"{record.where}, has step {step} again")
+        elif is_again:
             returns.append(f"{record.where}, goes back from step {last} to step {step}")
             for gone in [known for known in steps if known >= step]:
                 del steps[gone], places[gone]

@@ -7,6 +7,8 @@ from pathlib import Path
 from frpo_verl.evaluation import arguments, figures, tables
 from frpo_verl.evaluation.compared import compare
 
+KINDS = (".svg", ".png", ".pdf")
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command to `commands`."""
@@ -16,7 +18,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Draws what runs logged into one picture, and prints a table of their last steps and of what was "
         "measured before training.",
     )
-    parser.add_argument("picture", type=Path, help="the file to write; its ending says of which kind: .svg, .png, .pdf")
+    parser.add_argument(
+        "picture", type=_picture, help="the file to write; its ending says of which kind: .svg, .png, .pdf"
+    )
     arguments.add(parser)
 
 
@@ -35,4 +39,12 @@ def run(options: argparse.Namespace) -> int:
     except (figures.CannotDraw, OSError) as error:
         print(f"frpo-verl: {error}", file=sys.stderr)
         return 1
+    print(f"\npicture: {options.picture}")
     return 1 if unread else 0
+
+
+def _picture(word: str) -> Path:
+    path = Path(word)
+    if path.suffix not in KINDS or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{word}: not the file of a picture; give {', '.join(KINDS)} before the runs")
+    return path

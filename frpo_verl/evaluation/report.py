@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     arguments.add(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, help="the page (default: report.html, of a single run in its folder)"
+        "-o", "--output", type=_page, help="the page (default: report.html, of a single run in its folder)"
     )
 
 
@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     try:
         print(f"\npage: {of_runs(runs, options.output, options.correct_at)}")
+    except BrokenPipeError:
+        raise
     except (figures.CannotDraw, OSError) as error:
         print(f"frpo-verl: {error}", file=sys.stderr)
         return 1
@@ -48,3 +50,9 @@ def of_runs(runs: dict[str, list[Run]], output: Path | None = None, correct_at: 
     output = output or (folder if len(every) == 1 else Path()) / "report.html"
     html_page.write(compared, output, correct_at)
     return output
+
+
+def _page(word: str) -> Path:
+    if Path(word).is_dir():
+        raise argparse.ArgumentTypeError(f"{word}: a folder; name a file in it, such as report.html")
+    return Path(word)

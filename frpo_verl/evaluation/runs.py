@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from frpo_verl.evaluation import dumps
 from frpo_verl.evaluation.command_line import UNRECORDED, Command, parse_command
-from frpo_verl.evaluation.metrics import Log
-from frpo_verl.evaluation.run_log import RunLogError, finished_dumps, read_dump
+from frpo_verl.evaluation.metrics import Log, places
+from frpo_verl.evaluation.run_log import RunLogError
 from frpo_verl.evaluation.sources import read_log
 from frpo_verl.evaluation.tokens import Response, read_tokens
 
 Dumps = dict[int, dict[str, list[float]]]
-"""The scores by problem, by validated step."""
+"""The scores by the problem's key, by validated step."""
 
 
 class Run(NamedTuple):
@@ -40,23 +41,26 @@ def read_run(path: Path, score_key: str = "score") -> Run:
     """
     log = read_log(path)
     notes = list(log.notes)
-    dumps = _dumps(path / "validation", score_key, notes)
+    scores = _dumps(path / "validation", score_key, notes)
+    if late := [step for step in scores if step > log.steps[-1].step + 1]:
+        notes.append(f"{path / 'validation'}: it has {places(late, 'step')}, and the log ends at {log.steps[-1].step}")
     command = UNRECORDED
     if (recorded := path / "command.txt").is_file():
         try:
-            command = parse_command(recorded.read_text(encoding="utf-8"))
-        except (RunLogError, UnicodeDecodeError) as error:
+            command = parse_command(recorded.read_text(encoding="utf-8", errors="replace"))
+        except RunLogError as error:
             notes.append(f"{recorded}: {error}")
-    return Run(path, log, dumps, command, notes, read_tokens(path, notes))
+    return Run(path, log, scores, command, notes, read_tokens(path, notes))
 
 
 def _dumps(folder: Path, score_key: str, notes: list[str]) -> Dumps:
-    finished, dumps = finished_dumps(folder), {}
-    known = set(finished.values())
-    notes += [f"{path} is not finished; left out" for path in sorted(folder.glob("*.jsonl")) if path not in known]
-    for step, path in finished.items():
+    scores = {}
+    for step, file in dumps.files(folder).items():
+        if sentence := dumps.cut(file):
+            notes.append(sentence)
+            continue
         try:
-            dumps[step] = read_dump(path, score_key)
-        except RunLogError as error:
-            notes.append(f"{str(error).removesuffix('.')}; the step is left out")
-    return dumps
+            scores[step] = dumps.scores(file, step, score_key)
+        except dumps.UnfitDump as unfit:
+            notes += [f"{sentence}; the step is left out" for sentence in unfit.sentences]
+    return scores

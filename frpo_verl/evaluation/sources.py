@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from frpo_verl.evaluation import console_log, event_files, file_log, wandb_files
+from frpo_verl.evaluation import console_log, dumps, event_files, file_log, wandb_files
 from frpo_verl.evaluation.metrics import Log, Record, joined
 from frpo_verl.evaluation.run_log import RunLogError
 
@@ -36,7 +36,8 @@ def read_log(path: Path) -> Log:
     if not log.steps:
         why = f": {log.notes[0]}" if log.notes else ""
         empty = all(file.stat().st_size == 0 for file in files)
-        said = "is empty: verl has not written a whole line yet" if empty else f"holds no metrics of verl{why}"
+        fix = "; give a run's folder, or what one of verl's loggers wrote"
+        said = "is empty: verl has not written a whole line yet" if empty else f"holds no metrics of verl{why}{fix}"
         raise RunLogError(f"{log.source} {said}.")
     return log
 
@@ -45,25 +46,33 @@ def _found(path: Path) -> tuple[Reader, list[Path]]:
     if path.is_file():
         return _of_file(path), [path]
     if not path.is_dir():
-        raise RunLogError(f"{path} does not exist.")
+        raise RunLogError(f"{path} does not exist; correct the path.")
+    empty: list[Path] = []
     for reader, patterns in FOLDERS:
         for pattern in patterns:
             # the names of event files begin with the time
-            files = sorted(file for file in path.glob(pattern) if file.is_file() and _fits(reader, file))
-            if len(files) > 1 and reader is not event_files.records:
+            named = sorted(file for file in path.glob(pattern) if file.is_file())
+            files = [file for file in named if file.stat().st_size and _fits(reader, file)]
+            if reader is file_log.records:
+                files = _earlier(path) + files
+            elif len(files) > 1 and reader is not event_files.records:
                 raise RunLogError(f"{path} holds {len(files)} logs, {files[0].name} and {files[1].name}: name one.")
             if files:
-                return reader, _earlier(path, files) if reader is file_log.records else files
+                return reader, files
+            empty += [file for file in named if not file.stat().st_size]
+    if empty:
+        return _of_file(empty[0]), empty[:1]
+    dumped = "; its dumps can be read by `frpo-verl eval`" if dumps.files(path / "validation") else ""
     raise RunLogError(
         f"{path} does not hold a run: no metrics.jsonl (trainer.logger=[console,file] and VERL_FILE_LOGGER_PATH), no "
-        "event file of TensorBoard, no wandb file and no log with a line 'step:N - …'."
+        f"event file of TensorBoard, no wandb file and no log with a line 'step:N - …'{dumped}."
     )
 
 
-def _earlier(path: Path, files: list[Path]) -> list[Path]:
-    """Adds what the recipes kept of a run before it was resumed, since verl empties its file."""
+def _earlier(path: Path) -> list[Path]:
+    """Finds what the recipes kept of a run before it was resumed, since verl empties its file."""
     kept = [file for file in path.glob("earlier-*/metrics.jsonl") if file.parent.name.split("-")[1].isdecimal()]
-    return sorted(kept, key=lambda file: int(file.parent.name.split("-")[1])) + files
+    return sorted(kept, key=lambda file: int(file.parent.name.split("-")[1]))
 
 
 def _of_file(path: Path) -> Reader:

@@ -93,6 +93,8 @@ def _before_and_end(values: Mapping[int, Sequence[float]]) -> str:
 
 
 def _of_seeds(seeds: Sequence[float]) -> str:
+    if math.isnan(fmean(seeds)):
+        return "not finite"
     mean, least, most = (number(value) for value in (fmean(seeds), min(seeds), max(seeds)))
     return mean if len(seeds) == 1 else f"{mean} ({least} to {most})"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frpo_verl.offline.findings import Findings, Mistake
+from frpo_verl.findings import Findings, Mistake
 
 CARRIED = ("data_source", "reward_model", "extra_info")
 """verl's columns, that a file of graded responses carries along."""

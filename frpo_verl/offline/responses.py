@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from frpo_verl.findings import Findings, Mistake
 from frpo_verl.offline import prompts, table
-from frpo_verl.offline.findings import Findings, Mistake
 from frpo_verl.offline.groups import Group, Response
 
 SINGLE = {"response": "responses", "score": "scores"}

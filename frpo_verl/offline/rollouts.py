@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frpo_verl.offline.findings import Findings, Mistake
+from frpo_verl.findings import Findings, Mistake
 from frpo_verl.offline.groups import Group, Response
 from frpo_verl.offline.prompts import Prompts
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
-from frpo_verl.evaluation import file_log, metrics
+from frpo_verl.evaluation import dumps, file_log, metrics
 from frpo_verl.evaluation.pass_at_k import pass_at_k
-from frpo_verl.evaluation.run_log import Step, finished_dumps, read_dump
+from frpo_verl.evaluation.run_log import Step
 from study import task
 
 EVERY = 5
@@ -86,11 +86,11 @@ def collect(folder: Path) -> list[Run]:
     found = []
     for mark in sorted(folder.glob("*-seed-*/finished")):
         method, strength, _, seed = mark.parent.name.rsplit("-", 3)
-        dumps = finished_dumps(mark.parent / "validation")
+        files = dumps.files(mark.parent / "validation")
         steps = [step for step in _steps(mark.parent / "metrics.jsonl") if step.step > 0]
-        found.append(_run(method, float(strength), int(seed), dumps[max(dumps)], steps))
-        if 0 in dumps:
-            found.append(_run(BASE, 0, int(seed), dumps[0], []))
+        found.append(_run(method, float(strength), int(seed), files[max(files)], steps))
+        if 0 in files:
+            found.append(_run(BASE, 0, int(seed), files[0], []))
     return found
 
 
@@ -102,7 +102,9 @@ def _steps(file: Path) -> list[Step]:
 
 
 def _run(method: str, strength: float, seed: int, dump: Path, steps: Sequence[Step]) -> Run:
-    scores = read_dump(dump)
+    scores: dict[str, list[float]] = {}
+    for _, row in dumps.samples(dump, int(dump.stem)):
+        scores.setdefault(row["input"], []).append(row["score"])
     parts = task.split()
     right = {part: [round(sum(scores[problem.text])) for problem in parts[part]] for part in task.HELD_OUT}
     samples = {len(of_problem) for of_problem in scores.values()}

@@ -3,6 +3,7 @@
 import builtins
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from eval.written import dump, line, samples
@@ -169,13 +170,13 @@ def test_what_was_kept_of_a_file_that_is_another_now_is_not_used(seeds, tmp_path
     "words, said",
     [
         (["/none"], "/none: there is no such file or folder"),
-        (["RUN", "RUN"], "it is there twice, and counts as one seed; leave one out"),
+        (["RUN", "RUN"], "and would count as another seed; leave it out"),
         (["RUN", "--steps", "5"], "--steps 5: it is not of the form A:B"),
         (["RUN", "--steps", "50:"], "there is no step within --steps with a whole dump"),
         (["RUN", "--n", "4"], "--n: nothing is sampled, since no source is a model; leave it out"),
         (["RUN", "--prompts", "p.parquet"], "--prompts: nothing is sampled"),
         (["RUN", "--json", "/none/o.json"], "--json /none/o.json: there is no such folder; make it"),
-        (["Qwen/Qwen3-0.6B"], "--prompts is missing: give a parquet file as verl's RL trainers read it"),
+        (["Qwen/Qwen3-0.6B"], "there is no such folder; correct the path, or give --prompts if it"),
         (["Qwen/Qwen3-0.6B", "--score-key", "acc"], "--score-key: no source has dumps with other fields"),
         (["Qwen/Qwen3-0.6B", "--steps", "1:2"], "--steps: no source has dumps of steps; leave it out"),
     ],
@@ -187,7 +188,26 @@ def test_what_cannot_be_asked_is_said(seeds, capsys, words, said):
 
 def test_a_run_without_a_reference_says_that_there_is_no_divergence(seeds, tmp_path):
     status, said = run(tmp_path, seeds[0], "--reference", "some/model")
-    assert status == 0 and "no divergence, since verl's dumps have no tokens" in said["remarks"][0]
+    assert status == 1 and "no divergence, since verl's dumps have no tokens" in said["problems"][0]
+    assert said["results"] != []
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_and_what_fails_then_leaves_the_table(
+    seeds, tmp_path, capsys
+):
+    for words, said in (
+        (["--json", str(tmp_path)], "it is a folder; name a file in it"),
+        (["--json", f"{tmp_path}/o", "--csv", f"{tmp_path}/a/../o"], "/o; name two files"),
+        ([f"x={seeds[1]}"], f"a source has no name here, as runs of `report` have; give {seeds[1]}"),
+    ):
+        assert cli.main(["eval", seeds[0], *words]) == 1
+        ended = capsys.readouterr()
+        assert said in " ".join(ended.err.split()) and ended.out == ""
+    # a device is written to, not replaced
+    assert cli.main(["eval", seeds[0], "--json", "/dev/full"]) == 1
+    ended = capsys.readouterr()
+    assert "No space left on device" in " ".join(ended.err.split()) and "pass@1" in ended.out
+    assert Path("/dev/full").is_char_device()
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "x", ""])

@@ -2,7 +2,8 @@
 
 import json
 
-from frpo_verl.eval.problem import ALL, Problem, Samples, key_of, of_source
+from frpo_verl.eval.problem import Problem, Samples, of_source
+from frpo_verl.evaluation.dumps import ALL, key_of
 
 
 def problem(*samples, source=ALL):

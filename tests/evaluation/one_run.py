@@ -67,7 +67,9 @@ def write_run(folder: Path, steps=STEPS, dumps=DUMPS, key="score", command=COMMA
         (folder / "command.txt").write_text(command + "\n")
     for step, problems in dumps.items():
         (folder / "validation").mkdir(exist_ok=True)
-        rows = [{"input": text, "score": -1.0} | {key: score} for text, of in problems.items() for score in of]
+        rows = [
+            {"input": text, "output": "", "score": -1.0} | {key: score} for text, of in problems.items() for score in of
+        ]
         (folder / "validation" / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 

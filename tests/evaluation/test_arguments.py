@@ -47,4 +47,7 @@ def test_a_run_that_cannot_be_read_is_a_sentence_and_the_others_are_there(capsys
     assert {name: len(of) for name, of in runs.items()} == {"b": 1}
     assert unread == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("frpo-verl: other does not hold a run") and said[1] == "frpo-verl: z does not exist."
+    assert (
+        said[0].startswith("frpo-verl: other does not hold a run")
+        and said[1] == "frpo-verl: z does not exist; correct the path."
+    )

@@ -49,6 +49,11 @@ def test_the_command_of_an_offline_run_says_its_loss(words, method):
     assert command[1:] == ("tiny", "verl's default", method, "data.seed=3")
 
 
+def test_of_another_program_nothing_is_known():
+    command = parse_command("PYTHONPATH=a OMP_NUM_THREADS=1 python -P -m study.runs runs/x")
+    assert set(command[1:]) == {"not recorded"} and command.text.endswith("study.runs runs/x")
+
+
 def test_a_continued_command_is_shown_on_one_line():
     assert parse_command("python \\\n  -m verl \\\n  a=1\n").text == "python -m verl a=1"
 

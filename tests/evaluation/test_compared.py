@@ -34,6 +34,11 @@ def test_a_seed_without_a_quantity_does_not_take_it_from_the_others():
     assert of_seeds([{}, {}]) == {}
 
 
+def test_a_step_at_which_a_seed_is_not_finite_is_a_gap_in_any_order():
+    for seeds in ([1.0, math.inf], [math.nan, 1.0]):
+        assert all(map(math.isnan, of_seeds([{1: value} for value in seeds])[1]))
+
+
 def test_the_held_out_problems_come_first_then_what_was_logged():
     first, second = of(STEPS, DUMPS), of(STEPS, {step: {"p": [1.0] * 8, "q": [0.0] * 8} for step in DUMPS})
     compared = compare({"frpo": [first, second], "none": [of(STEPS)]})
@@ -68,8 +73,29 @@ def test_who_lacks_a_quantity_is_named_the_method_or_the_seed():
 def test_each_seed_may_log_another_name_of_a_quantity():
     one = of([Step(1, {"actor/kl_loss": 0.1, "frpo/divergence_to_ref/token_mean": 0.2})])
     (drift,) = compare({"x": [one, of([Step(1, {"actor/kl_loss": 0.4})])]}).quantities
-    assert drift.methods == {"x": {1: [0.2, 0.4]}}
-    assert drift.sources == ("frpo/divergence_to_ref/token_mean", "actor/kl_loss")
+    # the estimate that both have, though the first has a better one
+    assert drift.methods == {"x": {1: [0.1, 0.4]}} and drift.sources == ("actor/kl_loss",)
+    other = of([Step(1, {"actor/reward_kl_penalty": 0.4, "frpo/beta": 0.1, "actor/kl_coef": 0.2})])
+    compared = compare({"x": [one, other, of([Step(1, {"actor/kl_coef": 0.1})])]})
+    assert compared.quantities[0].sources == ("frpo/divergence_to_ref/token_mean", "actor/reward_kl_penalty")
+    # β is β, wherever it stands
+    assert compared.notes == (
+        "drift from the reference: not all runs have one estimate of it, which is frpo/divergence_to_ref/token_mean "
+        "and actor/reward_kl_penalty",
+    )
+
+
+def test_runs_that_validated_on_other_problems_are_named():
+    one, same = (
+        read_of(dumps={0: {"p": [1.0] * 4, "q": [1.0] * 4}}),
+        read_of(dumps={5: {"p": [0.0] * 3, "q": [1.0] * 4}}),
+    )
+    other, none = read_of(dumps={0: {"p": [1.0]}}, name="runs/b"), read_of(dumps={})
+    assert compare({"x": [one, one, none]}).notes == ()
+    assert compare({"x": [one, same], "y": [other]}).notes == (
+        "runs/b (1) validated on other problems than runs/a (2): their pass@k cannot be compared",
+        "runs/a: its problems have 3 to 4 samples, so k is at most 3",
+    )
 
 
 def test_the_future_term_along_the_response_is_the_mean_of_the_last_five_steps():

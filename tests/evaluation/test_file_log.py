@@ -37,6 +37,12 @@ def test_a_half_written_last_line_is_left_out_and_said_wherever_it_breaks(read, 
     assert note.endswith("metrics.jsonl, line 3: half-written; left out")
 
 
+def test_numbers_and_nesting_that_python_cannot_hold_are_no_end(read):
+    log = read(b'{"step":1,"data":{"loss":1' + b"0" * 400 + b"}}\n" + b"[" * 200_000 + b"\n" + METRICS)
+    assert log.steps[-1].metrics["loss"] == math.inf and len(log.not_finite["loss"]) == 1
+    assert [note.split(": ")[1] for note in log.notes if "JSON" in note] == ["not JSON; left out"]
+
+
 def test_a_whole_last_line_counts_without_its_newline(read):
     log = read(METRICS.rstrip(b"\n"))
     assert ([step.step for step in log.steps], log.notes) == ([0, 1], [])

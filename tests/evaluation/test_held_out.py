@@ -42,6 +42,11 @@ def test_without_samples_verls_metrics_of_each_source_weigh_the_same():
     assert pass_at_k(run, 16, 1.0) == Series("needs 16 samples of each problem", {})
 
 
+def test_where_k_is_the_number_of_samples_it_is_the_best_of_them_and_not_their_mean():
+    run = read_of([Step(0, {f"{CORE}/mean@8": 0.25, f"{CORE}/best@8/mean": 0.5})], {})
+    assert pass_at_k(run, 8, 1.0) == Series(f"{CORE}/best@8/mean", {0: 0.5})
+
+
 def test_of_the_variables_of_a_source_the_one_in_val_core_counts():
     metrics = {f"{CORE}/mean@4": 0.5, "val-aux/gsm8k/reward/mean@4": 0.1, "val-aux/gsm8k/reward/best@8/mean": 0.9}
     run = read_of([Step(1, metrics)], {})

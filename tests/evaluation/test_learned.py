@@ -21,6 +21,19 @@ def test_a_single_measurement_has_no_after():
     assert [quantity.after for quantity in run.quantities] == [None] * 5
 
 
+def test_a_single_measurement_at_the_end_is_no_before():
+    run = run_of(dumps={2: DUMPS[2]})
+    assert (run.pass_at_1.before, run.pass_at_1.after.step) == (None, 2)
+
+
+def test_without_dumps_it_is_what_verl_logged():
+    core = "val-core/gsm8k/acc"
+    steps = [Step(step, {f"{core}/mean@8": 0.25 * step, f"{core}/best@8/mean": 0.5 * step}) for step in (0, 1)]
+    run = run_of(steps=steps, dumps={})
+    assert (run.pass_at_1.after, run.pass_at_8.after) == (Point(1, 0.25), Point(1, 0.5))
+    assert run.pass_at_8.source == f"{core}/best@8/mean"
+
+
 def test_every_problem_weighs_the_same_whatever_its_number_of_samples():
     # (1/10 + 1/1) / 2, not 2/11 over the pooled samples; the standard error is |1/10 - 1| / 2.
     run = run_of(dumps={0: {"p": [1.0] + [0.0] * 9, "q": [1.0]}})

@@ -17,7 +17,8 @@ def of(*said: tuple[int, dict[str, float]]) -> Log:
 
 def test_records_of_the_same_step_are_merged_and_the_later_value_wins():
     log = of((2, {"a": 1.0, "b": 1.0}), (1, {"a": 5.0}), (2, {"b": 2.0}))
-    assert log == Log(Path("log"), [Step(1, {"a": 5.0}), Step(2, {"a": 1.0, "b": 2.0})], [], {})
+    said = ["log, line 3, has step 2 again: the run was resumed there, and the later values count"]
+    assert log == Log(Path("log"), [Step(1, {"a": 5.0}), Step(2, {"a": 1.0, "b": 2.0})], said, {})
 
 
 def test_a_validation_that_comes_late_is_no_return():
@@ -37,7 +38,10 @@ def test_of_a_resumed_run_the_later_steps_count_and_the_page_can_say_so():
 def test_a_step_that_is_logged_twice_after_a_return_is_no_second_one():
     log = of((1, {"a": 1.0}), (2, {"a": 2.0}), (1, {"a": 3.0, "b": 3.0}), (1, {"a": 4.0}))
     assert log.steps == [Step(1, {"a": 4.0, "b": 3.0})]
-    assert len(log.notes) == 1
+    assert [note.split(":")[0] for note in log.notes] == [
+        "log, line 3, goes back from step 2 to step 1",
+        "log, line 4, has step 1 again",
+    ]
 
 
 def test_a_run_that_is_resumed_twice_is_said_twice():

@@ -35,7 +35,7 @@ def test_a_run_that_cannot_be_read_is_a_sentence_and_the_others_are_drawn(seeds,
     png = tmp_path / "runs.png"
     assert cli.main(["plot", str(png), str(seeds[0]), f"x={tmp_path}/gone"]) == 1
     size_of_png(png)
-    assert capsys.readouterr().err == f"frpo-verl: {tmp_path}/gone does not exist.\n"
+    assert capsys.readouterr().err == f"frpo-verl: {tmp_path}/gone does not exist; correct the path.\n"
     assert cli.main(["plot", str(tmp_path / "none.png"), f"x={tmp_path}/gone"]) == 1
     assert not (tmp_path / "none.png").exists()
 
@@ -47,8 +47,23 @@ def test_what_was_left_out_is_said(seeds, tmp_path, capsys):
     assert capsys.readouterr().err.endswith("metrics.jsonl, line 4: half-written; left out\n")
 
 
-@pytest.mark.parametrize("name", ["runs.doc", "no/runs.png"])
-def test_a_file_that_cannot_be_written_is_a_sentence(seeds, tmp_path, capsys, name):
+@pytest.mark.parametrize("name", ["runs.doc", "a", "folder.png"])
+def test_a_picture_that_was_forgotten_is_bad_usage(seeds, tmp_path, capsys, name):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(SystemExit):
+        cli.main(["plot", str(tmp_path / name), str(seeds[0])])
+    assert f"{name}: not the file of a picture; give .svg, .png, .pdf before the runs" in capsys.readouterr().err
+
+
+def test_a_run_that_is_named_twice_counts_once(seeds, tmp_path, capsys):
+    assert cli.main(["plot", str(tmp_path / "c.svg"), f"x={seeds[0]}", f"x={tmp_path}/a", f"y={seeds[0]}"]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"frpo-verl: {seeds[0]} is named twice as x, and counts once\n"
+    assert "| x | 1 |" in said.out and "| y | 1 |" in said.out and said.out.endswith(f"picture: {tmp_path}/c.svg\n")
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(seeds, tmp_path, capsys):
+    name = "no/runs.png"
     assert cli.main(["plot", str(tmp_path / name), str(seeds[0])]) == 1
     said = capsys.readouterr()
     assert said.err.startswith("frpo-verl: ") and name in said.err and said.err.count("\n") == 1

@@ -58,6 +58,9 @@ def test_a_directory_without_a_run_is_one_sentence_with_status_1(tmp_path, capsy
 def test_a_run_that_cannot_be_read_leaves_a_page_of_the_others_and_status_1(run_dir, tmp_path, capsys):
     page = tmp_path / "page.html"
     assert cli.main(["report", str(run_dir), f"{tmp_path}/gone", "-o", str(page)]) == 1
-    assert page.exists() and "gone does not exist" in capsys.readouterr().err
-    assert cli.main(["report", str(run_dir), "-o", str(tmp_path)]) == 1
-    assert f"'{tmp_path}'" in capsys.readouterr().err
+    assert page.exists() and "gone does not exist; correct the path" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["report", str(run_dir), "-o", str(tmp_path)])
+    assert f"{tmp_path}: a folder; name a file in it" in capsys.readouterr().err
+    assert cli.main(["report", str(run_dir), "-o", "/dev/full"]) == 1
+    assert "No space left on device" in capsys.readouterr().err

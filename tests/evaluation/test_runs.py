@@ -8,9 +8,13 @@ from frpo_verl.evaluation.run_log import RunLogError
 from frpo_verl.evaluation.runs import read_run
 
 
+def scores(dumps):
+    return {step: list(problems.values()) for step, problems in dumps.items()}
+
+
 def test_a_run_is_its_log_its_samples_and_its_command(tmp_path):
     run = read_run(write_run(tmp_path, key="acc"), "acc")
-    assert (run.path, run.log.steps, run.dumps, run.notes) == (tmp_path, STEPS, DUMPS, [])
+    assert (run.path, run.log.steps, scores(run.dumps), run.notes) == (tmp_path, STEPS, scores(DUMPS), [])
     assert run.command == parse_command(COMMAND)
 
 
@@ -24,22 +28,26 @@ def test_a_log_alone_is_a_run_without_samples_and_command(tmp_path):
 @pytest.mark.parametrize(
     ("dump", "said"),
     [
-        ("", "20.jsonl is not finished; left out"),
-        ('{"input": "1+1", "score": 1.0}\n{"input": "1+', "20.jsonl is not finished; left out"),
-        (
-            '{"input": "1+1", "score": 1.0}\n{"input": "x"}\n',
-            "line 2 is not a JSON object with 'input' and 'score'; the",
-        ),
-        ('{"input": "1+1", "score": null}\n', "line 1: 'score' is None, not a number; the step is left out"),
+        ("", "20.jsonl, line 1: it is cut off, since verl is writing the file or was stopped; the file is left out"),
+        ('{"input": "1+1"}\n{"input": "1+', "20.jsonl, line 2: it is cut off"),
+        ('{"input": "x"}\n', "20.jsonl, line 1, column output: there is none, only input; give a dump"),
+        ('{"input": "1+1", "output": "", "score": NaN}\n', "nan is not a finite number; find out why the reward"),
     ],
 )
 def test_a_dump_that_cannot_be_read_is_named_and_the_others_count(tmp_path, dump, said):
     write_run(tmp_path, dumps={0: DUMPS[0]})
     (tmp_path / "validation" / "20.jsonl").write_text(dump)
     run = read_run(tmp_path)
-    assert run.dumps == {0: DUMPS[0]}
+    assert scores(run.dumps) == scores({0: DUMPS[0]})
     (note,) = run.notes
     assert said in note
+
+
+def test_dumps_of_steps_that_the_log_does_not_have_are_named(tmp_path):
+    # the dump of a step is there before verl logs it
+    assert read_run(write_run(tmp_path / "a", dumps={2: DUMPS[2], 3: DUMPS[2]})).notes == []
+    run = read_run(write_run(tmp_path / "b", dumps={2: DUMPS[2], 40: DUMPS[2]}))
+    assert run.notes == [f"{tmp_path / 'b' / 'validation'}: it has step 40, and the log ends at 2"]
 
 
 def test_a_command_that_cannot_be_read_is_named_and_the_run_counts(tmp_path):

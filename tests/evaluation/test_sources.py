@@ -81,11 +81,27 @@ def test_a_log_without_a_step_is_one_sentence(tmp_path, content, said):
     assert "\n" not in str(refused.value)
 
 
+def test_an_empty_log_does_not_hide_another_nor_what_was_kept_of_it(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    (tmp_path / "trainer.log").write_text(LINE)
+    assert read_log(tmp_path).source == tmp_path / "trainer.log"
+    (tmp_path / "earlier-1").mkdir()
+    (tmp_path / "earlier-1" / "metrics.jsonl").write_text('{"step":1,"data":{"a":1.0}}\n')
+    assert read_log(tmp_path).source == tmp_path / "earlier-1" / "metrics.jsonl"
+
+
+def test_dumps_without_a_log_are_for_eval(tmp_path):
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "validation" / "1.jsonl").touch()
+    with pytest.raises(RunLogError, match="its dumps can be read by `frpo-verl eval`"):
+        read_log(tmp_path)
+
+
 def test_what_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(RunLogError, match=r"gone does not exist\.$"):
+    with pytest.raises(RunLogError, match=r"gone does not exist; correct the path\.$"):
         read_log(tmp_path / "gone")
     with pytest.raises(RunLogError, match="does not hold a run: no metrics.jsonl .* no event file .* no wandb file"):
         read_log(tmp_path)
     (tmp_path / "a.txt").write_text("hello\n")
-    with pytest.raises(RunLogError, match=r"a.txt holds no metrics of verl\.$"):
+    with pytest.raises(RunLogError, match="a.txt holds no metrics of verl; give a run's folder"):
         read_log(tmp_path / "a.txt")

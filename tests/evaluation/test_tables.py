@@ -95,7 +95,7 @@ def test_the_numbers_of_a_picture_are_those_of_its_steps_and_a_dash_where_a_meth
     assert rows_of_quantity(quantity, 5) == [
         ["training step", "a", "b"],
         ["1", "0.500 (0.250 to 0.750)", "-"],
-        ["2", "0.750 (0.500 to 1.000)", "nan"],
+        ["2", "0.750 (0.500 to 1.000)", "not finite"],
         ["3", "-", "1.000"],
     ]
 

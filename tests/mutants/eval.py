@@ -2,7 +2,7 @@
 
 from mutants.mutant import Mutant
 
-BEST, MAJ, INTERVALS = (f"evaluation/{name}.py" for name in ("best_at_k", "maj_at_k", "intervals"))
+BEST, MAJ, INTERVALS, LINES = (f"evaluation/{name}.py" for name in ("best_at_k", "maj_at_k", "intervals", "dumps"))
 PROBLEM, SOURCES, DUMPS, GRADED, READING = (
     f"eval/{name}.py" for name in ("problem", "sources", "dumps", "graded", "reading")
 )
@@ -42,23 +42,25 @@ MUTANTS = (
     # a problem
     Mutant(PROBLEM, "if score[other] == score[number]", ""),
     Mutant(PROBLEM, "if None not in (text, self.said[other])", ""),
-    Mutant(PROBLEM, "[asked, gold, source]", "[asked, gold]"),
-    Mutant(PROBLEM, "[asked, gold, source]", "[asked, source]"),
     # which files
     Mutant(SOURCES, "if len(whole[step]) == len(sources)]", "]"),
     Mutant(SOURCES, "first <= step <= last", "first <= step < last"),
     Mutant(SOURCES, "any(whole.glob(", "not any(whole.glob("),
     Mutant(SOURCES, ' and not (folder / "lora_train_meta.json").exists()', ""),
     Mutant(SOURCES, "if _is_megatrons_adapter(folder):", "if False:"),
-    Mutant(SOURCES, "_lines(file) + 1", "_lines(file)"),
     # what verl dumped
-    Mutant(DUMPS, "        if last == earlier:\n            continue\n", ""),
-    Mutant(DUMPS, " or not math.isfinite(score)", ""),
-    Mutant(DUMPS, 'if not line.endswith(b"\\n"):', "if False:"),
-    Mutant(DUMPS, 'row.get("step", step) != step', "False"),
+    Mutant(LINES, "[asked, gold, source]", "[asked, gold]"),
+    Mutant(LINES, "[asked, gold, source]", "[asked, source]"),
+    Mutant(LINES, '2**20), b"")) + 1', '2**20), b""))'),
+    Mutant(LINES, 'if dump.read() == b"\\n":', "if dump.read():"),
+    Mutant(LINES, "if last != earlier:", "if True:"),
+    Mutant(LINES, "isinstance(score, int | float) and math.isfinite(score)", "isinstance(score, int | float)"),
+    Mutant(LINES, 'if not line.endswith(b"\\n"):', "if False:"),
+    Mutant(LINES, 'row.get("step", step) != step', "False"),
+    Mutant(LINES, "if not number:", "if False:"),
     Mutant(DUMPS, "has_field |= row.get(PRED) is not None", "has_field |= PRED in row"),
-    Mutant(DUMPS, "if _state(file) != before:", "if False:"),
-    Mutant(DUMPS, 'row.get("gts"), source', "None, source"),
+    Mutant(LINES, "if _state(file) != before:", "if False:"),
+    Mutant(LINES, 'row.get("gts"), source', "None, source"),
     # graded responses
     Mutant(GRADED, 'of.get("temperature") == 1 and ', ""),
     Mutant(GRADED, ' and of.get("top_p") == 1', ""),

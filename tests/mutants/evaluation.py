@@ -14,7 +14,8 @@ MUTANTS = (
     Mutant("evaluation/learned.py", "statistics.stdev(values)", "statistics.pstdev(values)"),
     Mutant("evaluation/learned.py", "score >= correct_at", "score > correct_at"),
     Mutant("evaluation/learned.py", "min(num_samples, default=0) < k", "max(num_samples, default=0) < k"),
-    Mutant("evaluation/learned.py", "starts_at=min(dumps, default=0)", "starts_at=points[0].step if points else 0"),
+    Mutant("evaluation/learned.py", "_starts_at(run.dumps, run", "_starts_at([point.step for point in points], run"),
+    Mutant("evaluation/learned.py", "and first >= steps[-1].step else", "and False else"),
     Mutant("evaluation/learned.py", "step > self.starts_at", "step >= self.starts_at"),
     # which metric, at which steps
     Mutant("evaluation/series.py", "found if logged.points)", "found)"),
@@ -27,9 +28,13 @@ MUTANTS = (
     Mutant("evaluation/held_out.py", "len(values) == len(names)}", "values}"),
     Mutant("evaluation/held_out.py", "dumps[max(dumps)]", "dumps[min(dumps)]"),
     Mutant("evaluation/held_out.py", "if n == best]", "]"),
+    Mutant("evaluation/held_out.py", "if kind == kind_of_k and", "if"),
     # methods side by side
     Mutant("evaluation/compared.py", "set.intersection(", "set.union("),
     Mutant("evaluation/compared.py", "measured = [seed for seed in seeds if seed]", "measured = list(seeds)"),
+    Mutant("evaluation/compared.py", "if all(map(math.isfinite, at)) else", "if True else"),
+    Mutant("evaluation/compared.py", "if keys != asked[0]]", "if len(keys) != len(asked[0])]"),
+    Mutant("evaluation/compared.py", "next(([name] for name", "next((panel.metrics for name"),
     Mutant("evaluation/compared.py", "most = min((k for", "most = max((k for"),
     Mutant("evaluation/compared.py", "in step.metrics][-LAST:]", "in step.metrics][:LAST]"),
     Mutant("evaluation/compared.py", "if len(without) == len(runs) else", "if without else"),
@@ -47,13 +52,14 @@ MUTANTS = (
     ),
     Mutant("evaluation/svg.py", "if name and name not in used:", "if name in used:"),
     # what verl wrote
-    Mutant("evaluation/run_log.py", "rollouts.add(rollout)", "pass"),
-    Mutant("evaluation/run_log.py", "if _is_finished(paths[step])", "if paths[step].stat().st_size"),
+    Mutant(
+        "evaluation/dumps.py", "isinstance(score, int | float) and math.isfinite(score)", "isinstance(score, float)"
+    ),
     Mutant("evaluation/file_log.py", "math.nan if value is None", "0.0 if value is None"),
     Mutant("evaluation/metrics.py", "if known >= step]", "if known > step]"),
     Mutant("evaluation/metrics.py", "            last = step\n", ""),
     Mutant("evaluation/metrics.py", "of_step.pop(name, None)", "pass"),
-    Mutant("evaluation/metrics.py", "if step < last and", "if step <= last and"),
+    Mutant("evaluation/metrics.py", "if is_again and step == last:", "if False:"),
     Mutant("evaluation/console_log.py", "pairs.pop()", "pass"),
     Mutant("evaluation/wandb_files.py", " or crc != zlib.crc32(data, zlib.crc32(bytes([kind])))", ""),
     Mutant("evaluation/wandb_files.py", "if room < _HEAD.size:", "if room < 0:"),

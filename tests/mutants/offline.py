@@ -8,7 +8,7 @@ REQUEST, MODEL, SAMPLER = "offline/request.py", "offline/model.py", "trainers/sa
 
 FIRST = {
     SAMPLED: ("offline/test_making.py",),
-    "offline/findings.py": ("offline/test_responses.py",),
+    "findings.py": ("offline/test_responses.py",),
 }
 """Test files in which a mistake in a file shows soonest, if not the one of the same name."""
 
@@ -23,8 +23,8 @@ MUTANTS = (
     Mutant(GROUPS, "group = group._replace(responses=unique)", "pass"),
     Mutant(GROUPS, 'if duplicates == "drop":', "if True:"),
     Mutant(GROUPS, "len(group.responses) - len(unique)", "len(unique)"),
-    Mutant("offline/findings.py", "(file, mistake.column, mistake.fix)", "(file, mistake.column, mistake.column)"),
-    Mutant("offline/findings.py", "and {count - 1} more", "and {count} more"),
+    Mutant("findings.py", "(file, mistake.column, mistake.fix)", "(file, mistake.column, mistake.column)"),
+    Mutant("findings.py", "and {count - 1} more", "and {count} more"),
     # prompts
     Mutant(PROMPTS, '[row["prompt"], row.get("data_source"), answer]', '[row["prompt"], answer]'),
     Mutant(PROMPTS, '[row["prompt"], row.get("data_source"), answer]', '[row["prompt"], row.get("data_source")]'),

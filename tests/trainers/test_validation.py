@@ -14,7 +14,7 @@ pytest.importorskip("pyarrow")
 
 from pyarrow import Table, parquet  # noqa: E402
 
-from frpo_verl.evaluation.run_log import finished_dumps, read_dump  # noqa: E402
+from frpo_verl.evaluation import dumps  # noqa: E402
 from frpo_verl.trainers import offline_data, sampling, validation  # noqa: E402
 
 PROMPTS = [
@@ -37,8 +37,9 @@ def test_every_response_is_graded_and_dumped_as_the_report_reads_it(tmp_path):
     assert [line["score"] for line in dumped] == [1.0, 0.0, 1.0, 1.0]
     validation.dump(dumped, tmp_path / "validation", 3)
     asked = json.dumps(PROMPTS[1]["prompt"])
-    dumps = {step: read_dump(path) for step, path in finished_dumps(tmp_path / "validation").items()}
-    assert dumps == {3: {"ab": [1.0, 0.0], asked: [1.0, 1.0]}}
+    ((step, file),) = dumps.files(tmp_path / "validation").items()
+    rows = [(row["input"], row["score"]) for _, row in dumps.samples(file, step)]
+    assert step == 3 and sorted(rows) == sorted([("ab", 1.0), ("ab", 0.0), (asked, 1.0), (asked, 1.0)])
     assert validation.figures(dumped, 2) == {
         "val-core/letters/reward/mean@2": 0.5,
         "val-core/words/reward/mean@2": 1.0,
