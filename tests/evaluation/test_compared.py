@@ -90,10 +90,10 @@ def test_runs_that_validated_on_other_problems_are_named():
         read_of(dumps={0: {"p": [1.0] * 4, "q": [1.0] * 4}}),
         read_of(dumps={5: {"p": [0.0] * 3, "q": [1.0] * 4}}),
     )
-    other, none = read_of(dumps={0: {"p": [1.0]}}, name="runs/b"), read_of(dumps={})
+    other, none = read_of(dumps={0: {"p": [1.0] * 4, "r": [1.0] * 4}}, name="runs/b"), read_of(dumps={})
     assert compare({"x": [one, one, none]}).notes == ()
     assert compare({"x": [one, same], "y": [other]}).notes == (
-        "runs/b (1) validated on other problems than runs/a (2): their pass@k cannot be compared",
+        "runs/b (2) validated on other problems than runs/a (2): their pass@k cannot be compared",
         "runs/a: its problems have 3 to 4 samples, so k is at most 3",
     )
 

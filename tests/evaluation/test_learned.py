@@ -73,7 +73,7 @@ def test_pass_at_8_needs_eight_samples_of_each_problem():
 
 
 def test_a_first_validation_with_too_few_samples_leaves_before_empty_and_keeps_after():
-    run = run_of(dumps={0: {"p": [1.0] * 7}, 2: {"p": [1.0] * 8}})
+    run = run_of(steps=[*STEPS, Step(3, {})], dumps={0: {"p": [1.0] * 7}, 2: {"p": [1.0] * 8}})
     assert (run.pass_at_8.before, run.pass_at_8.after) == (None, Point(2, 1.0))
     assert run.pass_at_1.before == Point(0, 1.0)
 
