@@ -117,7 +117,7 @@ def _results(options: argparse.Namespace, step: int | None, seeds: Seeds, said: 
         counts = "; ".join(f"{word} {len(samples.problems)}" for word, samples in seeds)
         at = "" if step is None else f"step {step}: "
         said.problems.append(
-            f"{at}the sources do not have the same problems ({counts}), so that they are no seeds of one method; "
+            f"{at}the sources do not have the same problems ({counts}), so they are not seeds of one method; "
             "each is shown alone"
         )
         for seed in seeds:

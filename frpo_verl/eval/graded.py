@@ -57,7 +57,7 @@ def _unfit(file: Path, about: dict[str, Any]) -> Iterator[str]:
     for rule, what in (("duplicates", "repeated responses"), ("no_signal", "prompts of one score")):
         if about.get(rule) == "drop":
             yield (
-                f"{file}: its {what} were dropped, so that the rest is no sample of the policy; make it with "
+                f"{file}: its {what} were dropped, so the rest is not a sample of the policy; make it with "
                 f"--{rule.replace('_', '-')} keep"
             )
 

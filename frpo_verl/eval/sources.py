@@ -91,7 +91,7 @@ def steps_of(sources: Sequence[Source], limits: tuple[float, float] | None) -> S
     if sources and not chosen:
         have = "; ".join(f"{source.word}: {_few(sorted(source.dumps))}" for source in sources)
         which = "within --steps" if limits else "in every source"
-        problems.append(f"there is no step {which} with a whole dump ({have}); wait for one, or give other --steps")
+        problems.append(f"no step has a whole dump {which} ({have}); wait for one, or give other --steps")
     return Steps({step: whole[step] for step in chosen}, remarks, problems)
 
 

@@ -161,7 +161,7 @@ def _unlike(methods: Mapping[str, Sequence[Run]]) -> list[str]:
 def _mixed(quantities: Sequence[Quantity]) -> list[str]:
     """Returns a sentence for each quantity of which runs have different estimates."""
     return [
-        f"{quantity.panel.title}: not all runs have one estimate of it, which is {first(quantity.sources)}"
+        f"{quantity.panel.title}: the runs have different estimates of it: {first(quantity.sources)}"
         for quantity in quantities
         if len(quantity.sources) > 1 and quantity.panel.metrics != BETA
     ]

@@ -30,7 +30,7 @@ def records(path: Path) -> Iterator[Record | str]:
             if not line.endswith("\n"):
                 # the digits of the last number may be missing
                 pairs.pop()
-                unfit.setdefault("half-written, its last metric", []).append(number)
+                unfit.setdefault("its last metric is half-written", []).append(number)
             metrics = {}
             for pair in pairs:
                 name, value = _parsed(pair)

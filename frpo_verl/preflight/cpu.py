@@ -154,7 +154,7 @@ def _ray(config: Any) -> Iterator[str]:
     if address != "local":
         if options.get("num_gpus") or options.get("num_cpus"):
             yield (
-                f"RAY_ADDRESS={address}: a running Ray cluster has places of its own, and Ray refuses "
+                f"RAY_ADDRESS={address}: a running Ray cluster has resources of its own, and Ray refuses "
                 "ray_init.num_gpus and num_cpus there; set RAY_ADDRESS=local, or leave both out and start the cluster "
                 "with them"
             )

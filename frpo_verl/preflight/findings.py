@@ -70,7 +70,7 @@ def differences(finding: dict[str, Any], here: dict[str, Any], where: str) -> li
 def _why_no_route(finding: dict[str, Any]) -> str:
     instead = f"set {MODULES}={PLUGIN}"
     if not finding["entry_points"]:
-        return f"its entry point is not installed; pip install frpo-verl, or {instead}"
+        return f"its entry point is not installed; pip install path/to/frpo-verl, or {instead}"
     if not routes(finding):
         entry_point = finding["entry_points"][0]
         return f"{POLICY}={finding['policy']} leaves out its entry point {entry_point}; unset {POLICY}, or {instead}"

@@ -60,7 +60,7 @@ def warnings(config: Any) -> Iterator[str]:
     if chosen(config) in _DPPO and _is_number(actor.clip_ratio_c) and actor.clip_ratio_c < LEAST_TRUNCATION:
         yield (
             f"{_ACTOR}.clip_ratio_c={actor.clip_ratio_c} with loss_mode={chosen(config)}: verl cuts every ratio "
-            "there, which DPPO's paper leaves alone, having found that it harms (arXiv 2602.04879, section 5.4); set "
+            "at this value, and DPPO's paper found that truncation harms (arXiv 2602.04879, section 5.4); set "
             f"{_ACTOR}.clip_ratio_c=10000"
         )
     low, high = region(actor)

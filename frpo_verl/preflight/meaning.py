@@ -123,7 +123,7 @@ def _decaying(config: Any, chosen: Settings) -> Iterator[str]:
     if is_stale(config) and not chosen.generator.one_sided:
         yield (
             f"algorithm.kl_ctrl.type=adaptive with algorithm.kl_penalty={chosen.divergence} and samples from older "
-            "weights: their mean is no divergence and can be negative (−0.09 to −0.29 nats after the first update of "
+            "weights: their mean, unlike a divergence, can be negative (−0.09 to −0.29 nats after the first update of "
             f"small runs), which takes β down by {1 - kept:.2%} a step; set algorithm.kl_penalty=k3"
         )
 

@@ -78,7 +78,7 @@ def summary(config: Any) -> list[str]:
     if chosen.variant.baseline == "fitted":
         lines.append(
             "baseline=fitted: each prompt's coefficients come from the other prompts and from earlier batches; "
-            "frpo/baseline_r2 says what is taken off"
+            "frpo/baseline_r2 is the share of the weights' variance that they remove"
         )
     if native.is_left_to_host(config.algorithm.adv_estimator):
         lines.append(

@@ -149,7 +149,7 @@ def _check_baseline(variant: Variant, estimator: str | None) -> None:
     key = f"algorithm.frpo.baseline={variant.baseline}"
     if variant.centring == "group":
         raise SettingsError(
-            f"{key} with centring=group: the others' centred terms hold the own one's, so that their mean would be no "
+            f"{key} with centring=group: the others' centred terms contain the response's own, so their mean is not a "
             "baseline; set algorithm.frpo.centring=none"
         )
     if variant.baseline == "fitted" and estimator not in _BY_GROUP:

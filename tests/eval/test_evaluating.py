@@ -172,7 +172,7 @@ def test_what_was_kept_of_a_file_that_is_another_now_is_not_used(seeds, tmp_path
         (["/none"], "/none: there is no such file or folder"),
         (["RUN", "RUN"], "and would count as another seed; leave it out"),
         (["RUN", "--steps", "5"], "--steps 5: it is not of the form A:B"),
-        (["RUN", "--steps", "50:"], "there is no step within --steps with a whole dump"),
+        (["RUN", "--steps", "50:"], "no step has a whole dump within --steps"),
         (["RUN", "--n", "4"], "--n: nothing is sampled, since no source is a model; leave it out"),
         (["RUN", "--prompts", "p.parquet"], "--prompts: nothing is sampled"),
         (["RUN", "--json", "/none/o.json"], "--json /none/o.json: there is no such folder; make it"),

@@ -51,9 +51,7 @@ def test_the_answers_of_a_reward_are_taken_and_where_it_says_none_the_box(tmp_pa
 @pytest.mark.parametrize("rule, option", [("duplicates", "--duplicates"), ("no_signal", "--no-signal")])
 def test_a_file_of_which_something_was_dropped_is_no_sample(tmp_path, rule, option):
     found, (problem,) = read(tmp_path, [ROW], {rule: "drop"})
-    assert found is None and problem.endswith(
-        f"so that the rest is no sample of the policy; make it with {option} keep"
-    )
+    assert found is None and problem.endswith(f"so the rest is not a sample of the policy; make it with {option} keep")
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ def test_a_file_that_is_being_written_is_left_out_and_named(tmp_path):
 def test_without_a_step_there_is_a_sentence(tmp_path):
     sources = [source_of(tmp_path / "a", 10, 11, 12, 13), source_of(tmp_path / "b", 20)]
     (problem,) = steps_of(sources, None).problems
-    assert problem.startswith("there is no step in every source with a whole dump (")
+    assert problem.startswith("no step has a whole dump in every source (")
     assert f"({tmp_path / 'a'}: 11, 12, 13; {tmp_path / 'b'}: 20)" in problem
     (problem,) = steps_of(sources, (30, 40)).problems
-    assert problem.startswith("there is no step within --steps with a whole dump (")
+    assert problem.startswith("no step has a whole dump within --steps (")
     assert steps_of([source_of(tmp_path / "c", cut=[1])], None).problems != []

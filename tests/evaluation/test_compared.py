@@ -80,7 +80,7 @@ def test_each_seed_may_log_another_name_of_a_quantity():
     assert compared.quantities[0].sources == ("frpo/divergence_to_ref/token_mean", "actor/reward_kl_penalty")
     # β is β, wherever it stands
     assert compared.notes == (
-        "drift from the reference: not all runs have one estimate of it, which is frpo/divergence_to_ref/token_mean "
+        "drift from the reference: the runs have different estimates of it: frpo/divergence_to_ref/token_mean "
         "and actor/reward_kl_penalty",
     )
 

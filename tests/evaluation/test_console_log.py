@@ -42,7 +42,7 @@ def test_a_number_that_is_not_there_whole_is_left_out_and_said(read):
     log = read("step:1 - a:0.5 - b:0.25\nstep:2 - a:0.5 - b:0.2")
     assert log.steps[1] == Step(2, {"a": 0.5})
     (note,) = log.notes
-    assert note.endswith("trainer.log, line 2: half-written, its last metric; left out")
+    assert note.endswith("trainer.log, line 2: its last metric is half-written; left out")
 
 
 def test_two_lines_that_ran_together_are_named(read):

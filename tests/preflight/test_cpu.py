@@ -157,7 +157,7 @@ def test_weights_that_wait_for_a_pool_are_whole():
 
 def test_a_running_cluster_and_places_of_our_own_contradict(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-    assert refused().startswith("RAY_ADDRESS=127.0.0.1:6379: a running Ray cluster has places of its own")
+    assert refused().startswith("RAY_ADDRESS=127.0.0.1:6379: a running Ray cluster has resources of its own")
 
 
 def test_a_running_cluster_decides_its_own_places(monkeypatch):

@@ -44,7 +44,7 @@ def test_the_routes_are_those_of_verl(policy, modules, entry_points, routes):
     [
         (
             {"active": False, "entry_points": []},
-            "its entry point is not installed; pip install frpo-verl",
+            "its entry point is not installed; pip install path/to/frpo-verl",
         ),
         ({"active": False, "policy": "none"}, "VERL_USE_EXTERNAL_PLUGINS=none leaves out its entry point frpo; unset"),
         ({"active": False, "plugin_error": "HostError: x"}, "the plugin does not load (HostError: x); fix that first"),

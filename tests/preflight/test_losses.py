@@ -129,8 +129,8 @@ def test_verls_truncation_of_dppo_is_named_with_its_fix(base):
     config = run(base, "dppo_tv", f"{BYPASS}=True", f"{LOG_PROBS}=True")
     (warning,) = losses.warnings(config)
     assert warning == (
-        f"{ACTOR}.clip_ratio_c=3.0 with loss_mode=dppo_tv: verl cuts every ratio there, which DPPO's paper leaves "
-        "alone, having found that it harms (arXiv 2602.04879, section 5.4); set "
+        f"{ACTOR}.clip_ratio_c=3.0 with loss_mode=dppo_tv: verl cuts every ratio at this value, and DPPO's paper found "
+        "that truncation harms (arXiv 2602.04879, section 5.4); set "
         f"{ACTOR}.clip_ratio_c=10000"
     )
 
