@@ -104,7 +104,8 @@ took_over() {
 remember() {
     local settings
     settings=$(printf '%s\n' "${ROLLOUT_N} responses, batch ${TRAIN_BATCH_SIZE}, ${STEPS} steps, lr ${ACTOR_LR}" \
-        "advantage ${ADVANTAGE}, beta ${BETA}" \
+        "advantage ${ADVANTAGE}, beta ${BETA}, ${PAIRS_PER_PROMPT} pairs" \
+        "${NGPUS_PER_NODE} ranks, ${DTYPE}, micro-batches of ${MAX_TOKEN_LEN_PER_GPU} tokens" \
         "tokens ${MAX_PROMPT_LENGTH} and ${MAX_RESPONSE_LENGTH}, validation ${VAL_N} at ${VAL_TEMPERATURE}" "$@")
     mkdir -p "${FOLDER}"
     [ -e "${FOLDER}/settings.txt" ] || printf '%s\n' "${settings}" > "${FOLDER}/settings.txt"

@@ -19,7 +19,7 @@ def examine(config: Any) -> Section:
 def _rows(config: Any) -> dict[str, str]:
     from omegaconf import OmegaConf
 
-    from frpo_verl.preflight import verls_own
+    from frpo_verl.preflight import estimators, verls_own
 
     def value(key: str) -> Any:
         return OmegaConf.select(config, key)
@@ -36,7 +36,7 @@ def _rows(config: Any) -> dict[str, str]:
         "use_kl_in_reward": value("algorithm.use_kl_in_reward"),
         "use_kl_loss": _loss(value("actor_rollout_ref.actor")),
         "responses a prompt": value("actor_rollout_ref.rollout.n"),
-        "trainer": f"V1, {value('trainer.v1.trainer_mode')}" if value("trainer.use_v1") else "V0",
+        "trainer": f"V1, {value('trainer.v1.trainer_mode')}" if estimators.is_v1(config) else "V0",
         "engine": f"{value('actor_rollout_ref.actor.strategy')}, reference {value('actor_rollout_ref.ref.strategy')}",
         "rollout": value("actor_rollout_ref.rollout.name"),
         "device": value("trainer.device"),

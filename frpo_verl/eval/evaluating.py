@@ -95,7 +95,7 @@ def _file(options: argparse.Namespace, source: Source, said: Said) -> Source | N
         return sampling.sampled(options, source) if source.kind == MODEL else source
     except making.Unfit as error:
         said.problems.extend(error.problems)
-    except (EvalError, OfflineError) as error:
+    except (EvalError, OfflineError, OSError) as error:
         said.problems.append(str(error))
     return None
 

@@ -10,6 +10,7 @@ from frpo_verl.eval.problem import Problem, Samples, boxed, voted
 from frpo_verl.evaluation.dumps import ALL, key_of
 from frpo_verl.findings import Findings, Mistake
 from frpo_verl.offline import table
+from frpo_verl.offline.prompts import gold
 
 AT_ONCE = 64
 """Prompts that are in memory at a time."""
@@ -80,7 +81,7 @@ def _read(
                 continue
             source = row.get("data_source") or ALL
             asked = row["prompt"] if isinstance(row["prompt"], str) else json.dumps(row["prompt"])
-            key = key_of(asked, (row.get("reward_model") or {}).get("ground_truth"), source)
+            key = key_of(asked, gold(row), source)
             rows.append(key)
             _add(problems.setdefault(key, Problem(f"{file}, {place}", source)), row, has_field, has_log_probs)
     if sentences := findings.sentences():

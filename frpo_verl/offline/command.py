@@ -105,7 +105,8 @@ def run(options: argparse.Namespace) -> int:
         made = making.make(request.of(options))
     except making.Unfit as error:
         return _refused(error.problems)
-    except OfflineError as error:
+    except (OfflineError, OSError) as error:
+        # of a file: [Errno 28] No space left on device: 'samples/x.writing'
         print(f"frpo-verl: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,13 +1,12 @@
 """The model that is sampled from: its tokenizer, its identity, and the reward function that grades it."""
 
 import hashlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from frpo_verl.offline.prompts import Prompts, sha256
-from frpo_verl.preflight import model_folder
+from frpo_verl.preflight import inputs, model_folder
 
 
 def tokenizer(model: str) -> tuple[Any, list[str]]:
@@ -69,7 +68,7 @@ def reward_identity(reward: str | None) -> dict[str, Any]:
     if path is None:
         return {"function": "verl.utils.reward_score.default_compute_score", "sha256": None}
     if path.startswith("pkg://"):
-        spec = importlib.util.find_spec(path.removeprefix("pkg://").replace("/", "."))
+        spec = inputs.spec_of(path.removeprefix("pkg://").replace("/", "."))
         file = Path(spec.origin) if spec and spec.origin else None
     else:
         file = Path(path.removeprefix("file://"))

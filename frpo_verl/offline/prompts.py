@@ -70,9 +70,13 @@ def read(path: Path, graded: bool) -> tuple[Prompts | None, list[str]]:
 
 def identity(row: dict[str, Any]) -> str:
     """Names a prompt: what is asked, of which source, and the right answer."""
+    return json.dumps([row["prompt"], row.get("data_source"), gold(row)], sort_keys=True, default=str)
+
+
+def gold(row: dict[str, Any]) -> Any:
+    """Returns the right answer, by which verl's rewards grade; None where there is none."""
     answer = row.get("reward_model")
-    answer = answer.get("ground_truth") if isinstance(answer, dict) else answer
-    return json.dumps([row["prompt"], row.get("data_source"), answer], sort_keys=True, default=str)
+    return answer.get("ground_truth") if isinstance(answer, dict) else answer
 
 
 def unfit_prompt(prompt: Any) -> Iterator[Mistake]:

@@ -148,6 +148,8 @@ def _mistakes(row: Row, single: bool) -> Iterator[Mistake]:
 
 def _of_ids(row: Row) -> Iterator[Mistake]:
     if "response_ids" not in row:
+        if len(row.get("log_probs", row["responses"])) != len(row["responses"]):
+            yield Mistake("log_probs", "they are not a list for each response", "correct or remove them")
         return
     if not _are_ids(row.get("prompt_ids")):
         yield Mistake("prompt_ids", "response_ids stand next to none", "give both, or neither")
@@ -168,13 +170,14 @@ def _is_finite(score: Any) -> bool:
 
 def _ids(files: Sequence[Path], rows: Sequence[Row]) -> tuple[dict[str, Any], list[str]]:
     """Returns what the files say of the model whose ids they hold, or where they do not agree."""
-    with_ids = sum("response_ids" in row for row in rows)
-    if not with_ids:
+    for name in OF_RESPONSES:
+        if 0 < (having := sum(name in row for row in rows)) < len(rows):
+            return {}, [
+                f"--responses: {having} of {len(rows)} rows have {name} and the others none; make two files of them, "
+                "or leave that column out"
+            ]
+    if not any("response_ids" in row for row in rows):
         return {}, []
-    if with_ids < len(rows):
-        return {}, [
-            f"--responses: {with_ids} of {len(rows)} rows have response_ids and the others none; make two files of them"
-        ]
     said = [table.about(file) or {} for file in files]
     if len({about.get("tokenizer") for about in said}) > 1:
         return {}, ["--responses: the files hold token ids of different vocabularies; make a file of each"]

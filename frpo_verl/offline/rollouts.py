@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from frpo_verl.findings import Findings, Mistake
 from frpo_verl.offline.groups import Group, Response
-from frpo_verl.offline.prompts import Prompts
+from frpo_verl.offline.prompts import Prompts, gold
 
 DUMPED = {"input": str, "output": str, "score": int | float}
 """Fields that a line must have."""
@@ -63,7 +63,7 @@ def match(lines: Sequence[dict[str, Any]], prompts: Prompts, encoded: Sequence[l
     missing, ambiguous = [], []
     for line in lines:
         candidates = by_text.get(line["input"], [])
-        fitting = [number for number in candidates if len(candidates) == 1 or _gold(rows[number]) == line.get("gts")]
+        fitting = [number for number in candidates if len(candidates) == 1 or gold(rows[number]) == line.get("gts")]
         if len(fitting) == 1:
             said = Response(line["output"], float(line["score"]), step=line["step"])
             responses.setdefault(fitting[0], []).append(said)
@@ -114,11 +114,6 @@ def _mistakes(line: Any) -> Iterator[Mistake]:
         value = line.get(name)
         if not isinstance(value, kind) or (name == "score" and not math.isfinite(value)):
             yield Mistake(name, f"{value!r}"[:60], "remove that line, or give a dump of verl's")
-
-
-def _gold(row: dict[str, Any]) -> Any:
-    answer = row.get("reward_model")
-    return answer.get("ground_truth") if isinstance(answer, dict) else answer
 
 
 def _left_out(lines: Sequence[dict[str, Any]], what: str) -> Iterator[str]:

@@ -138,7 +138,7 @@ def _source(file: str, module: str | None) -> Path:
     """Returns the file of the user's code, without importing it."""
     if module is None:
         return Path(file)
-    spec = _spec(module)
+    spec = spec_of(module)
     return Path(spec.origin if spec and spec.origin else ".")
 
 
@@ -155,10 +155,10 @@ def _may_define(file: Path, name: str) -> bool:
 
 
 def _can_be_found(module: str) -> bool:
-    return _spec(module) is not None
+    return spec_of(module) is not None
 
 
-def _spec(module: str) -> ModuleSpec | None:
+def spec_of(module: str) -> ModuleSpec | None:
     """Finds a module without importing it or its packages."""
     name, *rest = module.split(".")
     spec = importlib.util.find_spec(name)

@@ -11,7 +11,7 @@ from packaging.version import Version
 from frpo_verl.preflight import contract, contract_table, environment, model_folder
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.trainers import graded as graded_data
-from frpo_verl.trainers import resumed, validation
+from frpo_verl.trainers import resumed, sampling, validation
 from frpo_verl.trainers import settings as fpa_settings
 from frpo_verl.trainers.graded import Graded
 from frpo_verl.trainers.settings import Settings
@@ -38,14 +38,16 @@ def examine(config: Any, ranks: int) -> Found:
     """
     problems = [*_host(), *fpa_settings.problems(config.fpa)]
     settings = None if list(fpa_settings.problems(config.fpa)) else fpa_settings.read(config.fpa)
-    problems += [*_engine(config, ranks), *_cpu(config), *_validation(config), *resumed.problems(config)]
+    of_validation = list(_validation(config, ranks))
+    problems += [*_engine(config, ranks), *_cpu(config), *of_validation, *resumed.problems(config)]
     of_model = list(_models(config, settings))
     graded = tokenizer = None
     if not of_model:
         tokenizer, of_model = _tokenizer(config)
     if tokenizer is not None:
-        files = _listed(config.data.train_files)
+        files = graded_data.listed(config.data.train_files)
         graded, of_model = graded_data.read(files, tokenizer, config.data.max_length)
+        of_model += _longest(config, tokenizer) if not of_validation else ()
         of_model += _items(config, settings, graded) if graded and settings else ()
     problems += of_model
     summary = "" if problems else _summary(settings, graded)
@@ -61,10 +63,6 @@ def dataset(config: Any, settings: Settings, graded: Graded) -> Any:
         return offline_data.Pairs(graded, found)
     advantage = offline_data.ADVANTAGES[settings.advantage]
     return offline_data.Responses(graded, advantage(graded.scores, graded.prompt_of(), settings.threshold))
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(value)] if isinstance(value, str) else [str(name) for name in value or ()]
 
 
 def _host() -> Iterator[str]:
@@ -124,12 +122,17 @@ def _cpu(config: Any) -> Iterator[str]:
             yield f"{key}={OmegaConf.select(config, key)}: {reason}; set {key}={value}"
 
 
-def _validation(config: Any) -> Iterator[str]:
-    files = _listed(config.data.val_files)
+def _validation(config: Any, ranks: int) -> Iterator[str]:
+    files = graded_data.listed(config.data.val_files)
     if not files:
         return
     if len(files) > 1:
         yield f"data.val_files: it names {len(files)} files; validation reads one"
+    if ranks % (server := config.validation.tensor_model_parallel_size):
+        yield (
+            f"validation.tensor_model_parallel_size={server}: {ranks} ranks do not divide into servers of so many; "
+            "set it to a divisor"
+        )
     from pyarrow import ArrowException, parquet
 
     where = f"data.val_files={files[0]}"
@@ -149,6 +152,18 @@ def _validation(config: Any) -> Iterator[str]:
         yield f"reward.custom_reward_function.path={path}: there is no such file; correct the path"
     else:
         yield from _reward(config, files[0], where)
+
+
+def _longest(config: Any, tokenizer: Any) -> Iterator[str]:
+    """Yields where a prompt of validation is longer than its limit, which would end the first validation."""
+    from pyarrow import parquet
+
+    most, template = config.validation.max_prompt_length, config.data.get("apply_chat_template_kwargs", {})
+    for file in graded_data.listed(config.data.val_files):
+        prompts = parquet.read_table(file, columns=["prompt"])["prompt"].to_pylist()
+        longest = max(len(sampling.prompt_ids(tokenizer, prompt, **template)) for prompt in prompts)
+        if longest > most:
+            yield f"validation.max_prompt_length={most}: {file} has a prompt of {longest} tokens; raise it"
 
 
 def _reward(config: Any, file: str, where: str) -> Iterator[str]:

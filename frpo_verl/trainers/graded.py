@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frpo_verl.trainers import unfit_rows
+from frpo_verl.trainers import sampling, unfit_rows
 from frpo_verl.trainers.ragged import Ragged
 
 METADATA = b"frpo_verl"
@@ -71,6 +71,11 @@ def read(files: Sequence[str], tokenizer: Any, longest: int, key: str = "data.tr
     return Reading(None, problems) if problems else Reading(_joined(parts), [])
 
 
+def listed(value: Any) -> list[str]:
+    """Returns the files that a setting names: none, one, or a list."""
+    return [str(value)] if isinstance(value, str) else [str(name) for name in value or ()]
+
+
 def _file(path: Path, tokenizer: Any, longest: int, where: str) -> tuple[Graded | None, list[str]]:
     from pyarrow import ArrowException, parquet
 
@@ -100,19 +105,11 @@ def _graded(table: Any, tokenizer: Any) -> Graded:
     if "response_ids" in table.schema.names:
         prompts, responses = (Ragged.of_column(table[name].combine_chunks()) for name in ("prompt_ids", "response_ids"))
     else:
-        prompts = Ragged.of_rows(_prompt_ids(tokenizer, prompt) for prompt in table["prompt"].to_pylist())
+        prompts = Ragged.of_rows(sampling.prompt_ids(tokenizer, prompt) for prompt in table["prompt"].to_pylist())
         texts = (text for group in table["responses"].to_pylist() for text in group)
         responses = Ragged.of_rows(_response_ids(tokenizer, text) for text in texts)
     scores = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     return Graded(prompts, responses, scores, np.concatenate([[0], np.cumsum(counts)]))
-
-
-def _prompt_ids(tokenizer: Any, prompt: Any) -> Sequence[int]:
-    if isinstance(prompt, str):
-        return tokenizer(prompt)["input_ids"]
-    return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)[
-        "input_ids"
-    ]
 
 
 def _response_ids(tokenizer: Any, text: str) -> Sequence[int]:

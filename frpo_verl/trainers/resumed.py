@@ -21,7 +21,9 @@ def problems(config: Any) -> Iterator[str]:
         earlier = json.loads((folder / KEPT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    changed = [f"{key}={value} (was {earlier[key]})" for key, value in _said(config).items() if earlier[key] != value]
+    # a setting that an earlier release did not have was at its default
+    said = {key: value for key, value in _said(config).items() if key in earlier}
+    changed = [f"{key}={value} (was {earlier[key]})" for key, value in said.items() if earlier[key] != value]
     if changed:
         yield (
             f"trainer.default_local_dir={folder}: it has checkpoints of a run with other settings, and this one would "

@@ -10,7 +10,7 @@ import torch
 from verl.utils.device import get_device_name
 from verl.utils.memory_utils import aggressive_empty_cache
 
-from frpo_verl.trainers import export, offline_data, sampler, sampling, validation
+from frpo_verl.trainers import export, graded, offline_data, sampler, sampling, validation
 from frpo_verl.trainers.worker import OfflineWorker
 
 
@@ -30,7 +30,8 @@ class Validator:
         self._rank, self._ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._folder = Path(config.trainer.default_local_dir) / "validation"
         self._reward = validation.reward_function(config)
-        self._prompts = parquet.read_table(config.data.val_files).to_pylist()
+        (self._file,) = graded.listed(config.data.val_files)
+        self._prompts = parquet.read_table(self._file).to_pylist()
 
     def __call__(self, step: int) -> dict[str, float]:
         """Validates, and returns the figures, the same on every rank."""
@@ -54,7 +55,7 @@ class Validator:
             return
         spec = sampling.Spec(
             model=str(self._folder / "model"),
-            prompts=str(self._config.data.val_files),
+            prompts=self._file,
             out=str(self._folder / f"part-{self._rank}.jsonl"),
             n=of.n,
             temperature=of.temperature,

@@ -31,9 +31,11 @@ class Traced(NamedTuple):
     beta: float
 
 
-def traced(data: Any, outcome: Tensor, advantages: Tensor, valid: Tensor, beta: float) -> Traced:
-    """Returns the rows to write; `outcome` is (bs,) or (bs, length), the advantage before the term."""
+def traced(data: Any, outcome: Tensor, advantages: Tensor, valid: Tensor, beta: float) -> Traced | None:
+    """Returns the rows to write, none where no token is valid; `outcome` is (bs,) or (bs, length), before the term."""
     tokens = valid.sum(-1)
+    if not tokens.any():
+        return None
     per_token = outcome[:, None].expand(valid.shape) if outcome.dim() == 1 else outcome
     of_response = zero_where_masked(per_token, valid).sum(-1) / tokens.clamp(min=1)
     rows = _telling(of_response, number_groups(data.non_tensor_batch["uid"]), tokens > 0)

@@ -45,6 +45,10 @@ def test_what_will_run_is_said():
     }
 
 
+def test_a_trainer_with_servers_of_its_own_is_not_v1_whatever_the_switch_says():
+    assert examine("+rollout.nnodes=1").rows["trainer"] == "V0"
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

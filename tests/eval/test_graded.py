@@ -23,6 +23,8 @@ def read(folder, rows, about=None, schema=None):
 
 def test_a_row_is_a_problem_and_equal_rows_are_one(tmp_path):
     row = ROW | {"reward_model": None, "data_source": None}
+    said = ROW | {"reward_model": "2"}
+    assert len(read(tmp_path, [said, said | {"reward_model": "3"}])[0].problems) == 2
     other = ROW | {"reward_model": {"ground_truth": "2"}, "data_source": "s"}
     found, problems = read(tmp_path, [row, other, row])
     assert problems == [] and found.voted == "box"

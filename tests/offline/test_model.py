@@ -53,6 +53,7 @@ def test_a_function_that_cannot_be_loaded(tmp_path, text, name, said):
     _, (problem,) = model.reward_function(f"{tmp_path}/r.py:{name}")
     assert f"--reward {tmp_path}/r.py:{name}: it cannot be loaded ({said}" in problem
     assert "it cannot be loaded" in model.reward_function("pkg://nothing.like.it")[1][0]
+    assert model.reward_identity("pkg://nothing.like.it")["sha256"] is None
 
 
 def test_a_folder_without_a_model(tmp_path):

@@ -91,6 +91,10 @@ def test_token_ids_and_what_they_are_of_are_carried_along(table):
     assert "of different vocabularies" in responses.read([table(rows, about=about), other]).problems[0]
     without = table([{"prompt": "q", "responses": ["a"], "scores": [1.0]}], "without.parquet")
     assert "1 of 2 rows have response_ids" in responses.read([table(rows), without]).problems[0]
+    unsaid = table([{name: value for name, value in rows[0].items() if name != "log_probs"}], "unsaid.parquet")
+    assert "1 of 2 rows have log_probs and the others none" in responses.read([table(rows), unsaid]).problems[0]
+    few = [{"prompt": "q", "responses": ["a", "b"], "scores": [1.0, 0.0], "log_probs": [[-1.0]]}]
+    assert "column log_probs: they are not a list for each response" in responses.read([table(few)]).problems[0]
 
 
 def test_every_kind_of_mistake_is_said_once_with_its_line(jsonl):

@@ -102,10 +102,10 @@ case "$*" in
         : > "$VERL_FILE_LOGGER_PATH"
         case "$*" in *val_before_train=True*)
             echo '{"step":0,"data":{"fpa/sampled_entropy/token_mean":0.5}}' >> "$VERL_FILE_LOGGER_PATH"
-            echo '{"input":"p","score":0.0}' > "$folder/validation/0.jsonl" ;;
+            echo '{"input":"p","output":"","score":0.0}' > "$folder/validation/0.jsonl" ;;
         esac
         echo '{"step":2,"data":{"fpa/sampled_entropy/token_mean":0.25}}' >> "$VERL_FILE_LOGGER_PATH"
-        echo '{"input":"p","score":1.0}' > "$folder/validation/2.jsonl" ;;
+        echo '{"input":"p","output":"","score":1.0}' > "$folder/validation/2.jsonl" ;;
     *offline-data*) echo "$5" >> sampled; touch "$5" ;;
     *quickstart.inputs*) ;;
     *) exec PROGRAM "$@" ;;
@@ -165,7 +165,7 @@ def test_a_stopped_study_goes_on_and_takes_more_methods_and_seeds(study, tmp_pat
 
 def test_runs_of_other_settings_are_not_mixed_in(study):
     study(**ONE)
-    for overrides, knobs in (((), {"STEPS": "3"}), (("fpa.alpha=2",), {})):
+    for overrides, knobs in (((), {"STEPS": "3"}), ((), {"PAIRS_PER_PROMPT": "1"}), (("fpa.alpha=2",), {})):
         status, said, trained = study(*overrides, **ONE, **knobs)
         assert (status, trained) == (2, [])
         assert "holds runs with other settings (settings.txt); set RUNS to another folder" in said

@@ -186,6 +186,19 @@ def test_refuses_in_a_sentence(examined, made, monkeypatch, overrides, ranks, se
     assert len(problems) == (2 if "[a,b]" in overrides[0] else 1)
 
 
+@pytest.mark.parametrize("files", ["{made}/prompts.parquet", "[{made}/prompts.parquet]"])
+def test_validation_that_would_fail_after_the_models_are_loaded_is_refused(examined, made, files):
+    (made / "good.py").write_text("def compute_score(*asked, **more):\n    return 1.0\n")
+    words = [f"data.val_files={files.format(made=made)}", f"reward.custom_reward_function.path={made}/good.py"]
+    assert examined(*words)[0].problems == []
+    server = "validation.tensor_model_parallel_size=2"
+    assert examined(*words, server, ranks=2)[0].problems == []
+    (problem,) = refused(examined(*words, server, ranks=1)[0])
+    assert problem.startswith(f"{server}: 1 ranks do not divide into servers of so many")
+    (problem,) = refused(examined(*words, "validation.max_prompt_length=1")[0])
+    assert problem.startswith(f"validation.max_prompt_length=1: {made}/prompts.parquet has a prompt of ")
+
+
 def test_the_program_ends_with_all_problems_before_anything_starts(examined):
     from frpo_verl.trainers import fpa
 

@@ -42,6 +42,12 @@ def test_another_runs_checkpoints_are_refused(run, tmp_path, changes, said):
     assert list(resumed.problems(run(**changes, **{"trainer.resume_mode": "disable"}))) == []
 
 
+def test_a_setting_that_an_earlier_release_did_not_have_is_no_other(run, tmp_path):
+    resumed.remember(run())
+    (tmp_path / "made" / "global_step_3").mkdir()
+    assert list(resumed.problems(run(**{"fpa.added": 1}))) == []
+
+
 @pytest.mark.parametrize("kept", [None, "", "{"])
 def test_checkpoints_of_nobody_knows_which_run_are_verls_matter(run, tmp_path, kept):
     (tmp_path / "made" / "global_step_3").mkdir(parents=True)

@@ -69,6 +69,10 @@ def test_an_advantage_per_token_counts_by_its_mean_over_the_tokens_that_count():
     assert found.outcome.tolist() == [[1.0, 2.0], [0.5, 0.5]]
 
 
+def test_of_a_batch_without_a_token_that_counts_there_is_none():
+    assert chosen([1.0, 2.0], ["a", "a"], [[False, False]] * 2) is None
+
+
 def test_a_group_whose_responses_are_alike_gives_one():
     assert chosen([1.0, 1.0], ["a", "a"]).rows == [0]
 
