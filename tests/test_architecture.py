@@ -32,7 +32,7 @@ ROOMS = {
     "preflight": {"advantage", "divergences", "losses"},
     "verl_plugin": {"advantage", "checks", "divergences", "losses", "masking", "preflight", "rows"},
     "trainers": {"losses", "preflight", "verl_plugin"},
-    "offline": {"findings", "preflight", "trainers"},
+    "offline": {"evaluation", "findings", "preflight", "trainers"},
     "eval": {"evaluation", "findings", "offline", "preflight", "rewards", "trainers"},
     "doctor": {"divergences", "preflight"},
     "plan": {"preflight", "trainers"},

@@ -9,8 +9,8 @@ from typing import Any
 from frpo_verl.eval.problem import Problem, Samples, boxed, voted
 from frpo_verl.evaluation.dumps import ALL, key_of
 from frpo_verl.findings import Findings, Mistake
-from frpo_verl.offline import table
 from frpo_verl.offline.prompts import gold
+from frpo_verl.trainers.graded import said_of
 
 AT_ONCE = 64
 """Prompts that are in memory at a time."""
@@ -30,7 +30,7 @@ def read(file: Path, told: Callable[[int], None]) -> tuple[Samples | None, list[
     """
     from pyarrow import ArrowException, parquet
 
-    about = table.about(file) or {}
+    about = said_of(file) or {}
     if problems := list(_unfit(file, about)):
         return None, problems
     try:

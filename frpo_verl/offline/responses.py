@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from frpo_verl.findings import Findings, Mistake
-from frpo_verl.offline import prompts, table
+from frpo_verl.offline import prompts
 from frpo_verl.offline.groups import Group, Response
+from frpo_verl.trainers.graded import said_of
 
 SINGLE = {"response": "responses", "score": "scores"}
 """Column of a file with a row for each response -> the column of one with a row for each prompt."""
@@ -178,7 +179,7 @@ def _ids(files: Sequence[Path], rows: Sequence[Row]) -> tuple[dict[str, Any], li
             ]
     if not any("response_ids" in row for row in rows):
         return {}, []
-    said = [table.about(file) or {} for file in files]
+    said = [said_of(file) or {} for file in files]
     if len({about.get("tokenizer") for about in said}) > 1:
         return {}, ["--responses: the files hold token ids of different vocabularies; make a file of each"]
     return {name: said[0][name] for name in ("model", "tokenizer", "eos_token_id") if name in said[0]}, []

@@ -5,18 +5,13 @@ is found by doing to every prompt of the training file what verl did: template, 
 """
 
 import collections
-import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frpo_verl.findings import Findings, Mistake
+from frpo_verl.evaluation import dumps
 from frpo_verl.offline.groups import Group, Response
 from frpo_verl.offline.prompts import Prompts, gold
-
-DUMPED = {"input": str, "output": str, "score": int | float}
-"""Fields that a line must have."""
 
 
 class Found(NamedTuple):
@@ -27,21 +22,34 @@ class Found(NamedTuple):
     problems: list[str]
 
 
-def read(folder: Path, steps: tuple[float, float]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Reads STEP.jsonl of the steps from one to another, in their order; returns lines, or what is wrong with them."""
-    every = [file for file in folder.glob("*.jsonl") if file.stem.isdecimal()]
-    files = [file for file in every if steps[0] <= int(file.stem) <= steps[1]]
+class Reading(NamedTuple):
+    """Holds the lines of all steps, remarks on steps that were left out, and problems."""
+
+    lines: list[dict[str, Any]]
+    remarks: list[str]
+    problems: list[str]
+
+
+def read(folder: Path, steps: tuple[float, float]) -> Reading:
+    """Reads STEP.jsonl of the steps from one to another, in their order; one that is being written is left out."""
+    every = dumps.files(folder)
+    files = {step: file for step, file in every.items() if steps[0] <= step <= steps[1]}
     if not files:
         why = "it holds no STEP.jsonl" if folder.is_dir() else "there is no such folder"
         why = f"none of its {len(every)} steps is within --steps" if every else why
-        return [], [f"--rollouts {folder}: {why}; give what trainer.rollout_data_dir named"]
-    findings, lines = Findings(), []
-    for file in sorted(files, key=lambda file: int(file.stem)):
-        lines += _lines(file, findings)
-    problems = [f"--rollouts {sentence}" for sentence in findings.sentences()]
-    if not lines and not problems:
-        problems = [f"--rollouts {folder}: its files hold no line; wait for the end of a step"]
-    return lines, problems
+        return Reading([], [], [f"--rollouts {folder}: {why}; give what trainer.rollout_data_dir named"])
+    found = Reading([], [], [])
+    for step, file in files.items():
+        if sentence := dumps.cut(file):
+            found.remarks.append(sentence)
+            continue
+        try:
+            found.lines.extend(_line(file, number, row, step) for number, row in dumps.samples(file, step))
+        except dumps.UnfitDump as unfit:
+            found.problems.extend(f"--rollouts {sentence}" for sentence in unfit.sentences)
+    if not found.lines and not found.problems:
+        found.problems.append(f"--rollouts {folder}: its files hold no whole step; wait for the end of one")
+    return found
 
 
 def match(lines: Sequence[dict[str, Any]], prompts: Prompts, encoded: Sequence[list[int]], tokenizer: Any) -> Found:
@@ -86,34 +94,9 @@ def tokenized(groups: Sequence[Group], tokenizer: Any, most: int | None) -> Iter
         yield group._replace(responses=responses)
 
 
-def _lines(file: Path, findings: Findings) -> Iterator[dict[str, Any]]:
-    with file.open("rb") as opened:
-        for number, text in enumerate(opened, start=1):
-            if not text.endswith(b"\n"):
-                return  # verl is still writing it
-            try:
-                line = json.loads(text)
-            except ValueError:
-                line = None
-            mistakes = list(_mistakes(line))
-            for mistake in mistakes:
-                findings.add(file, f"line {number}", mistake)
-            if not mistakes:
-                yield {"input": line["input"], "output": line["output"], "score": line["score"]} | {
-                    "gts": line.get("gts"),
-                    "step": int(file.stem),
-                    "place": f"{file}, line {number}",
-                }
-
-
-def _mistakes(line: Any) -> Iterator[Mistake]:
-    if not isinstance(line, dict):
-        yield Mistake("1", "it is no JSON object", "remove that line, or give a dump of verl's")
-        return
-    for name, kind in DUMPED.items():
-        value = line.get(name)
-        if not isinstance(value, kind) or (name == "score" and not math.isfinite(value)):
-            yield Mistake(name, f"{value!r}"[:60], "remove that line, or give a dump of verl's")
+def _line(file: Path, number: int, row: dict[str, Any], step: int) -> dict[str, Any]:
+    kept = {name: row.get(name) for name in ("input", "output", "score", "gts")}
+    return kept | {"step": step, "place": f"{file}, line {number}"}
 
 
 def _left_out(lines: Sequence[dict[str, Any]], what: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Writes a parquet file of graded responses whole or not at all, and reads what an earlier one says of itself."""
+"""Writes a parquet file of graded responses whole or not at all."""
 
 import itertools
 import json
@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frpo_verl.offline.groups import Group
-
-METADATA = "frpo_verl"
-"""Key of the file's own metadata: JSON, see the room's page."""
+from frpo_verl.trainers.graded import METADATA
 
 AT_ONCE = 512
 """Prompts that are in memory at a time."""
@@ -48,16 +46,6 @@ def write(path: Path, groups: Iterable[Group], prompts: Any, about: Callable[[],
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def about(path: Path) -> dict[str, Any] | None:
-    """Returns a file's metadata of ours; None where it has none."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        return json.loads((parquet.read_metadata(path).metadata or {})[METADATA.encode()])
-    except (ArrowException, OSError, KeyError, ValueError):
-        return None
 
 
 def _table(part: Sequence[Group], prompts: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from frpo_verl.trainers import sampling, unfit_rows
 from frpo_verl.trainers.ragged import Ragged
 
-METADATA = b"frpo_verl"
+METADATA = "frpo_verl"
 """Key of the file's own metadata: JSON whose `tokenizer` is the fingerprint of the vocabulary that its ids are of."""
 
 
@@ -71,6 +71,16 @@ def read(files: Sequence[str], tokenizer: Any, longest: int, key: str = "data.tr
     return Reading(None, problems) if problems else Reading(_joined(parts), [])
 
 
+def said_of(path: Path) -> dict[str, Any] | None:
+    """Returns a file's metadata of ours; None where it has none."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        return json.loads((parquet.read_metadata(path).metadata or {})[METADATA.encode()])
+    except (ArrowException, OSError, KeyError, ValueError):
+        return None
+
+
 def listed(value: Any) -> list[str]:
     """Returns the files that a setting names: none, one, or a list."""
     return [str(value)] if isinstance(value, str) else [str(name) for name in value or ()]
@@ -82,13 +92,13 @@ def _file(path: Path, tokenizer: Any, longest: int, where: str) -> tuple[Graded 
     if not path.is_file():
         return None, [f"{where}: there is no such file; correct the path, or make it by {unfit_rows.COMMAND}"]
     try:
-        table, own = parquet.read_table(path).combine_chunks(), parquet.read_metadata(path).metadata
+        table = parquet.read_table(path).combine_chunks()
     except (ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         return None, [f"{where}: not a valid parquet file ({reason}); make it by {unfit_rows.COMMAND}"]
     if problems := list(unfit_rows.of_table(table, where)):
         return None, problems
-    metadata = json.loads((own or {}).get(METADATA, b"{}"))
+    metadata = said_of(path) or {}
     if metadata.get("tokenizer", fingerprint(tokenizer)) != fingerprint(tokenizer):
         return None, [
             f"{where}: its token ids are those of {metadata.get('model', 'another model')}, whose vocabulary is not "

@@ -12,8 +12,9 @@ from offline.letters import Letters, Sampler  # noqa: E402
 
 from frpo_verl import cli  # noqa: E402
 from frpo_verl.eval import checkpoint, divergence  # noqa: E402
-from frpo_verl.offline import model, table  # noqa: E402
+from frpo_verl.offline import model  # noqa: E402
 from frpo_verl.trainers import sampler  # noqa: E402
+from frpo_verl.trainers.graded import said_of  # noqa: E402
 
 REWARD = """
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):
@@ -77,7 +78,7 @@ def test_repeated_responses_count(case):
     case()
     rows = parquet.read_table(case.file()).to_pylist()
     assert [row["responses"] for row in rows] == [["a", "b", "a"], ["c", "d", "c"], ["e", "e", "e"]]
-    assert table.about(case.file())["duplicates"] == "keep"
+    assert said_of(case.file())["duplicates"] == "keep"
 
 
 def test_what_is_there_is_not_sampled_again(case, sampled):

@@ -12,8 +12,9 @@ pytest.importorskip("verl")
 from offline.letters import Letters, Sampler  # noqa: E402
 
 from frpo_verl import cli  # noqa: E402
-from frpo_verl.offline import making, model, table  # noqa: E402
+from frpo_verl.offline import making, model  # noqa: E402
 from frpo_verl.trainers import graded, sampler, sampling  # noqa: E402
+from frpo_verl.trainers.graded import said_of  # noqa: E402
 
 REWARD = """
 import pathlib
@@ -88,7 +89,7 @@ def test_a_model_is_sampled_and_graded_into_what_the_trainer_reads(case, capsys)
         "5 responses to 3 prompts" in said and "of 9 responses, 4 repeat an earlier one, 0 with another score" in said
     )
     assert "1 all right, 1 all wrong; 2 with one score" in said and "1 rows repeated an earlier prompt" in said
-    about = table.about(case.out)
+    about = said_of(case.out)
     assert about["tokenizer"] == graded.fingerprint(Letters()) and about["eos_token_id"] == 0
     assert about["sampling"]["n"] == 3 and about["versions"]["frpo-verl"]
     assert about["reward"]["function"] == f"{case.folder / 'reward.py'}:compute_score"

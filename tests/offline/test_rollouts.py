@@ -80,46 +80,39 @@ def test_responses_are_tokenized_and_end_but_for_those_that_were_cut():
         assert [each.ids for each in group.responses] == ids
 
 
-def test_steps_are_read_in_their_order_and_half_of_a_last_line_is_not_there_yet(tmp_path):
-    said = {"input": "a", "output": "b", "gts": "1", "score": 1.0, "step": 9, "uid": "x"}
-    dump(tmp_path, 10, said, '{"input": "a", "out', end="")
+def test_steps_are_read_in_their_order_and_one_that_is_being_written_is_left_out(tmp_path):
+    said = {"input": "a", "output": "b", "gts": "1", "score": 1.0, "uid": "x"}
+    dump(tmp_path, 11, said, '{"input": "a", "out', end="")
+    dump(tmp_path, 10, said)
     dump(tmp_path, 9, said, said | {"score": 0})
     (tmp_path / "other.jsonl").write_text("no")
-    lines, problems = rollouts.read(tmp_path, EVERY)
-    assert problems == []
+    lines, (remark,), problems = rollouts.read(tmp_path, EVERY)
+    assert problems == [] and remark.startswith(f"{tmp_path / '11.jsonl'}, line 2: it is cut off")
     assert [(each["step"], each["score"]) for each in lines] == [(9, 1.0), (9, 0), (10, 1.0)]
     assert lines[1]["place"] == f"{tmp_path / '9.jsonl'}, line 2"
+
+
+def test_of_a_rollout_with_several_outputs_the_first_is_the_answer_to_the_prompt(tmp_path):
+    said = {"output": "b", "score": 1.0}
+    dump(tmp_path, 1, said | {"input": "a", "uid": "u_0_0"}, said | {"input": "a and more", "uid": "u_0_1"})
+    assert [line["input"] for line in rollouts.read(tmp_path, EVERY).lines] == ["a"]
 
 
 def test_steps_may_be_chosen(tmp_path):
     for step in (1, 2, 3):
         dump(tmp_path, step, {"input": "a", "output": "b", "score": 1.0})
-    assert [line["step"] for line in rollouts.read(tmp_path, (2, 3))[0]] == [2, 3]
-    assert [line["step"] for line in rollouts.read(tmp_path, (-math.inf, 1))[0]] == [1]
-    assert "none of its 3 steps is within --steps" in rollouts.read(tmp_path, (7, math.inf))[1][0]
+    assert [line["step"] for line in rollouts.read(tmp_path, (2, 3)).lines] == [2, 3]
+    assert [line["step"] for line in rollouts.read(tmp_path, (-math.inf, 1)).lines] == [1]
+    assert "none of its 3 steps is within --steps" in rollouts.read(tmp_path, (7, math.inf)).problems[0]
 
 
 def test_unfit_lines_and_folders(tmp_path):
-    assert "there is no such folder" in rollouts.read(tmp_path / "none", EVERY)[1][0]
-    assert "it holds no STEP.jsonl" in rollouts.read(tmp_path, EVERY)[1][0]
+    assert "there is no such folder" in rollouts.read(tmp_path / "none", EVERY).problems[0]
+    assert "it holds no STEP.jsonl" in rollouts.read(tmp_path, EVERY).problems[0]
     dump(tmp_path, 1, end="")
-    assert "its files hold no line" in rollouts.read(tmp_path, EVERY)[1][0]
+    assert "its files hold no whole step" in rollouts.read(tmp_path, EVERY).problems[0]
     good = {"input": "a", "output": "b", "score": 1.0}
-    dump(
-        tmp_path,
-        1,
-        good,
-        good | {"score": None},
-        "no",
-        '{"input": "a", "output": "b", "score": Infinity}',
-        {"input": "a", "score": 1},
-    )
-    said = [
-        problem.removeprefix(f"--rollouts {tmp_path / '1.jsonl'}, ") for problem in rollouts.read(tmp_path, EVERY)[1]
-    ]
-    fix = "remove that line, or give a dump of verl's"
-    assert said == [
-        f"line 2 (and 1 more), column score: None; {fix}",
-        f"line 3, column 1: it is no JSON object; {fix}",
-        f"line 5, column output: None; {fix}",
-    ]
+    dump(tmp_path, 1, good, good | {"score": None}, "no", good | {"step": 2})
+    start = f"--rollouts {tmp_path / '1.jsonl'}, "
+    said = [problem.removeprefix(start).split(": ")[0] for problem in rollouts.read(tmp_path, EVERY).problems]
+    assert said == ["line 2, column score", "line 3, column 1", "line 4, column step"]

@@ -7,6 +7,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 from frpo_verl.offline import table  # noqa: E402
 from frpo_verl.offline.groups import Group, Response  # noqa: E402
+from frpo_verl.trainers.graded import said_of  # noqa: E402
 
 PROMPTS = pa.table({"prompt": ["p", "q", "r"], "data_source": ["s", "t", "u"]})
 
@@ -29,7 +30,7 @@ def test_rows_are_those_of_the_groups_with_their_prompts_columns(tmp_path):
         "data_source": "u",
     }
     assert found["data_source"].to_pylist() == ["u", "t"]
-    assert table.about(tmp_path / "o.parquet") == {"counts": {"n": 2}}
+    assert said_of(tmp_path / "o.parquet") == {"counts": {"n": 2}}
 
 
 def test_columns_that_are_not_known_are_not_there(tmp_path):
@@ -59,4 +60,4 @@ def test_what_fails_leaves_nothing_and_keeps_what_was_there(tmp_path, monkeypatc
         table.write(tmp_path / "o.parquet", [], PROMPTS, dict)
     assert [path.name for path in tmp_path.iterdir()] == ["o.parquet"]
     assert (tmp_path / "o.parquet").read_text() == "older"
-    assert table.about(tmp_path / "o.parquet") is None
+    assert said_of(tmp_path / "o.parquet") is None

@@ -106,7 +106,7 @@ def test_prompts_responses_and_scores_are_found_again(version, tokenizer, batch,
         dump_of_v0(tmp_path, tokenizer, batch)
     else:
         dump_of_v1(tmp_path, tokenizer, batch, monkeypatch)
-    lines, problems = rollouts.read(tmp_path, (-math.inf, math.inf))
+    lines, _, problems = rollouts.read(tmp_path, (-math.inf, math.inf))
     assert problems == [] and len(lines) == 8
     table = pa.Table.from_pylist([{"prompt": p, "reward_model": {"ground_truth": gold}} for p, gold in ASKED])
     asked = Prompts(table, list(range(len(ASKED))), 0)
