@@ -35,7 +35,7 @@ class Generator(NamedTuple):
     """One f-divergence, as the two functions of δ = log π_θ − log π_ref that Theorem 4.1 needs.
 
     Both map a tensor of any shape to one of the same shape, elementwise, in nats, leave their argument as it is, and
-    are 0 at δ = 0. The facts of a divergence are for people; nothing is computed with them.
+    are 0 at δ = 0. The facts of a divergence are for people and for start-up checks; no result is computed with them.
 
     Attributes:
         name: the name that figures and logs show.
@@ -64,11 +64,6 @@ class Generator(NamedTuple):
     def one_sided(self) -> bool:
         """Tells whether a single token's f is never negative (k3-like); otherwise it is signed (k1-like)."""
         return self.future_range[0] >= 0
-
-    @property
-    def bounded(self) -> bool:
-        """Tells whether the local weight of a token is bounded, whatever its log-ratio."""
-        return all(math.isfinite(end) for end in self.local_range)
 
 
 def log_ratio_itself(delta: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
         can_load = findings.can_load(here)
         contract = symbols.examine() if can_load else None
         config, refused = command_line.compose(line) if can_load and line else (None, [])
-        sections = [versions.examine(_tested() if can_load else None), _here(here)]
+        sections = [versions.examine(), _here(here)]
         if use_ray:
             sections.append(nodes.examine(_question(_usable(config), ray_address, ray_seconds), here))
         if contract:
@@ -42,12 +42,6 @@ def examine(for_verl: list[str] | None, *, use_ray: bool, ray_address: str | Non
             why = "hydra refuses the command line" if refused else "not checked: the plugin does not load"
             sections.append(Section(configuration.TITLE, {"none": why}, refused))
     return Report(sections)
-
-
-def _tested() -> tuple[str, ...]:
-    from frpo_verl.preflight.contract import TESTED_VERL
-
-    return TESTED_VERL
 
 
 def _here(finding: dict[str, Any]) -> Section:

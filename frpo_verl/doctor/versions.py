@@ -5,6 +5,7 @@ import platform
 
 from frpo_verl import __version__
 from frpo_verl.doctor.report import Section
+from frpo_verl.preflight.contract import TESTED_VERL, untested
 
 DISTRIBUTIONS = {
     "torch": ("torch",),
@@ -20,15 +21,15 @@ DISTRIBUTIONS = {
 """Maps a name in the report to the distributions that bring it."""
 
 
-def examine(tested: tuple[str, ...] | None) -> Section:
+def examine() -> Section:
     """Reads the installed metadata, without importing anything; a verl that is not among the tested is a warning."""
     rows = {"frpo-verl": __version__, "python": platform.python_version()}
     rows |= {name: _installed(distributions) or "not installed" for name, distributions in DISTRIBUTIONS.items()}
     verl, warnings = _installed(("verl",)), []
-    if verl and tested:
-        rows["verl"] += " (tested)" if verl in tested else " (not tested)"
-        if verl not in tested:
-            warnings.append(f"verl {verl} is not tested with this frpo-verl; install verl {tested[-1]}")
+    if verl:
+        rows["verl"] += " (tested)" if verl in TESTED_VERL else " (not tested)"
+        if verl not in TESTED_VERL:
+            warnings.append(untested(verl))
     return Section("Versions", rows, warnings=warnings)
 
 

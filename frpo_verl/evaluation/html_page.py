@@ -15,15 +15,8 @@ from frpo_verl.evaluation.tokens import Response
 MOST_ROWS = 25
 """Steps in the table of a picture."""
 
-SERIES = (
-    ("#0072b2", "#5fb4ea"),
-    ("#c44e00", "#ff9a55"),
-    ("#007a5a", "#3fcf9f"),
-    ("#a63d84", "#f191cf"),
-    ("#866600", "#e6be4a"),
-    ("#55595e", "#b9bfc6"),
-)
-"""The colours of `figures.PALETTE` on a light and on a dark page."""
+DARK = ("#5fb4ea", "#ff9a55", "#3fcf9f", "#f191cf", "#e6be4a", "#b9bfc6")
+"""The colours of `figures.PALETTE` on a dark page."""
 
 PACKAGES = ("verl", "vllm", "torch", "ray", "matplotlib")
 
@@ -47,10 +40,10 @@ def _content(compared: Comparison, correct_at: float) -> dict[str, Any]:
     styles = [figures.style(index) for index in range(len(compared.runs))]
     return {
         "title": _title(one, compared),
-        "light": {f"s{n}": light for n, (light, _) in enumerate(SERIES)},
-        "dark": {f"s{n}": dark for n, (_, dark) in enumerate(SERIES)},
+        "light": {f"s{n}": light for n, light in enumerate(figures.PALETTE)},
+        "dark": {f"s{n}": dark for n, dark in enumerate(DARK)},
         "methods": [
-            {"name": name, "colour": f"s{n % len(SERIES)}", "dash": _DASHES[dash]}
+            {"name": name, "colour": f"s{n % len(DARK)}", "dash": _DASHES[dash]}
             for n, (name, (_, dash)) in enumerate(zip(figures.legend(compared), styles, strict=True))
         ],
         "summary": tables.rows_of_methods(compared) if one is None else tables.rows_of_run(one),

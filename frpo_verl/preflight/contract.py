@@ -6,13 +6,13 @@ A host that changed a symbol is named at once, instead of failing far away.
 import importlib
 import importlib.metadata
 import inspect
-import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 from packaging.version import Version
 
+from frpo_verl.preflight import environment
 from frpo_verl.preflight.contract_table import CONTRACT, FIRST_VERL, UNHOOKED, Symbol
 from frpo_verl.preflight.errors import HostError
 
@@ -91,9 +91,9 @@ def verl_version() -> str:
         raise HostError(f"verl is not installed; pip install 'verl=={TESTED_VERL[-1]}'") from None
 
 
-def is_strict() -> bool:
-    """Returns True where an untested host is an error rather than a warning: FRPO_VERL_STRICT=1."""
-    return os.environ.get("FRPO_VERL_STRICT") == "1"
+def untested(version: str) -> str:
+    """Returns the sentence on a verl that was not tested."""
+    return f"verl {version} is not tested with this frpo-verl; install verl {TESTED_VERL[-1]}"
 
 
 def check_version() -> None:
@@ -101,7 +101,7 @@ def check_version() -> None:
     version = verl_version()
     if version in TESTED_VERL:
         return
-    message = f"verl {version} is not tested with this frpo-verl; install verl {TESTED_VERL[-1]}"
-    if is_strict():
+    message = untested(version)
+    if environment.is_strict():
         raise HostError(f"{message}, or unset FRPO_VERL_STRICT")
     print(f"frpo-verl: {message}", file=sys.stderr)

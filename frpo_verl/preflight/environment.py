@@ -18,6 +18,11 @@ def is_on_cpu() -> bool:
     return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 
 
+def is_strict() -> bool:
+    """Returns True where an untested host is an error rather than a warning: FRPO_VERL_STRICT=1."""
+    return os.environ.get(STRICT) == "1"
+
+
 def of_cpu_workers() -> dict[str, str]:
     """Returns what selects the CPU platform in a worker on any node; nothing on other platforms."""
     return {"VERL_PLATFORM": "cpu"} if is_on_cpu() else {}
@@ -26,7 +31,7 @@ def of_cpu_workers() -> dict[str, str]:
 def of_frpo_workers() -> dict[str, str]:
     """Returns what makes a worker load the plugin, however its node was started."""
     named = [name for name in os.environ.get(MODULES, "").split(",") if name]
-    strict = {STRICT: "1"} if os.environ.get(STRICT) == "1" else {}
+    strict = {STRICT: "1"} if is_strict() else {}
     return {MODULES: ",".join(dict.fromkeys([*named, PLUGIN])), **strict}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from frpo_verl.losses import LOSSES, region
 from frpo_verl.preflight import contract, settings
 
-_OF_REGION = ("drpo", "drpo_outside", "spo")
+_OF_REGION = tuple(LOSSES)
 _DPPO = ("dppo_tv", "dppo_kl")
 _ACTOR = "actor_rollout_ref.actor"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"

@@ -25,7 +25,7 @@ def problems(config: Any) -> Iterator[str]:
     if not by_tokens:
         yield from _older(section, "actor", "ppo_micro_batch_size")
         yield from _older(section, "rollout", "log_prob_micro_batch_size")
-    if not of_ref and not has_adapters(section.model) and _loads_reference(config):
+    if not of_ref and not has_adapters(section.model) and verls_own.loaded(config).reference:
         yield from _older(section, "ref", "log_prob_micro_batch_size", always=by_tokens)
 
 
@@ -38,10 +38,6 @@ def _older(section: Any, role: str, key: str, *, always: bool = False) -> Iterat
             f"{SECTION}.{role}.{key}_per_gpu=None: verl's workers read this size alone{instead}; set it, or split by "
             f"tokens: {SECTION}.actor.use_dynamic_bsz=True and no log_prob_use_dynamic_bsz"
         )
-
-
-def _loads_reference(config: Any) -> bool:
-    return verls_own.loaded(config).reference
 
 
 def has_adapters(model: Any) -> bool:

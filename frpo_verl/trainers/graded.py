@@ -14,6 +14,8 @@ from frpo_verl.trainers.ragged import Ragged
 METADATA = "frpo_verl"
 """Key of the file's own metadata: JSON whose `tokenizer` is the fingerprint of the vocabulary that its ids are of."""
 
+KEY = "data.train_files"
+
 
 class Graded(NamedTuple):
     """Holds what the files say.
@@ -49,25 +51,24 @@ def fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
-def read(files: Sequence[str], tokenizer: Any, longest: int, key: str = "data.train_files") -> Reading:
+def read(files: Sequence[str], tokenizer: Any, longest: int) -> Reading:
     """Reads files of graded responses.
 
     Args:
         files: their paths.
         tokenizer: the policy's.
         longest: how many tokens a prompt and its response may have together.
-        key: what sentences call the files.
 
     Returns:
         All rows of all files, or all that is wrong with them.
     """
     parts, problems = [], []
     for name in files:
-        part, wrong = _file(Path(name).expanduser(), tokenizer, longest, f"{key}={name}")
+        part, wrong = _file(Path(name).expanduser(), tokenizer, longest, f"{KEY}={name}")
         parts.append(part)
         problems += wrong
     if not files:
-        problems.append(f"{key}: it names no file; give a parquet file of graded responses")
+        problems.append(f"{KEY}: it names no file; give a parquet file of graded responses")
     return Reading(None, problems) if problems else Reading(_joined(parts), [])
 
 

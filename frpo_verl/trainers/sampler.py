@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from frpo_verl.preflight import environment
 from frpo_verl.trainers.sampling import Spec
 
 OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -36,7 +37,7 @@ def is_on_cpu() -> bool:
     """Returns True where vLLM has no accelerator."""
     import torch
 
-    return os.environ.get("VERL_PLATFORM") == "cpu" or not torch.accelerator.is_available()
+    return environment.is_on_cpu() or not torch.accelerator.is_available()
 
 
 def visible(first: int, count: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from frpo_verl.preflight import contract, native, settings
+from frpo_verl.preflight import contract, environment, native, settings
 from frpo_verl.preflight.errors import HostError
 from frpo_verl.verl_plugin import (
     checkpoint,
@@ -159,7 +159,7 @@ def apply(module: ModuleType) -> None:
         for hook in HOOKS[module.__name__]:
             hook(module)
     except HostError as error:
-        if contract.is_strict():
+        if environment.is_strict():
             raise
         contract.problems.append(str(error))
         print(f"frpo-verl: {error}", file=sys.stderr)

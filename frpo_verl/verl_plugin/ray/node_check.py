@@ -7,15 +7,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from frpo_verl import __version__
+from frpo_verl.preflight.cluster_size import ACCELERATORS
 from frpo_verl.preflight.errors import HostError, SettingsError
 from frpo_verl.preflight.ray_names import node_name
 from frpo_verl.verl_plugin.ray.launch import DRIVERS_VERSION, another_version
 
 SECONDS = 60
 """Seconds that nodes have to answer, the set-up of Ray's runtime environment included."""
-
-ACCELERATORS = ("GPU", "NPU")
-"""Ray's resources by which verl places its workers."""
 
 
 VERL_SAYS = "Total available GPUs"
