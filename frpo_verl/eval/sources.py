@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frpo_verl.evaluation import dumps
+from frpo_verl.preflight import model_folder
 
 DUMPS, GRADED, MODEL = "dumps", "graded", "model"
 MERGED_BY = {"fsdp": "fsdp_config.json", "megatron": "transformer_config.json"}
@@ -48,7 +49,7 @@ def recognise(word: str) -> Source | str:
         _, _, rest = word.partition("=")
         if rest and Path(rest).expanduser().exists():
             return f"{word}: a source has no name here, as runs of `report` have; give {rest}"
-        hub = word.count("/") == 1 and not word.startswith((".", "/", "~"))
+        hub = "/" in word and not model_folder.is_path(word)
         return Source(word, MODEL, path) if hub else f"{word}: there is no such file or folder; correct the path"
     for folder in (path, path / "validation"):
         if files := dumps.files(folder):

@@ -14,7 +14,7 @@ def tokenizer(model: str) -> tuple[Any, list[str]]:
     from transformers import AutoTokenizer
 
     where, folder = f"--model {model}", Path(model).expanduser()
-    local = folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") > 1
+    local = folder.exists() or model_folder.is_path(model)
     if local and not (folder / "config.json").is_file():
         return None, [f"{where}: there is no such folder with a config.json; give the folder of a Hugging Face model"]
     return model_folder.tokenizer(lambda: AutoTokenizer.from_pretrained(str(folder) if local else model), where)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frpo_verl.preflight import model_folder
 from frpo_verl.preflight.errors import SettingsError
 
 
@@ -29,7 +30,7 @@ def read(section: Any, key: str = "actor_rollout_ref.model") -> Model:
 
     path = str(section.get("hf_config_path") or section.path)
     local, trust = Path(path).expanduser(), bool(section.get("trust_remote_code", False))
-    if not local.exists() and path.startswith(("/", ".", "~")):
+    if not local.exists() and model_folder.is_path(path):
         raise SettingsError(f"{key}.path={path}: there is no such folder; correct the path")
     try:
         found = AutoConfig.from_pretrained(str(local) if local.exists() else path, trust_remote_code=trust)

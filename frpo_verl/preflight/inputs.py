@@ -70,7 +70,7 @@ def _model(config: Any, section: str) -> Iterator[str]:
             yield f"{key}: the folder has no config.json; give the folder of a Hugging Face model"
         elif not model_folder.is_readable(folder):
             yield f"{key}: the folder's config.json is not a JSON object; download or save the model again"
-    elif path.startswith(("/", ".", "~")) or path.count("/") > 1:
+    elif model_folder.is_path(path):
         yield f"{key}: there is no such folder; correct the path, or give a model's name on the Hugging Face hub"
     elif _names_the_hub(config) and not _is_cached(path):
         yield (

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
+def is_path(model: str) -> bool:
+    """Returns True for what can only be a folder; the hub's names are NAME or OWNER/NAME."""
+    return model.startswith(("/", ".", "~")) or model.count("/") > 1
+
+
 def description(path: str | Path) -> dict[str, Any]:
     """Returns a model's `config.json`; {} where the model is not a folder of this machine or the file is unreadable."""
     return _read(path) if is_readable(path) else {}

@@ -194,8 +194,7 @@ def _models(config: Any, settings: Settings | None) -> Iterator[str]:
         paths["fpa.reference_path"] = settings.reference_path
     sizes = {}
     for key, path in paths.items():
-        is_folder = path.startswith(("/", ".", "~")) or path.count("/") > 1
-        if is_folder and not (Path(path).expanduser() / "config.json").is_file():
+        if model_folder.is_path(path) and not (Path(path).expanduser() / "config.json").is_file():
             yield f"{key}={path}: there is no such folder with a config.json; give the folder of a Hugging Face model"
         elif not model_folder.is_readable(path):
             yield f"{key}={path}: the folder's config.json is not a JSON object; download or save the model again"

@@ -46,3 +46,18 @@ def test_the_home_folder_may_be_written_short(tmp_path, monkeypatch):
 def test_a_size_may_be_the_texts_and_is_a_whole_number(tmp_path, content, found):
     (tmp_path / "config.json").write_text(content)
     assert model_folder.size(tmp_path, "vocab_size") == found
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        ("gpt2", False),
+        ("Qwen/Qwen3-0.6B", False),
+        ("/a", True),
+        ("./a", True),
+        ("~/a", True),
+        ("runs/x/huggingface", True),
+    ],
+)
+def test_a_name_of_the_hub_has_one_slash_at_most(model, answer):
+    assert model_folder.is_path(model) == answer
