@@ -44,6 +44,9 @@ CONTROLS = ("shuffled", "frpo_fitted")
 WITHOUT_DRIFT = "lambda_grpo"
 """The method whose drift is weighted as its loss is, which makes it too small to be compared."""
 
+OTHER_REWARD = ("rloo_future", "drpo")
+"""Methods that do not divide the reward by its deviation."""
+
 OF_INTEREST = 0.05
 """A difference of pass@k that would matter to who chooses a method."""
 
@@ -207,23 +210,30 @@ def matched_table(runs: Sequence[Run]) -> str:
 
 
 def drift_table(runs: Sequence[Run]) -> str:
-    """Writes FRPO's pass@k less that of each method and strength, at the drift of the latter."""
-    lines = ["| FRPO less, at equal drift | β or δ | pass@1 | pass@16 | seeds |", "| --- | ---: | ---: | ---: | ---: |"]
+    """Writes FRPO's pass@k at each β, less what lies between the runs of each method at the drift of FRPO's run.
+
+    `no_kl` is each method's β = 0 but for those of `OTHER_REWARD`.
+    """
+    lines = ["| FRPO less, at its drift | β | pass@1 | pass@16 | seeds |", "| --- | ---: | ---: | ---: | ---: |"]
     known = [run for run in runs if run.samples >= 16]
-    ours = {
-        seed: [run for run in known if run.seed == seed and run.method in ("frpo", "no_kl")]
-        for seed in {run.seed for run in known}
-    }
-    for (method, strength), of in cells(known).items():
+    for method in dict.fromkeys(run.method for run in known):
         if method in (BASE, "frpo", "no_kl", WITHOUT_DRIFT):
             continue
-        found = []
-        for k in (1, 16):
-            pairs = [(at_drift(ours[run.seed], run.last("drift"), k), run.passed_each("test", k)) for run in of]
-            found.append([_less(frpo, theirs) for frpo, theirs in pairs if frpo is not None])
-        if found[0]:
-            scores = " | ".join(str(estimate(values)) for values in found)
-            lines.append(f"| {method} | {strength:g} | {scores} | {len(found[0])} |")
+        path = {method} if method in OTHER_REWARD else {method, "no_kl"}
+        for (_, strength), ours in cells([run for run in known if run.method == "frpo"]).items():
+            found = []
+            for k in (1, 16):
+                theirs = [
+                    at_drift(
+                        [each for each in known if each.seed == run.seed and each.method in path], run.last("drift"), k
+                    )
+                    for run in ours
+                ]
+                pairs = zip(ours, theirs, strict=True)
+                found.append([_less(run.passed_each("test", k), of) for run, of in pairs if of is not None])
+            if found[0]:
+                scores = " | ".join(str(estimate(values)) for values in found)
+                lines.append(f"| {method} | {strength:g} | {scores} | {len(found[0])} |")
     return "\n".join(lines)
 
 

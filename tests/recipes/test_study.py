@@ -341,13 +341,14 @@ def test_at_equal_drift_frpo_is_what_lies_between_its_runs():
     assert tables.at_drift(runs, 0.08, 1) == [pytest.approx(6 / 16)]
     assert tables.at_drift(runs, 0.04, 1) == [pytest.approx(4 / 16)]
     assert tables.at_drift(runs, 0.17, 1) is None and tables.at_drift(runs[:1], 0.01, 1) is None
-    others = [run_of("drpo", 0.15, 1, 0, 0, 0.08), run_of("kl_reward", 0.1, 1, 0, 0, 0.009)]
-    others += [run_of("kl_loss", 1, seed, 0, 0, 0.02) for seed in (1, 2)]
+    others = [run_of("kl_loss", 1, 1, 0, 0, 0.02), run_of("kl_loss", 0.1, 2, 0, 0, 0.04)]
+    others += [run_of("drpo", delta, 1, 0, right, drift) for delta, right, drift in ((0.15, 1, 0.02), (12.5, 3, 0.08))]
     others += [run_of("lambda_grpo", 0, 1, 0, 0, 0.02), run_of(BASE, 0, 1, 0, 0)]
     assert tables.drift_table(runs + [run._replace(samples=16) for run in others]).splitlines()[2:] == [
-        "| drpo | 0.15 | 0.375 ± inf | 1.000 ± inf | 1 |",
-        # of the second seed there is no FRPO
-        "| kl_loss | 1 | 0.188 ± inf | 1.000 ± inf | 1 |",
+        # a third of the way from .02 to .16, where no_kl has 8; at .01 it has no run
+        "| kl_loss | 0.1 | 0.083 ± inf | 0.667 ± inf | 1 |",
+        # half of the way; no_kl is not its β = 0
+        "| drpo | 0.1 | 0.125 ± inf | 0.000 ± inf | 1 |",
     ]
 
 
