@@ -34,8 +34,8 @@ CLAIMS = (
 )
 """Claims of the papers and of this repository, as one method's pass@k above another's."""
 
-MATCHED = ("kl_loss", "kl_reward", "frpo_k3", "rloo_future", "shuffled", "frpo_fitted")
-"""Methods that have FRPO's β, and are compared with it at each."""
+MATCHED = ("no_kl", "kl_loss", "kl_reward", "frpo_k3", "rloo_future", "shuffled", "frpo_fitted")
+"""Methods that have FRPO's β, or none, and are compared with it at each."""
 
 CONTROLS = ("shuffled", "frpo_fitted")
 """Methods that are compared at a strength that both have; for all others validation chooses the strength."""
@@ -189,7 +189,7 @@ def claim_table(runs: Sequence[Run]) -> str:
 
 
 def matched_table(runs: Sequence[Run]) -> str:
-    """Writes FRPO's figures less those of each method at the same β, paired by seed."""
+    """Writes FRPO's figures at each β less those of each method at the same β, or without one, paired by seed."""
     figures: dict[str, Callable[[Run], Sequence[float]]] = {
         "pass@1": lambda run: run.passed_each("test", 1),
         "pass@16": lambda run: run.passed_each("test", 16),
@@ -199,11 +199,9 @@ def matched_table(runs: Sequence[Run]) -> str:
     lines = [f"| FRPO less, at equal β | β | {' | '.join(figures)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     grouped = cells([run for run in runs if run.samples >= 16])
     for method in MATCHED:
-        for strength in sorted(of for name, of in grouped if name == method):
-            found = [
-                difference(grouped.get(("frpo", strength), []), grouped[method, strength], of)
-                for of in figures.values()
-            ]
+        for strength in sorted(of for name, of in grouped if name == "frpo"):
+            theirs = grouped.get((method, 0.0)) or grouped.get((method, strength), [])
+            found = [difference(grouped["frpo", strength], theirs, of) for of in figures.values()]
             if None not in found:
                 lines.append(f"| {method} | {strength:g} | {' | '.join(map(str, found))} |")
     return "\n".join(lines)

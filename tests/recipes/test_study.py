@@ -324,9 +324,11 @@ def test_a_control_is_compared_at_the_strength_that_both_have():
 def test_frpo_is_compared_at_each_strength_that_a_method_shares():
     runs = [run_of("frpo", strength, seed, 0, 4) for strength in (0.1, 1) for seed in (1, 2)]
     runs += [run_of("kl_loss", 1, seed, 0, 0, 0.25) for seed in (2, 1)] + [run_of("kl_loss", 0.3, 1, 0, 4)]
-    runs += [run_of("rloo_future", 0.1, 1, 0, 8), run_of("lambda_grpo", 1, 1, 0, 4)]
+    runs += [run_of("rloo_future", 0.1, 1, 0, 8), run_of("lambda_grpo", 0, 1, 0, 4), run_of("no_kl", 0, 2, 0, 4, 0.75)]
     # with 16 samples; less is not enough for pass@16
     assert tables.matched_table([run._replace(samples=16) for run in runs]).splitlines()[2:] == [
+        "| no_kl | 0.1 | 0.000 ± inf | 0.000 ± inf | -0.250 ± inf | -0.250 ± inf |",
+        "| no_kl | 1 | 0.000 ± inf | 0.000 ± inf | -0.250 ± inf | -0.250 ± inf |",
         "| kl_loss | 1 | 0.250 ± 0.000 | 1.000 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 |",
         "| rloo_future | 0.1 | -0.250 ± inf | 0.000 ± inf | 0.000 ± inf | 0.000 ± inf |",
     ]
