@@ -345,6 +345,8 @@ def test_at_equal_drift_frpo_is_what_lies_between_its_runs():
     assert tables.at_drift(runs, 0.17, 1) is None and tables.at_drift(runs[:1], 0.01, 1) is None
     others = [run_of("kl_loss", 1, 1, 0, 0, 0.02), run_of("kl_loss", 0.1, 2, 0, 0, 0.04)]
     others += [run_of("drpo", delta, 1, 0, right, drift) for delta, right, drift in ((0.15, 1, 0.02), (12.5, 3, 0.08))]
+    # alone: between it and no_kl, whose reward is another, nothing is known
+    others += [run_of("rloo_future", 0.1, 1, 0, 0, 0.03)]
     others += [run_of("lambda_grpo", 0, 1, 0, 0, 0.02), run_of(BASE, 0, 1, 0, 0)]
     assert tables.drift_table(runs + [run._replace(samples=16) for run in others]).splitlines()[2:] == [
         # a third of the way from .02 to .16, where no_kl has 8; at .01 it has no run
