@@ -29,10 +29,10 @@ quickstart: setup  ## Train with FRPO on this machine's CPU and show what was le
 	@$(RUN) python -P -m frpo_verl quickstart --model $(MODEL)
 
 test: everyday  ## Everything that needs no GPU but what test-all adds
-	@echo "make test: all passed. Left to make test-all: mutants, verl's own tests on the patches, other releases of verl, the long fuzz, six more runs"
+	@echo "make test: all passed. Left to make test-all: mutants, verl's own tests on the patches, other releases of verl, the long fuzz, more runs"
 
 test-all: everyday mutants thorough  ## The same, the mutants, and what runs on a schedule or when its inputs change
-	@echo "make test-all: all passed, with mutants, verl's own tests on the patches, other releases of verl, the long fuzz and six more runs"
+	@echo "make test-all: all passed, with mutants, verl's own tests on the patches, other releases of verl, the long fuzz and more runs"
 
 everyday:
 	@$(MAKE) --no-print-directory -j 2 setup lint
@@ -42,7 +42,7 @@ everyday:
 e2e: setup  ## The runs of the real trainer
 	@$(RUN) pytest -m "slow and not thorough" --durations=0 tests/e2e
 
-thorough: setup  ## What runs on a schedule: verl's own tests on the patches, other releases of verl, the long fuzz, six more runs
+thorough: setup  ## What runs on a schedule: verl's own tests on the patches, other releases of verl, the long fuzz, more runs
 	@$(RUN) $(TWO_AT_A_TIME) -m thorough --durations=0 --dist loadfile --ignore=tests/e2e
 	@$(RUN) pytest -m thorough --durations=0 tests/e2e
 

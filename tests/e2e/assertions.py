@@ -107,6 +107,19 @@ def assert_server_follows(steps: list[dict[str, float]]) -> None:
     assert_leaves_the_reference(steps)
 
 
+def assert_anchored(steps: list[dict[str, float]]) -> None:
+    """Checks that the policy is at a distance |π − μ| from its sampler's, and DRPO's weights changed by that over δ.
+
+    δ is 0.2 or, where A > 0, may be more.
+    """
+    for step in steps:
+        distance = step["actor/drpo/distance/token_mean"]
+        assert 0 < distance < step["actor/drpo/distance/max"] < 1
+        assert 0 < step["actor/drpo/weight_change/token_mean"] <= distance / 0.2 * (1 + 1e-6)
+        assert 0 <= step["actor/drpo/reversed_share"] <= step["actor/drpo/outside_share"] < 1
+        assert step["actor/drpo/ratio/max"] > 1
+
+
 def assert_fault_ended_it(run, *messages: str) -> None:
     """Checks that the fault was reached and ended the run soon, with one of the messages in its log."""
     assert run.status != 0

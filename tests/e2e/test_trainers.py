@@ -3,7 +3,13 @@
 import json
 
 import pytest
-from assertions import SAME_WEIGHTS, assert_the_sampler_leaves_it, assert_trained_with_the_term, assert_weighed
+from assertions import (
+    SAME_WEIGHTS,
+    assert_anchored,
+    assert_the_sampler_leaves_it,
+    assert_trained_with_the_term,
+    assert_weighed,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -72,16 +78,6 @@ def test_separate_async_with_two_updates_a_step_of_lambda_grpo_and_drpo(train):
     assert_weighed(steps)
 
 
-def assert_anchored(steps):
-    """Updates move away from μ; DRPO's weight changes by |π − μ|/δ, where δ is 0.2 or, where A > 0, may be more."""
-    for step in steps:
-        distance = step["actor/drpo/distance/token_mean"]
-        assert 0 < distance < step["actor/drpo/distance/max"] < 1
-        assert 0 < step["actor/drpo/weight_change/token_mean"] <= distance / 0.2 * (1 + 1e-6)
-        assert 0 <= step["actor/drpo/reversed_share"] <= step["actor/drpo/outside_share"] < 1
-        assert step["actor/drpo/ratio/max"] > 1
-
-
 @pytest.mark.thorough
 def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     run = train(
@@ -108,6 +104,7 @@ def test_one_step_off_on_megatron_with_a_pipeline_and_another_estimator(train):
     assert_weighed(assert_trained_with_the_term(run))
 
 
+@pytest.mark.thorough
 def test_fully_async_with_drpo_and_an_adaptive_beta_in_its_checkpoints(train):
     run = train(
         "fully-async",
