@@ -206,11 +206,9 @@ def expected_gradient(max_length: int, advantages_of, sampler=None) -> torch.Ten
 @pytest.mark.parametrize(
     ("way", "divergence", "kind", "remembers", "changes"),
     [
-        ("fused", "k1", "fitted", False, {}),
-        ("fused", "forward_kl", "fitted", True, {}),
+        ("fused", "forward_kl", "fitted", False, {}),
         ("fused", "k1", "fitted", True, {"step_length": 2}),
         ("fused", "k3", "loo_position", False, {}),
-        ("as defined", "k1", "fitted", False, {}),
         ("as defined", "k3", "fitted", True, {}),
     ],
     indirect=["way"],
@@ -367,7 +365,7 @@ def test_the_order_of_the_batch_does_not_matter():
 @both_ways
 @pytest.mark.parametrize(("of_tokens", "dtype"), [(False, torch.int64), (True, torch.uint8)])
 def test_single_precision_and_other_masks(of_tokens, dtype):
-    outcome, delta, mask, group = batch(60, 2500)
+    outcome, delta, mask, group = batch(12, 2500)
     if of_tokens:
         outcome = outcome[:, None].expand(mask.shape).contiguous()
     exact = run(outcome, delta, mask, group, generator=BY_NAME["k3"])

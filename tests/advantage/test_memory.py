@@ -73,14 +73,15 @@ def test_those_of_a_hosts_batch_too(generator, form):
 
 @pytest.mark.usefixtures("_in_blocks_of_an_accelerator")
 @pytest.mark.parametrize("baseline", ["fitted", "loo_position"])
-def test_those_of_a_baseline_too(generator, baseline, monkeypatch):
+@pytest.mark.parametrize("divergence", ["k1", "forward_kl"])
+def test_those_of_a_baseline_too(divergence, baseline, monkeypatch):
     monkeypatch.setattr(weights, "on_host", lambda device: False)
     monkeypatch.setattr(weights, "LEAST_BLOCK", LENGTH)
     # the slots of the quantiles are a small share of a batch, too
     monkeypatch.setattr(sums, "SAMPLE", 256)
     # blocks are of whole groups, which are a small share of a batch
     of, variant = batch(), a.Variant(baseline=baseline)
-    rest = of["mask"], 0.1, generator, variant, torch.arange(ROWS)
+    rest = of["mask"], 0.1, by_name(divergence), variant, torch.arange(ROWS)
     # one more where the local part is another function than the future part
     assert 1 <= peak(lambda: a.regularise_batch(of["scores"], of["log_prob"], of["reference"], *rest)) <= 4
 

@@ -33,12 +33,22 @@ def said(*overrides) -> list[str]:
     return list(layout.problems(compose(*overrides)))
 
 
+def of_engine_with(key):
+    return of_engine(*(["--config-name", "ppo_megatron_trainer"] if ".megatron." in key else []))
+
+
 @pytest.mark.parametrize(("key", "least"), layout.LEAST.items())
-@pytest.mark.parametrize("value", ["eight", "2.5", "true", "-1"])
-def test_what_is_no_count_is_one_sentence_everywhere(key, least, value):
-    engine = ["--config-name", "ppo_megatron_trainer"] if ".megatron." in key else []
-    config = changed(of_engine(*engine), f"{key}={value}")
-    sentence = f"{key}={value.replace('true', 'True')}: set it to a whole number of {least} or more"
+@pytest.mark.parametrize("value", ["2.5", "true", "-1"])
+def test_what_is_no_count_is_named(key, least, value):
+    config = changed(of_engine_with(key), f"{key}={value}")
+    said = value.replace("true", "True")
+    assert layout.not_counts(config) == [f"{key}={said}: set it to a whole number of {least} or more"]
+
+
+@pytest.mark.parametrize(("key", "least"), layout.LEAST.items())
+def test_it_is_the_same_sentence_everywhere(key, least):
+    config = changed(of_engine_with(key), f"{key}=eight")
+    sentence = f"{key}=eight: set it to a whole number of {least} or more"
     assert layout.not_counts(config) == [sentence]
     assert refused(config) == [sentence]
     assert examination.examine(config).problems == [sentence]
