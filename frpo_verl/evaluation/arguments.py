@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import RunLogError
 from frpo_verl.evaluation.runs import Run, read_run
 
 RUNS = """\

@@ -5,7 +5,7 @@ import shlex
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import RunLogError
 
 
 class Command(NamedTuple):

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from frpo_verl.evaluation.metrics import Record
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import Record, RunLogError
 
 
 def records(path: Path) -> Iterator[Record | str]:

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.pass_at_k import pass_at_k_per_problem
-from frpo_verl.evaluation.run_log import Step
 from frpo_verl.evaluation.runs import Dumps, Run
 from frpo_verl.evaluation.series import Series
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from frpo_verl.evaluation import held_out
 from frpo_verl.evaluation.command_line import Command
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.pass_at_k import pass_at_k_per_problem
-from frpo_verl.evaluation.run_log import Step
 from frpo_verl.evaluation.runs import Run
 from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, Series, series
 

@@ -5,10 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import Step
-
 NAMED = 3
 """Places that a sentence names before it counts the others."""
+
+
+class RunLogError(ValueError):
+    """A run's file is missing, empty, or not what verl writes; the message is one sentence for the user."""
+
+
+class Step(NamedTuple):
+    """One training step as verl logged it; step 0 is the validation before training."""
+
+    step: int
+    metrics: dict[str, float]  # not finite where verl logged such a number
 
 
 class Record(NamedTuple):

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from frpo_verl.evaluation import dumps
 from frpo_verl.evaluation.command_line import UNRECORDED, Command, parse_command
-from frpo_verl.evaluation.metrics import Log, places
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import Log, RunLogError, places
 from frpo_verl.evaluation.sources import read_log
 from frpo_verl.evaluation.tokens import Response, read_tokens
 

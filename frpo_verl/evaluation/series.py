@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 
 REWARD = ("critic/score/mean",)
 # FPA's trainer, which samples for validation only, measures on those samples.

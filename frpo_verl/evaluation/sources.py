@@ -5,8 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from frpo_verl.evaluation import console_log, dumps, event_files, file_log, wandb_files
-from frpo_verl.evaluation.metrics import Log, Record, joined
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import Log, Record, RunLogError, joined
 
 Reader = Callable[[Path], Iterator[Record | str]]
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from frpo_verl.evaluation.file_log import numbers
-from frpo_verl.evaluation.metrics import Record
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import Record, RunLogError
 
 MAGIC = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _BLOCK, _HEAD = 32768, struct.Struct("<IHB")

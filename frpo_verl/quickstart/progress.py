@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from frpo_verl.evaluation.run_log import RunLogError, Step
+from frpo_verl.evaluation.metrics import RunLogError, Step
 from frpo_verl.evaluation.series import DIVERGENCE, ENTROPY, REWARD, series
 from frpo_verl.evaluation.sources import read_log
 from frpo_verl.quickstart.run import Run

@@ -13,8 +13,8 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from frpo_verl.evaluation import dumps, file_log, metrics
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.pass_at_k import pass_at_k
-from frpo_verl.evaluation.run_log import Step
 from study import task
 
 EVERY = 5

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from frpo_verl.evaluation.command_line import parse_command
 from frpo_verl.evaluation.learned import Learned, learned
-from frpo_verl.evaluation.metrics import Log
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Log, Step
 from frpo_verl.evaluation.runs import Run
 
 COMMAND = (

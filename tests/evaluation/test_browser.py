@@ -9,7 +9,7 @@ from evaluation.one_run import DUMPS, STEPS, read_of
 
 from frpo_verl.evaluation import html_page
 from frpo_verl.evaluation.compared import compare
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.series import BETA, LENGTH, PROFILE, SHARE
 from frpo_verl.evaluation.tokens import Response
 

@@ -3,7 +3,7 @@
 import pytest
 
 from frpo_verl.evaluation.command_line import parse_command
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import RunLogError
 
 
 @pytest.mark.parametrize(

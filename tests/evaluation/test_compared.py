@@ -5,7 +5,7 @@ import math
 from evaluation.one_run import DUMPS, STEPS, read_of
 
 from frpo_verl.evaluation.compared import compare, of_seeds
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.series import LOGGED, PROFILE
 
 REWARD, DRIFT, ENTROPY, LENGTH, BETA, SHARE = (panel.title for panel in LOGGED)

@@ -5,8 +5,7 @@ import math
 import pytest
 
 from frpo_verl.evaluation.console_log import records
-from frpo_verl.evaluation.metrics import joined
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step, joined
 
 RAY = "\x1b[36m(TaskRunner pid=32054)\x1b[0m "
 

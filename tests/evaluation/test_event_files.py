@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from frpo_verl.evaluation import event_files
-from frpo_verl.evaluation.run_log import RunLogError, Step
+from frpo_verl.evaluation.metrics import RunLogError, Step
 from frpo_verl.evaluation.sources import read_log
 
 

@@ -9,7 +9,7 @@ from evaluation.one_run import DUMPS, STEPS, read_of, size_of_png
 
 from frpo_verl.evaluation import figures
 from frpo_verl.evaluation.compared import Comparison, Quantity, compare
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.series import Panel
 
 pytest.importorskip("matplotlib")

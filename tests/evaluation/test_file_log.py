@@ -5,8 +5,7 @@ import math
 import pytest
 
 from frpo_verl.evaluation.file_log import records
-from frpo_verl.evaluation.metrics import joined
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step, joined
 
 METRICS = b'{"step":0,"data":{"val-core/acc":0.25}}\n{"step":1,"data":{"actor/entropy":1.5,"training/epoch":0}}\n'
 

@@ -7,7 +7,7 @@ import pytest
 from evaluation.one_run import DUMPS, read_of
 
 from frpo_verl.evaluation.held_out import by_k, most_samples, of_samples, pass_at_k
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.series import Series
 
 CORE = "val-core/gsm8k/acc"

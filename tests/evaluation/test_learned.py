@@ -6,7 +6,7 @@ import pytest
 from evaluation.one_run import DUMPS, STEPS, run_of
 
 from frpo_verl.evaluation.learned import Point
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 
 
 def test_the_first_and_last_points_are_before_and_after():

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frpo_verl.evaluation.metrics import Log, Record, joined, left_out, places
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Log, Record, Step, joined, left_out, places
 
 
 def of(*said: tuple[int, dict[str, float]]) -> Log:

@@ -4,7 +4,7 @@ import pytest
 from evaluation.one_run import COMMAND, DUMPS, STEPS, write_metrics, write_run
 
 from frpo_verl.evaluation.command_line import UNRECORDED, parse_command
-from frpo_verl.evaluation.run_log import RunLogError
+from frpo_verl.evaluation.metrics import RunLogError
 from frpo_verl.evaluation.runs import read_run
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.series import DIVERGENCE, Band, Series, bands, series
 
 

@@ -4,7 +4,7 @@ import pytest
 from evaluation.one_run import STEPS, write_metrics
 
 from frpo_verl.evaluation import sources
-from frpo_verl.evaluation.run_log import RunLogError, Step
+from frpo_verl.evaluation.metrics import RunLogError, Step
 from frpo_verl.evaluation.sources import read_log
 
 LINE = "step:1 - a:0.5\n"

@@ -6,7 +6,7 @@ import pytest
 from evaluation.one_run import DUMPS, STEPS, TABLE, read_of, run_of
 
 from frpo_verl.evaluation.compared import Comparison, Quantity
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.evaluation.series import Panel
 from frpo_verl.evaluation.tables import number, of_methods, of_run, rows_of_methods, rows_of_quantity
 

@@ -11,8 +11,7 @@ import zlib
 import pytest
 
 from frpo_verl.evaluation import wandb_files
-from frpo_verl.evaluation.metrics import joined
-from frpo_verl.evaluation.run_log import RunLogError, Step
+from frpo_verl.evaluation.metrics import RunLogError, Step, joined
 from frpo_verl.evaluation.sources import read_log
 
 HEAD = b":W&B\xe1\xbe\x00"

@@ -2,7 +2,7 @@
 
 import json
 
-from frpo_verl.evaluation.run_log import Step
+from frpo_verl.evaluation.metrics import Step
 from frpo_verl.quickstart import progress
 from frpo_verl.quickstart.run import running
 
