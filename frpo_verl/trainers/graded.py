@@ -113,8 +113,9 @@ def _graded(table: Any, tokenizer: Any) -> Graded:
     import pyarrow.compute as pc
 
     counts = pc.list_value_length(table["scores"].combine_chunks()).to_numpy(zero_copy_only=False).astype(np.int64)
-    if "response_ids" in table.schema.names:
-        prompts, responses = (Ragged.of_column(table[name].combine_chunks()) for name in ("prompt_ids", "response_ids"))
+    read = unfit_rows.columns(table.schema.names)
+    if read == unfit_rows.IDS:
+        prompts, responses = (Ragged.of_column(table[name].combine_chunks()) for name in read)
     else:
         prompts = Ragged.of_rows(sampling.prompt_ids(tokenizer, prompt) for prompt in table["prompt"].to_pylist())
         texts = (text for group in table["responses"].to_pylist() for text in group)

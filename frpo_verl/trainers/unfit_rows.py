@@ -14,6 +14,11 @@ IDS = ("prompt_ids", "response_ids")
 TEXTS = ("prompt", "responses")
 
 
+def columns(names: list[str]) -> tuple[str, str]:
+    """Returns the columns that are read of a file: its ids where it has both, else its texts."""
+    return IDS if set(IDS) <= set(names) else TEXTS
+
+
 def of_table(table: Any, where: str) -> Iterator[str]:
     """Yields what is wrong with the columns of a file, and with how many responses and scores its rows have.
 
@@ -25,7 +30,7 @@ def of_table(table: Any, where: str) -> Iterator[str]:
         One sentence for each kind of mistake.
     """
     names = table.schema.names
-    read = IDS if set(IDS) <= set(names) else TEXTS
+    read = columns(names)
     if missing := [name for name in (*read, "scores") if name not in names]:
         yield (
             f"{where}: it has no column {', '.join(missing)}, only {', '.join(names)}; {COMMAND} makes such files, "

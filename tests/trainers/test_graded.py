@@ -68,6 +68,16 @@ def rows_of(ragged):
     return [ragged.row(i).tolist() for i in range(len(ragged))]
 
 
+@pytest.mark.parametrize("lone", ["prompt_ids", "response_ids"])
+def test_ids_without_their_other_half_are_not_read(written, lone):
+    texts = {"prompt": ["ab", "c"], "responses": [["d", "e"], ["f"]]}
+    found, expected = (
+        read(written({**texts, **ids, "scores": ROWS["scores"]})).graded for ids in ({lone: ROWS[lone]}, {})
+    )
+    assert rows_of(found.prompts) == rows_of(expected.prompts)
+    assert rows_of(found.responses) == rows_of(expected.responses)
+
+
 def test_ids_are_taken_as_they_stand(written):
     found = read(written(ROWS)).graded
     assert rows_of(found.prompts) == [[1, 2], [3]]
