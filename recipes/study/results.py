@@ -9,7 +9,7 @@ import math
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from frpo_verl.evaluation import dumps, file_log, metrics
@@ -35,8 +35,6 @@ LOSS_SCALE = 16
 """`actor.loss_scale_factor` of `drpo`."""
 WITHOUT_REFERENCE = ("no_kl", "lambda_grpo", "drpo")
 """Methods that pay the reference's pass here only because their drift is measured."""
-PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights")
-"""verl's names of what a step spends its time on; a run has the median of each, in seconds."""
 _LETTERS = string.digits + string.ascii_lowercase
 
 
@@ -50,7 +48,6 @@ class Run(NamedTuple):
         samples: of each held-out problem.
         validation: right answers of each validation problem.
         test: right answers of each test problem.
-        phases: seconds of each of `PHASES`; none of the model before training.
         curve: the columns of `CURVES` by step.
     """
 
@@ -60,7 +57,6 @@ class Run(NamedTuple):
     samples: int
     validation: list[int]
     test: list[int]
-    phases: list[float]
     curve: dict[int, dict[str, float]]
 
     def passed(self, part: str, k: int) -> float:
@@ -110,10 +106,7 @@ def _run(method: str, strength: float, seed: int, dump: Path, steps: Sequence[St
     samples = {len(of_problem) for of_problem in scores.values()}
     if len(samples) != 1:
         raise ValueError(f"{dump}: problems have {sorted(samples)} samples; a response failed, run it again")
-    phases = [median(step.metrics.get(f"timing_s/{phase}", math.nan) for step in steps) for phase in PHASES if steps]
-    return Run(
-        method, strength, seed, samples.pop(), right["validation"], right["test"], phases, dict(_thinned(method, steps))
-    )
+    return Run(method, strength, seed, samples.pop(), right["validation"], right["test"], dict(_thinned(method, steps)))
 
 
 def _thinned(method: str, steps: Sequence[Step]) -> Iterator[tuple[int, dict[str, float]]]:
@@ -136,10 +129,10 @@ def write(runs: Sequence[Run], folder: Path) -> None:
     """Writes the two files."""
     with (folder / "runs.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["method", "strength", "seed", "samples", "validation", "test", *PHASES])
+        rows.writerow(["method", "strength", "seed", "samples", "validation", "test"])
         for run in runs:
             right = ["".join(_LETTERS[n] for n in part) for part in (run.validation, run.test)]
-            rows.writerow([*run[:4], *right, *(f"{seconds:.4g}" for seconds in run.phases)])
+            rows.writerow([*run[:4], *right])
     with (folder / "curves.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["method", "strength", "seed", "step", *CURVES])
@@ -160,8 +153,7 @@ def read(folder: Path) -> list[Run]:
         for row in csv.DictReader(file):
             key = (row["method"], float(row["strength"]), int(row["seed"]))
             right = _counts(row["validation"]), _counts(row["test"])
-            phases = [float(row[phase]) for phase in PHASES if row[phase]]
-            runs.append(Run(*key, int(row["samples"]), *right, phases, curves.get(key, {})))
+            runs.append(Run(*key, int(row["samples"]), *right, curves.get(key, {})))
         return runs
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from frpo_verl.evaluation.intervals import student_t
@@ -253,15 +253,6 @@ def compared(runs: Sequence[Run], ours: str, theirs: str) -> list[Run]:
     return [run for run in runs if run.method in (ours, theirs) and run.strength in allowed]
 
 
-def cost_table(runs: Sequence[Run]) -> str:
-    """Writes a row for each method: the median over its runs of a step's seconds, by phase."""
-    lines = [f"| method | {' | '.join(results.PHASES)} |", f"| --- | {' | '.join(['---:'] * len(results.PHASES))} |"]
-    for method in dict.fromkeys(run.method for run in runs if run.method != BASE):
-        medians = [median(of) for of in zip(*(run.phases for run in runs if run.method == method), strict=True)]
-        lines.append(f"| {method} | {' | '.join(f'{seconds:.3f}' for seconds in medians)} |")
-    return "\n".join(lines)
-
-
 def verdict(found: Estimate) -> str:
     """Says what an interval says of a claim that a difference is positive."""
     if abs(found.mean) > found.half:
@@ -279,7 +270,7 @@ def seeds_needed(deviation: float, wanted: float) -> int:
 
 def report(runs: Sequence[Run]) -> str:
     """Writes all tables."""
-    tables = (outcome_table, claim_table, matched_table, drift_table, cost_table)
+    tables = (outcome_table, claim_table, matched_table, drift_table)
     return "\n\n".join(table(runs) for table in tables) + "\n"
 
 

@@ -261,8 +261,7 @@ def a_run(folder: Path, name: str, right: dict[str, int], *, before: bool = Fals
             for sample in range(2)
         ]
         (run / "validation" / f"{step}.jsonl").write_text("\n".join(lines) + "\n")
-    names = [*results.CURVES.values(), *(f"timing_s/{phase}" for phase in results.PHASES)]
-    metrics = [{"step": step, "data": {name: float(step) for name in names}} for step in range(8)]
+    metrics = [{"step": step, "data": dict.fromkeys(results.CURVES.values(), float(step))} for step in range(8)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
     (run / "finished").write_text("1.0\n")
 
@@ -277,8 +276,7 @@ def test_runs_survive_the_two_files(tmp_path):
     assert [run[:4] for run in runs] == [("no_kl", 0, 3, 2), (BASE, 0, 3, 2), ("rloo_future", 0.03, 3, 2)]
     plain, base, future = runs
     assert (plain.passed("test", 1), plain.passed("test", 2), plain.passed("validation", 1)) == (0.5, 1, 0)
-    assert (base.passed("test", 1), base.curve, base.phases, future.passed("validation", 1)) == (0, {}, [], 1)
-    assert plain.phases == [4] * len(results.PHASES)
+    assert (base.passed("test", 1), base.curve, future.passed("validation", 1)) == (0, {}, 1)
     # means of steps 1 to 5 and of 6 and 7
     assert {step: values["reward"] for step, values in plain.curve.items()} == {5: 3, 7: 6.5}
     assert (tmp_path / "runs.csv").stat().st_size < 3 * 400
@@ -301,7 +299,7 @@ def test_drpos_figures_by_the_response_become_figures_by_the_token(tmp_path):
 
 def run_of(method: str, strength: float, seed: int, validation: int, test: int, *rewards: float) -> Run:
     curve = {step: dict.fromkeys(results.CURVES, reward) for step, reward in enumerate(rewards or (0.5,))}
-    return Run(method, strength, seed, 10, [validation], [test], [1.0] * len(results.PHASES), curve)
+    return Run(method, strength, seed, 10, [validation], [test], curve)
 
 
 def test_the_strength_is_chosen_on_validation_alone():
@@ -418,11 +416,6 @@ def test_a_batch_is_in_the_order_of_its_prompts():
     }
     ordered = buffer.in_order("train", list(done), list(done.values()))
     assert ordered == (["z_2_0", "z_10_0", "a_0_0", "a_1_0"], [done[key] for key in ordered[0]])
-
-
-def test_a_methods_cost_is_the_median_of_its_runs():
-    runs = [run_of("frpo", 0.1, seed, 0, 0)._replace(phases=[float(seed)] * 6) for seed in (1, 2, 9)]
-    assert tables.cost_table(runs).splitlines()[-1] == "| frpo |" + " 2.000 |" * 6
 
 
 def test_a_methods_seconds_leave_out_a_pass_that_it_does_not_need():
