@@ -1,4 +1,4 @@
-"""Draws the study: what each method learned by step and by second, and where each strength ends."""
+"""Draws the study: what each method learned by step and by time, and where each strength ends."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +33,10 @@ def draw(runs: Sequence[Run], file: Path) -> None:
                 low, high = [*map(min, values)], [*map(max, values)]
                 axis.fill_between(steps, low, high, color=colours[method], alpha=0.12, lw=0)
             axis.set(xlabel="step", ylabel=title)
-        seconds = fmean(run.seconds(steps[-1]) for run in of)
+        passes = fmean(run.passes() for run in of)
         rewards = [fmean(run.curve[step]["reward"] for run in of) for step in steps]
-        axes[3].plot([step * seconds for step in steps], rewards, color=colours[method])
-    axes[3].set(xlabel="seconds of training", ylabel="reward")
+        axes[3].plot([step * passes for step in steps], rewards, color=colours[method])
+    axes[3].set(xlabel="time of training, in passes of the reference", ylabel="reward")
     for axis, k in zip(axes[4:], (1, 16), strict=True):
         _outcomes(axis, [run for run in runs if k <= run.samples], k, colours)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=9, frameon=False)

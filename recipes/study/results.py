@@ -9,7 +9,7 @@ import math
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from frpo_verl.evaluation import dumps, file_log, metrics
@@ -71,10 +71,13 @@ class Run(NamedTuple):
         """Returns a quantity's mean over the last steps."""
         return self.curve[max(self.curve)][quantity]
 
-    def seconds(self, step: int) -> float:
-        """Returns the mean seconds of the steps up to a point of the curve, less a pass that only measures."""
-        of = self.curve[step]
-        return of["seconds"] - (of["reference_seconds"] if self.method in WITHOUT_REFERENCE else 0)
+    def passes(self) -> float:
+        """Returns a step's median time in passes of the reference, less one where it only measures.
+
+        The pass is the same for all methods, so that runs of a machine under different loads can be compared.
+        """
+        steps = median(of["seconds"] / of["reference_seconds"] for of in self.curve.values())
+        return steps - (self.method in WITHOUT_REFERENCE)
 
 
 def collect(folder: Path) -> list[Run]:

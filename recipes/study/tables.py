@@ -145,7 +145,7 @@ def has_collapsed(run: Run) -> bool:
 def outcome_table(runs: Sequence[Run]) -> str:
     """Writes a row for each method and strength: the mean over seeds, and the standard deviation of pass@k."""
     lines = [
-        "| method | β or δ | seeds | pass@1 | pass@16 | entropy | drift | length | reward | s/step | collapsed |",
+        "| method | β or δ | seeds | pass@1 | pass@16 | entropy | drift | length | reward | time | collapsed |",
         "| --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for (method, strength), of in cells(runs).items():
@@ -155,8 +155,8 @@ def outcome_table(runs: Sequence[Run]) -> str:
             continue
         last = {name: fmean(run.last(name) for run in of) for name in results.CURVES}
         figures = [f"{last[name]:.3f}" for name in ("entropy", "drift")] + [f"{last['length']:.1f}"]
-        seconds = fmean(run.seconds(max(run.curve)) for run in of)
-        figures += [f"{last['reward']:.3f}", f"{seconds:.2f}", str(sum(map(has_collapsed, of)))]
+        passes = fmean(run.passes() for run in of)
+        figures += [f"{last['reward']:.3f}", f"{passes:.1f}", str(sum(map(has_collapsed, of)))]
         lines.append(f"| {method} | {strength:g} | {len(of)} | {' | '.join([*scores, *figures])} |")
     return "\n".join(lines)
 

@@ -418,12 +418,15 @@ def test_a_batch_is_in_the_order_of_its_prompts():
     assert ordered == (["z_2_0", "z_10_0", "a_0_0", "a_1_0"], [done[key] for key in ordered[0]])
 
 
-def test_a_methods_seconds_leave_out_a_pass_that_it_does_not_need():
+def test_a_methods_time_leaves_out_a_pass_that_it_does_not_need_and_the_machines_load():
     runs = [run_of(method, 0, 1, 0, 0) for method in ("no_kl", "frpo")]
     for run in runs:
-        run.curve[0].update(seconds=5.0, reference_seconds=0.5)
-    assert [run.seconds(0) for run in runs] == [4.5, 5.0]
-    assert [line.split(" | ")[9] for line in tables.outcome_table(runs).splitlines()[2:]] == ["4.50", "5.00"]
+        # twice under the same load, once under three times as much, and a slow first step
+        times = {0: (50.0, 0.5), 5: (5.0, 0.5), 10: (15.0, 1.5), 15: (5.0, 0.5)}
+        for step, (seconds, reference) in times.items():
+            run.curve[step] = run.curve[0] | {"seconds": seconds, "reference_seconds": reference}
+    assert [run.passes() for run in runs] == [9, 10]
+    assert [line.split(" | ")[9] for line in tables.outcome_table(runs).splitlines()[2:]] == ["9.0", "10.0"]
 
 
 @pytest.mark.parametrize("of", [".", "pilot"])
@@ -443,4 +446,4 @@ def test_the_figure_is_drawn(tmp_path):
 def test_a_row_has_all_columns_where_pass_at_16_is_not_known():
     lines = tables.outcome_table([run_of("frpo", 0.1, 1, 2, 5), run_of("frpo", 0.1, 2, 2, 7), run_of(BASE, 0, 1, 1, 1)])
     assert {line.count("|") for line in lines.splitlines()} == {12}
-    assert "| frpo | 0.1 | 2 | 0.600 (0.141) |  | 0.500 | 0.500 | 0.5 | 0.500 | 0.50 | 0 |" in lines
+    assert "| frpo | 0.1 | 2 | 0.600 (0.141) |  | 0.500 | 0.500 | 0.5 | 0.500 | 1.0 | 0 |" in lines
