@@ -14,6 +14,7 @@
 #             drpo         DRPO: no_kl without the standard deviation, anchored to the rollout's probabilities; δ is its strength
 #             shuffled     control: frpo with each response's divergences at the wrong tokens
 #             frpo_fitted  frpo less the fitted baseline (frpo_verl/advantage/variance.md); not run by default
+#             frpo_current frpo with the current policy's divergence, kl=current (frpo_verl/advantage/staleness.md); not run by default
 # Table:    section 6 of arXiv 2601.10201 asks these questions of models of 1.7B and more.
 # Hardware: 2 cores, 7 GB of memory.
 # Time:     3.5 to 7 minutes a run, 110 runs; recipes/study/README.md has them.
@@ -24,7 +25,7 @@
 set -euo pipefail
 
 METHODS=${METHODS:-no_kl kl_loss kl_reward frpo frpo_k3 rloo_future lambda_grpo drpo shuffled}
-# Of every method with a KL; DELTAS are DRPO's, CONTROL_BETAS those of the two that are compared with frpo alone, at the same β.
+# Of every method with a KL; DELTAS are DRPO's, CONTROL_BETAS of those that are compared with frpo alone, at the same β.
 BETAS=${BETAS:-0.1 0.3 1}
 DELTAS=${DELTAS:-0.05 0.15 12.5}
 CONTROL_BETAS=${CONTROL_BETAS:-0.1 0.3}
@@ -95,8 +96,11 @@ of_method() {
         frpo_fitted)
             ALGORITHM+=(algorithm.adv_estimator=frpo algorithm.kl_ctrl.kl_coef="${BETA}" +algorithm.frpo.baseline=fitted)
             ;;
+        frpo_current)
+            ALGORITHM+=(algorithm.adv_estimator=frpo algorithm.kl_ctrl.kl_coef="${BETA}" +algorithm.frpo.kl=current)
+            ;;
         *) stop "METHODS has ${METHOD}: choose from no_kl, kl_loss, kl_reward, frpo, frpo_k3, rloo_future, lambda_grpo," \
-            "drpo, shuffled and frpo_fitted" ;;
+            "drpo, shuffled, frpo_fitted and frpo_current" ;;
     esac
     ALGORITHM+=(
         actor_rollout_ref.actor.use_kl_loss=True
@@ -171,7 +175,7 @@ pending() {
             case ${METHOD} in
                 no_kl | lambda_grpo) strengths=0 ;;
                 drpo) strengths=${DELTAS} ;;
-                shuffled | frpo_fitted) strengths=${CONTROL_BETAS} ;;
+                shuffled | frpo_fitted | frpo_current) strengths=${CONTROL_BETAS} ;;
                 *) strengths=${BETAS} ;;
             esac
             for BETA in ${strengths}; do

@@ -29,15 +29,16 @@ CLAIMS = (
         16,
     ),
     ("The fitted baseline raises FRPO's pass@1", "frpo_fitted", "frpo", 1),
+    ("The current policy's divergence raises FRPO's pass@1", "frpo_current", "frpo", 1),
     ("λ-GRPO has a higher pass@1 than GRPO", "lambda_grpo", "no_kl", 1),
     ("DRPO, with its settings, has a higher pass@1 than GRPO", "drpo", "no_kl", 1),
 )
 """Claims of the papers and of this repository, as one method's pass@k above another's."""
 
-MATCHED = ("no_kl", "kl_loss", "kl_reward", "frpo_k3", "rloo_future", "shuffled", "frpo_fitted")
+MATCHED = ("no_kl", "kl_loss", "kl_reward", "frpo_k3", "rloo_future", "shuffled", "frpo_fitted", "frpo_current")
 """Methods that have FRPO's β, or none, and are compared with it at each."""
 
-CONTROLS = ("shuffled", "frpo_fitted")
+CONTROLS = ("shuffled", "frpo_fitted", "frpo_current")
 """Methods that are compared at a strength that both have; for all others validation chooses the strength."""
 
 

@@ -32,6 +32,7 @@ METHODS = {
     "drpo": ("grpo", 0, 0, False),
     "shuffled": ("frpo", 0.03, 0, False),
     "frpo_fitted": ("frpo", 0.03, 0, False),
+    "frpo_current": ("frpo", 0.03, 0, False),
 }
 """Estimator, β of the advantages or rewards, coefficient in the loss, KL in the reward."""
 
@@ -69,7 +70,8 @@ def test_every_method_is_what_it_says(tmp_path, monkeypatch, method):
     assert algorithm.get("kl_mode") == ("future" if method == "rloo_future" else None)
     assert algorithm.get("token_weight") == ("lambda_grpo" if method == "lambda_grpo" else None)
     assert actor.policy_loss.loss_mode == ("drpo" if method == "drpo" else "vanilla")
-    assert (algorithm.get("frpo") or {}).get("baseline") == ("fitted" if method == "frpo_fitted" else None)
+    variant = {"frpo_fitted": {"baseline": "fitted"}, "frpo_current": {"kl": "current"}}
+    assert (algorithm.get("frpo") or {}) == variant.get(method, {})
     assert "study" in config if method == "shuffled" else "study" not in config
     assert method != "drpo" or (actor.loss_scale_factor, actor.calculate_entropy) == (results.LOSS_SCALE, True)
     assert {config.data.seed, actor.data_loader_seed, config.actor_rollout_ref.rollout.seed} == {4}
@@ -106,8 +108,8 @@ def test_the_page_lists_every_knob_with_its_default():
     actual["RUNS"] = re.search(r"\$\{RUNS:-(\w+)\}", script)[1]
     listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `?(.*?)`? \|", page, re.M))
     methods = re.findall(r"^\| `([a-z_0-9]+)` \|", page, re.M)
-    assert methods == [*actual.pop("METHODS").split(), "frpo_fitted"] == list(METHODS)
-    assert listed.pop("METHODS") == "all but `frpo_fitted"
+    assert methods == [*actual.pop("METHODS").split(), "frpo_fitted", "frpo_current"] == list(METHODS)
+    assert listed.pop("METHODS") == "all but `frpo_fitted` and `frpo_current"
     assert listed == actual
 
 
