@@ -218,17 +218,14 @@ def drift_table(runs: Sequence[Run]) -> str:
     for method in dict.fromkeys(run.method for run in known):
         if method in (BASE, "frpo", "no_kl", WITHOUT_DRIFT):
             continue
-        path = {method} if method in OTHER_REWARD else {method, "no_kl"}
+        names = {method} if method in OTHER_REWARD else {method, "no_kl"}
+        path = [run for run in known if run.method in names]
         for (_, strength), ours in cells([run for run in known if run.method == "frpo"]).items():
             found = []
             for k in (1, 16):
-                theirs = [
-                    at_drift(
-                        [each for each in known if each.seed == run.seed and each.method in path], run.last("drift"), k
-                    )
-                    for run in ours
+                pairs = [
+                    (run, at_drift([of for of in path if of.seed == run.seed], run.last("drift"), k)) for run in ours
                 ]
-                pairs = zip(ours, theirs, strict=True)
                 found.append([_less(run.passed_each("test", k), of) for run, of in pairs if of is not None])
             if found[0]:
                 scores = " | ".join(str(estimate(values)) for values in found)
