@@ -1,7 +1,9 @@
 """Shared by all tests: reproducible randomness, and every divergence under the same proofs."""
 
+import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,16 @@ def _where_ray_keeps_its_clusters() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
         patched.setenv("RAY_TMPDIR", folder)
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Builds the quickstart's tiny model, unless another worker of the same session has."""
+    from frpo_verl.quickstart import tiny
+
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return tiny.build(shared / "tiny")
 
 
 @pytest.fixture

@@ -50,8 +50,11 @@ class Validator:
         return found[0] | self._worker.moved(measured)
 
     def _sample(self) -> None:
-        of, server = self._config.validation, self._config.validation.tensor_model_parallel_size
-        if self._rank % server:
+        of = self._config.validation
+        server = of.tensor_model_parallel_size
+        # Ranks on a CPU share its cores: a second server would only start beside the first.
+        ranks = self._ranks if get_device_name() == "cpu" else server
+        if self._rank % ranks:
             return
         spec = sampling.Spec(
             model=str(self._folder / "model"),
@@ -63,7 +66,7 @@ class Validator:
             max_tokens=of.max_response_length,
             max_prompt_tokens=of.max_prompt_length,
             seed=self._config.data.seed,
-            rows=list(range(self._rank // server, len(self._prompts), max(1, self._ranks // server))),
+            rows=list(range(self._rank // ranks, len(self._prompts), self._ranks // ranks)),
             engine={
                 "tensor_parallel_size": server,
                 "gpu_memory_utilization": of.gpu_memory_utilization,

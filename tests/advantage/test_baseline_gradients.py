@@ -180,11 +180,8 @@ def test_no_prompt_is_twice_in_a_batch():
 
 
 @pytest.mark.slow
-def test_it_measures_and_its_sums_are_the_updates_of_verls_worker(tmp_path):
+def test_it_measures_and_its_sums_are_the_updates_of_verls_worker(tmp_path, tiny_model):
     pytest.importorskip("verl")
-    from frpo_verl.quickstart import tiny
-
-    model = tiny.build(tmp_path / "model")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
     def run(*words: str) -> str:
@@ -194,9 +191,11 @@ def test_it_measures_and_its_sums_are_the_updates_of_verls_worker(tmp_path):
         return ended.stdout
 
     out = tmp_path / "0.pt"
-    run("measure", str(model), str(model), "--prompts", "3", "--out", str(out))
+    run("measure", str(tiny_model), str(tiny_model), "--prompts", "3", "--out", str(out))
     found = program.read(out)
     assert found.products.shape == (found.mask.sum(), found.mask.sum()) and found.log_ratio.abs().max() < 1e-4
-    length, difference = (float(part.split()[-1]) for part in run("worker", str(model)).splitlines()[-1].split(","))
+    length, difference = (
+        float(part.split()[-1]) for part in run("worker", str(tiny_model)).splitlines()[-1].split(",")
+    )
     # float32
     assert length > 1e-3 and difference < 1e-4

@@ -13,13 +13,8 @@ def tokenizer():
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return tiny.build(tmp_path_factory.mktemp("quickstart") / "tiny")
-
-
-@pytest.fixture(scope="session")
-def model(folder):
-    return AutoModelForCausalLM.from_pretrained(folder)
+def model(tiny_model):
+    return AutoModelForCausalLM.from_pretrained(tiny_model)
 
 
 def prompt_of(tokenizer, problem):
@@ -99,15 +94,15 @@ def test_a_warm_up_that_fails_says_so_and_leaves_nothing_behind(tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_the_model_has_the_vocabulary_of_its_tokenizer_and_float32_weights(folder, model):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def test_the_model_has_the_vocabulary_of_its_tokenizer_and_float32_weights(tiny_model, model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     assert model.config.vocab_size == model.get_input_embeddings().num_embeddings == len(tokenizer)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
 
 
 @pytest.mark.slow
-def test_a_second_build_changes_nothing(folder):
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert tiny.build(folder, seed=9) == folder
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+def test_a_second_build_changes_nothing(tiny_model):
+    before = {path.name: path.stat().st_mtime_ns for path in tiny_model.iterdir()}
+    assert tiny.build(tiny_model, seed=9) == tiny_model
+    assert {path.name: path.stat().st_mtime_ns for path in tiny_model.iterdir()} == before

@@ -15,8 +15,8 @@ def tokenizer():
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    return AutoModelForCausalLM.from_pretrained(tiny.build(tmp_path_factory.mktemp("quickstart") / "tiny"))
+def model(tiny_model):
+    return AutoModelForCausalLM.from_pretrained(tiny_model)
 
 
 def prompt_of(tokenizer, problem):

@@ -1,10 +1,7 @@
 """The plugin in fresh processes: both routes, failures, and hosts that do not fit."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from fresh import python
 from packaging.version import Version
 
 pytest.importorskip("verl")
@@ -19,16 +16,6 @@ IS_REGISTERED = (
 )
 
 HAS_ENTRY_POINTS = Version(contract.verl_version()) >= Version("0.9")
-
-
-def python(program: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", program],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    from frpo_verl.quickstart import tiny
-
-    folder = tmp_path_factory.mktemp("worker")
-    out = folder / "found.json"
+def found(tmp_path_factory, tiny_model):
+    out = tmp_path_factory.mktemp("worker") / "found.json"
     program = Path(__file__).parent / "real_worker.py"
-    model = tiny.build(folder / "model")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-P", "-W", "ignore", str(program), str(model), str(out)]
+    command = [sys.executable, "-P", "-W", "ignore", str(program), str(tiny_model), str(out)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return json.loads(out.read_text())
