@@ -17,7 +17,7 @@
 #             frpo_current frpo with the current policy's divergence, kl=current (frpo_verl/advantage/staleness.md); not run by default
 # Table:    section 6 of arXiv 2601.10201 asks these questions of models of 1.7B and more.
 # Hardware: 2 cores, 7 GB of memory.
-# Time:     3.5 to 10 minutes a run, 110 runs; recipes/study/README.md has them.
+# Time:     3.5 to 12 minutes a run, 110 runs; recipes/study/README.md has them.
 # Figure:   see recipes/study/README.md.
 # verl:     0.9.1
 # A second call goes on where the first was stopped; METHODS, BETAS, DELTAS, CONTROL_BETAS and SEEDS may name more, AT_MOST ends a

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 SECONDS = 120
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tensordict", "transformers", "ray", "hydra", "omegaconf"])
+_PROCESSES.set_forkserver_preload(["tensordict", "transformers", "ray", "hydra"])
 
 
 def python(program: str, **environment: str) -> subprocess.CompletedProcess:
